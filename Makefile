@@ -1,0 +1,56 @@
+# The two commands that matter: `make demo` and `make test`. `make help` lists all.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export MMO_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mlflow-model-operator
+export PATH := $(CURDIR)/.venv/bin:$(MMO_CACHE)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/scoring:$(CURDIR)
+export PYTHONDONTWRITEBYTECODE := 1
+
+PYTHON ?= python3
+VENV := .venv/.complete-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-12)
+# Runs a step with a line that says what, how long it took last time, and how long it takes now.
+STEP := $(PYTHON) -m e2e.cluster.progress
+
+.PHONY: help
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+include e2e/cluster/cluster.mk
+
+$(VENV): requirements.lock
+	@$(STEP) "Python environment" --expected 60 -- ./e2e/venv.sh
+	@touch $@
+
+.PHONY: demo
+demo: cluster images $(VENV) ## Bring up a cluster, an MLflow server and the operator, and serve a model
+	@. .cluster/env && python -m e2e.demo
+
+.PHONY: test
+test: check test-unit test-integration test-e2e ## Run all tests
+
+.PHONY: check
+check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
+	@$(STEP) "Format" --expected 1 -- ruff format --check --quiet .
+	@$(STEP) "Lint" --expected 1 -- ruff check --quiet .
+	@$(STEP) "Types" --expected 10 -- mypy --no-error-summary operator/mlflow_model_operator scoring/mlflow_model_server e2e tests
+	@$(STEP) "Import layers" --expected 2 -- lint-imports
+	@$(STEP) "Generated files" --expected 2 -- python -m mlflow_model_operator.api.crd --check
+
+.PHONY: test-unit
+test-unit: $(VENV) ## Unit and golden tests: no cluster
+	@pytest -q tests/unit tests/golden
+
+.PHONY: test-integration
+test-integration: $(VENV) tools ## A real API server, a real MLflow server, the operator in process
+	@pytest -q tests/integration
+
+.PHONY: test-e2e
+test-e2e: cluster images $(VENV) ## The whole thing on a real cluster, through Helm
+	@. .cluster/env && pytest -q e2e/tests
+
+.PHONY: format
+format: $(VENV) ## Format the code and write the generated files anew
+	@ruff format . && ruff check --fix .
+	@python -m mlflow_model_operator.api.crd

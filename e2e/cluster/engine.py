@@ -1,0 +1,231 @@
+"""The Docker engine: the one at hand, else one of our own from Debian's package."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import firewall, runtime_wrapper
+from .errors import ClusterError
+from .files import write_atomically
+from .packages import ENGINE, need_packages
+from .progress import step
+from .settings import PROJECT, Settings
+from .shell import attempt, environment, run, succeeds, which
+
+# In /run: socket paths must be short, and what is in there ends with the machine, like the engine itself.
+RUN_FOLDER = Path("/run") / PROJECT
+SOCKET = RUN_FOLDER / "docker.sock"
+PID_FILE = RUN_FOLDER / "docker.pid"
+EXEC_ROOT = RUN_FOLDER / "exec"
+OUR_HOST = f"unix://{SOCKET}"
+OUR_BRIDGE = "docker0"
+
+CAP_SYS_RESOURCE_BIT = 24
+START_SECONDS = 60
+STOP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that answers."""
+
+    ours: bool
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What programs need in their environment to reach it."""
+        # The classic builder is in every engine; BuildKit's client is a plugin that may be missing.
+        builder = {"DOCKER_BUILDKIT": "0"} if self.ours else {}
+        return {"DOCKER_HOST": OUR_HOST, **builder} if self.ours else builder
+
+
+def ensure_engine(settings: Settings) -> Engine:
+    """Find the engine at hand, or start our own."""
+    engine = find_engine()
+    if engine is None:
+        _require_root()
+        need_packages(ENGINE)
+        with step("Starting a Docker engine of our own", expected=3):
+            _start(settings)
+        engine = Engine(ours=True)
+    return engine
+
+
+def find_engine() -> Engine | None:
+    """Return the engine that answers now, if any."""
+    at_hand = os.environ.get("DOCKER_HOST")
+    if at_hand != OUR_HOST and _answers({}):
+        return Engine(ours=False)
+    return Engine(ours=True) if SOCKET.exists() and _answers({"DOCKER_HOST": OUR_HOST}) else None
+
+
+def stop_our_engine(settings: Settings) -> None:
+    """Stop the engine that we started, if it runs, and take away what it leaves on the machine."""
+    if not RUN_FOLDER.exists():
+        return
+    with step("Stopping our Docker engine", expected=3):
+        pid = _running_pid()
+        if pid is not None:
+            _end(pid)
+        _unmount_leftovers(settings)
+        _remove_bridge(settings)
+        firewall.remove_engine_rules()
+        shutil.rmtree(RUN_FOLDER, ignore_errors=True)
+
+
+def _answers(env: dict[str, str]) -> bool:
+    return succeeds("docker", "info", env=env, timeout=10)
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "No Docker engine answers: start Docker, or join the group `docker`, or run this as root to get an "
+            "engine from Debian's packages."
+        )
+
+
+def _start(settings: Settings) -> None:
+    _forget_dead_engine(settings)
+    log = settings.logs / "dockerd.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            _command(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env=environment(),
+            start_new_session=True,
+        )
+    _wait_for_answer(process, log)
+
+
+def _command(settings: Settings) -> list[str]:
+    command = [
+        which("dockerd") or "dockerd",
+        f"--data-root={settings.cache / 'docker' / 'data'}",
+        f"--exec-root={EXEC_ROOT}",
+        f"--host={OUR_HOST}",
+        f"--pidfile={PID_FILE}",
+        "--config-file=/dev/null" if _accepts_empty_config() else "",
+        "--storage-driver=overlay2",
+        "--log-level=warn",
+    ]
+    if lacks_resource_capability():
+        wrapper = _install_wrapper(settings)
+        command += [f"--add-runtime=softened={wrapper}", "--default-runtime=softened"]
+    return [part for part in command if part]
+
+
+def _accepts_empty_config() -> bool:
+    # A machine's own daemon.json is meant for its own engine, but dockerd refuses an empty file in its stead.
+    return False
+
+
+def lacks_resource_capability() -> bool:
+    """Say whether this process, and so any engine it starts, lacks CAP_SYS_RESOURCE."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return not int(line.split()[1], 16) >> CAP_SYS_RESOURCE_BIT & 1
+    return False
+
+
+def _install_wrapper(settings: Settings) -> Path:
+    # A copy in the cache, so that containers outlive the clone that made them.
+    path = settings.cache / "docker" / "runtime-wrapper"
+    source = Path(runtime_wrapper.__file__).read_text()
+    write_atomically(path, f"#!{sys.executable} -IS\n{source}", mode=0o755)
+    return path
+
+
+def _wait_for_answer(process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers({"DOCKER_HOST": OUR_HOST}):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ClusterError(f"The Docker engine did not start; its log is {log}.")
+        time.sleep(0.3)
+
+
+def _forget_dead_engine(settings: Settings) -> None:
+    """Remove what an engine that was killed left behind, so that it can't keep the next from starting."""
+    pid = _running_pid()
+    if pid is not None:
+        _end(pid)
+    _unmount_leftovers(settings)
+    shutil.rmtree(RUN_FOLDER, ignore_errors=True)
+    RUN_FOLDER.mkdir(parents=True)
+
+
+def _running_pid() -> int | None:
+    """Return our engine's process id, if that process lives and is an engine."""
+    try:
+        pid = int(PID_FILE.read_text())
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return pid if name == "dockerd" else None
+
+
+def _end(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while Path(f"/proc/{pid}").exists() and not _is_zombie(pid):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.1)
+
+
+def _is_zombie(pid: int) -> bool:
+    # Where nothing adopts orphans, an ended engine stays in the process table: it is gone all the same.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def _unmount_leftovers(settings: Settings) -> None:
+    ours = (str(settings.cache / "docker") + "/", str(RUN_FOLDER) + "/")
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in reversed([mount for mount in mounts if mount.startswith(ours)]):
+        attempt("umount", "--lazy", mount)
+
+
+def _remove_bridge(settings: Settings) -> None:
+    for interface in engine_bridges():
+        attempt("ip", "link", "delete", interface)
+
+
+def engine_bridges() -> list[str]:
+    """Return the network bridges that engines make."""
+    names = [entry.name for entry in Path("/sys/class/net").iterdir()]
+    return [name for name in names if name == OUR_BRIDGE or name.startswith("br-")]
+
+
+def image_exists(engine: Engine, image: str) -> bool:
+    """Say whether the engine holds an image."""
+    return succeeds("docker", "image", "inspect", image, env=engine.env)
+
+
+def build_image(engine: Engine, image: str, context: Path, log: str, **arguments: str) -> None:
+    """Build an image from a folder with a Dockerfile."""
+    flags = [f"--build-arg={name.upper()}={value}" for name, value in arguments.items()]
+    run("docker", "build", "--tag", image, *flags, context, log=log, env=engine.env)
+
+
+def image_label(engine: Engine, image: str, label: str) -> str | None:
+    """Return a label of an image, if both are there."""
+    result = attempt("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image, env=engine.env)
+    if result.returncode != 0:
+        return None
+    labels = json.loads(result.stdout) or {}
+    return labels.get(label)

@@ -1,0 +1,1 @@
+"""The custom resource: its shape, its defaults, its rules, and what its values mean."""

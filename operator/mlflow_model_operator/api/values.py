@@ -1,0 +1,228 @@
+"""The kinds of single values that the resource is made of, with their rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from mlflow_model_operator.api import quantity, uri
+from mlflow_model_operator.api.schema import Rule, Schema, matches
+
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_NAME = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+_QUALIFIED_NAME = rf"({_DNS_NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_IMAGE = (
+    r"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?/)?"
+    r"[a-z0-9]+([._/-]+[a-z0-9]+)*"
+    r"(:[A-Za-z0-9_][-A-Za-z0-9_.]*)?"
+    r"(@[a-z0-9]+:[0-9a-f]{32,128})?"
+)
+
+
+def _read_duration(text: str) -> str:
+    quantity.seconds(text)
+    return text
+
+
+ModelUriText = Annotated[
+    str,
+    Field(min_length=1, max_length=2048),
+    Schema(
+        matches(f"(?s:{uri.SCHEME_PATTERN})", uri.SCHEME_HELP),
+        Rule(
+            f"!self.startsWith('models:') || {matches(uri.MODELS_PATTERN, '').cel}",
+            uri.MODELS_HELP,
+        ),
+        Rule(f"!self.startsWith('runs:') || {matches(uri.RUNS_PATTERN, '').cel}", uri.RUNS_HELP),
+        Rule(
+            f"!{matches(f'(?s:{uri.SCHEME_PATTERN})', '').cel}"
+            " || self.startsWith('models:') || self.startsWith('runs:')"
+            f" || {matches(uri.STORAGE_PATTERN, '').cel}",
+            uri.STORAGE_HELP,
+        ),
+        Rule(f"!{matches(f'(?s:{uri.PASSWORD_PATTERN})', '').cel}", uri.PASSWORD_HELP),
+    ),
+]
+
+HttpUrl = Annotated[
+    str,
+    Field(min_length=1, max_length=2048),
+    Schema(
+        matches(
+            r"https?://[^\x00-\x20/?#]+([/?][^\x00-\x20]*)?",
+            "write an http:// or https:// URL with its host, like http://mlflow.mlflow:5000",
+        ),
+    ),
+]
+
+NoPassword = Schema(Rule(f"!{matches(uri.PASSWORD_PATTERN, '').cel}", uri.PASSWORD_HELP))
+
+Duration = Annotated[
+    str,
+    Field(min_length=2, max_length=24),
+    AfterValidator(_read_duration),
+    Schema(matches(quantity.DURATION, f"not a duration: {quantity.DURATION_HELP}")),
+]
+
+Quantity = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 64,
+        }
+    ),
+    Schema(
+        Rule(
+            "isQuantity(string(self)) && !quantity(string(self)).isLessThan(quantity('0'))",
+            f"not a quantity of at least 0: {quantity.QUANTITY_HELP}",
+        )
+    ),
+]
+
+# The name of another object: what the API server lets objects be called.
+ObjectName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Schema(
+        matches(
+            _DNS_NAME,
+            "write the object's name: lower-case letters, digits, '-' and '.', starting and "
+            "ending with a letter or digit",
+        )
+    ),
+]
+LabelName = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    Schema(
+        matches(
+            _DNS_LABEL,
+            "write lower-case letters, digits and '-', starting and ending with a letter or digit",
+        )
+    ),
+]
+ConfigKey = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Schema(matches(r"[-._a-zA-Z0-9]+", "write letters, digits, '-', '_' and '.'")),
+]
+Hostname = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Schema(
+        matches(
+            rf"(\*\.)?{_DNS_NAME}",
+            "write a host name without scheme, port and path, in lower case, like "
+            "wine.models.example.com or *.models.example.com",
+        ),
+        Rule(
+            r"!self.matches('^[0-9]+(\\.[0-9]+){3}$')",
+            "a Gateway listens for names, not for IP addresses: write a host name, like "
+            "wine.models.example.com, or leave hostnames out",
+        ),
+    ),
+]
+ImageName = Annotated[
+    str,
+    Field(min_length=1, max_length=1024),
+    Schema(
+        matches(
+            _IMAGE,
+            "write an image as registry/name:tag or registry/name@sha256:<digest>, with the name "
+            "in lower case, like registry.example.com/team/wine:1.0",
+        )
+    ),
+]
+EnvName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Schema(
+        matches(
+            r"[-._a-zA-Z][-._a-zA-Z0-9]*",
+            "write letters, digits, '_', '-' and '.', not starting with a digit",
+        )
+    ),
+]
+ExtendedResource = Annotated[
+    str,
+    Field(min_length=3, max_length=253),
+    Schema(
+        matches(
+            rf"{_DNS_NAME}\.[a-z]+/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
+            "write the resource that the device plugin advertises, like nvidia.com/gpu, "
+            "nvidia.com/mig-1g.10gb or amd.com/gpu",
+        ),
+        Rule(
+            r"!self.matches('(^|\\.)kubernetes\\.io/')",
+            "kubernetes.io/ is no device plugin's domain: write the resource that the device "
+            "plugin advertises, like nvidia.com/gpu",
+        ),
+    ),
+]
+AbsolutePath = Annotated[
+    str,
+    Field(min_length=1, max_length=1024),
+    Schema(
+        matches(
+            r"/[^\x00-\x20:]*",
+            "write an absolute path without ':' and spaces, like /mnt/models",
+        )
+    ),
+]
+RoutePath = Annotated[
+    str,
+    Field(min_length=1, max_length=1024),
+    Schema(
+        matches(
+            r"/[^\x00-\x20?#]*",
+            'write a path that starts with "/" and has no spaces, "?" or "#", like / or /wine',
+        ),
+        Rule(
+            r"""!self.matches('//|/\\.{1,2}(/|$)|%2[fF]')""",
+            "write a plain path, without empty, '.' or '..' parts and without %2F, like /wine",
+        ),
+    ),
+]
+
+_KEY_HELP = "write keys like app or example.com/team"
+LabelMap = Annotated[
+    dict[str, Annotated[str, Field(max_length=63)]],
+    Field(max_length=64),
+    Schema(
+        Rule(
+            "self.all(key, size(key) <= 317 && "
+            + matches(_QUALIFIED_NAME, "").cel.replace("self", "key")
+            + ")",
+            f"a key is not a label key: {_KEY_HELP}",
+        ),
+        Rule(
+            f"self.all(key, {matches(_LABEL_VALUE, '').cel.replace('self', 'self[key]')})",
+            "a value is not a label value: write at most 63 letters, digits, '-', '_' and '.', "
+            "starting and ending with a letter or digit",
+        ),
+    ),
+]
+AnnotationMap = Annotated[
+    dict[str, Annotated[str, Field(max_length=65_536)]],
+    Field(max_length=64),
+    Schema(
+        Rule(
+            "self.all(key, size(key) <= 317 && "
+            + matches(_QUALIFIED_NAME, "").cel.replace("self", "key")
+            + ")",
+            f"a key is not an annotation key: {_KEY_HELP}",
+        )
+    ),
+]
+
+# A part in the shape of the Kubernetes API, handed on as it is: what it may hold depends on the
+# version of the cluster, and what the cluster refuses ends in a condition.
+Native = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+]

@@ -1,0 +1,212 @@
+"""The requests that the operator makes of the Kubernetes API, each in one method.
+
+Writes are server-side applies with one field manager: they state what must be so, need no read
+before, and can't undo what others own. See
+https://kubernetes.io/docs/reference/using-api/server-side-apply/.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client.rest import ApiException
+from kubernetes.aio.dynamic import DynamicClient
+from kubernetes.aio.dynamic.exceptions import DynamicApiError
+
+from mlflow_model_operator import labels
+from mlflow_model_operator.cluster import kinds
+from mlflow_model_operator.cluster.kinds import Kind
+from mlflow_model_operator.domain import Key, KubeObject, Notice
+
+OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+REQUEST_TIMEOUT = 30.0  # seconds; the API server's own limit is 60
+
+
+class ApiError(Exception):
+    """The API server refused a request, or could not be reached (`status` 0)."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later with nothing changed by anybody."""
+        return self.status in (0, 401, 409, 429) or self.status >= 500
+
+
+class Cluster:
+    """A connection to the API server. `observe(verb, kind, status)` is told of each request."""
+
+    def __init__(
+        self,
+        api_client: kubernetes_client.ApiClient,
+        observe: Callable[[str, str, int], None] = lambda *_: None,
+        identity: str = labels.FIELD_MANAGER,
+    ) -> None:
+        self.api_client = api_client
+        self._dynamic = DynamicClient(api_client)
+        self._observe = observe
+        self._identity = identity
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.api_client.close()
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API has `kind`, that is, whether its CRD is installed."""
+        try:
+            answer = await self._request("get", kind, kind.group_path)
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(entry["name"] == kind.plural for entry in answer.get("resources", ()))
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> KubeObject | None:
+        """One object, or None where there is none."""
+        try:
+            return await self._request("get", kind, kind.path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list_uids(self, kind: Kind, namespace: str) -> set[str]:
+        """The uids of all our objects of a kind; `namespace` "" means all namespaces."""
+        selector = {} if kind is kinds.RESOURCE else {"label_selector": OURS}
+        answer = await self._request(
+            "get",
+            kind,
+            kind.path(namespace),
+            # "0": from the API server's cache, which is never older than what our watches saw.
+            resource_version="0",
+            header_params={"Accept": METADATA_ONLY},
+            **selector,
+        )
+        return {item["metadata"]["uid"] for item in answer["items"]}
+
+    async def apply(self, kind: Kind, obj: KubeObject) -> KubeObject:
+        """States `obj` by server-side apply; returns the object as it is now."""
+        metadata = obj["metadata"]
+        return await self._request(
+            "patch",
+            kind,
+            kind.path(metadata["namespace"], metadata["name"]),
+            body=obj,
+            content_type="application/apply-patch+yaml",
+            field_manager=labels.FIELD_MANAGER,
+            force_conflicts="true",
+        )
+
+    async def delete(self, kind: Kind, obj: KubeObject) -> None:
+        """Deletes exactly this object, not a new one of the same name; absent is fine."""
+        metadata = obj["metadata"]
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": metadata["uid"]},
+        }
+        try:
+            path = kind.path(metadata["namespace"], metadata["name"])
+            await self._request("delete", kind, path, body=options)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def patch_status(self, key: Key, patch: KubeObject) -> KubeObject | None:
+        """Changes the status of a resource; None where the resource is gone."""
+        try:
+            return await self._request(
+                "patch",
+                kinds.RESOURCE,
+                f"{kinds.RESOURCE.path(key.namespace, key.name)}/status",
+                body={"status": patch},
+                content_type="application/merge-patch+json",
+                field_manager=labels.FIELD_MANAGER,
+            )
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def tell(self, resource: KubeObject, notice: Notice) -> None:
+        """Writes a Kubernetes Event about `resource`, as shown by `kubectl describe`."""
+        metadata = resource["metadata"]
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        event = {
+            "apiVersion": kinds.EVENT.api_version,
+            "kind": kinds.EVENT.kind,
+            "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
+            "eventTime": now,
+            "type": "Warning" if notice.warning else "Normal",
+            "reason": notice.reason,
+            "note": notice.message[:1024],
+            "action": "Reconcile",
+            "reportingController": f"{labels.GROUP}/operator",
+            "reportingInstance": self._identity[:128],
+            "regarding": {
+                "apiVersion": labels.API_VERSION,
+                "kind": labels.KIND,
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
+            },
+        }
+        path = kinds.EVENT.path(metadata["namespace"])
+        await self._request("post", kinds.EVENT, path, body=event)
+
+    async def _request(self, verb: str, kind: Kind, path: str, **options: Any) -> KubeObject:
+        try:
+            response = await self._dynamic.request(
+                verb, path, serialize=False, _request_timeout=REQUEST_TIMEOUT, **options
+            )
+            answer: KubeObject = await response.json()
+        except (DynamicApiError, ApiException) as exception:
+            error = _api_error(exception)
+            self._observe(verb, kind.kind, error.status)
+            raise error from exception
+        except (aiohttp.ClientError, TimeoutError, OSError) as exception:
+            self._observe(verb, kind.kind, 0)
+            message = f"{type(exception).__name__}: {exception}"
+            raise ApiError(0, "Unreachable", message) from exception
+        self._observe(verb, kind.kind, response.status)
+        return answer
+
+
+def _api_error(exception: Any) -> ApiError:
+    body = exception.body
+    try:
+        status = json.loads(body)
+        return ApiError(exception.status, status.get("reason", ""), status.get("message", ""))
+    except (ValueError, TypeError, AttributeError):
+        text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+        return ApiError(exception.status, str(exception.reason), text[:500])
+
+
+async def connect(kubeconfig: str | None = None) -> kubernetes_client.ApiClient:
+    """Connects from inside a pod, or else by a kubeconfig (its path, or the default one).
+
+    Raises kubernetes' ConfigException where there is neither.
+    """
+    configuration = kubernetes_client.Configuration()
+    if kubeconfig is None:
+        try:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)
+            return kubernetes_client.ApiClient(configuration)
+        except kubernetes_config.ConfigException:
+            pass  # not in a pod: a person runs us, with a kubeconfig
+    await kubernetes_config.load_kube_config(
+        config_file=kubeconfig, client_configuration=configuration
+    )
+    return kubernetes_client.ApiClient(configuration)

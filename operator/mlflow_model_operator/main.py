@@ -1,0 +1,207 @@
+"""Starts and stops the operator: settings, connections, leadership, watches, workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from mlflow_model_operator import health, lease, watch
+from mlflow_model_operator.cluster import client, kinds
+from mlflow_model_operator.cluster.cache import Cache
+from mlflow_model_operator.cluster.client import ApiError, Cluster
+from mlflow_model_operator.cluster.resync import drop_vanished
+from mlflow_model_operator.domain import Key
+from mlflow_model_operator.metrics import Metrics
+from mlflow_model_operator.queue import KeyedQueue
+from mlflow_model_operator.reconcile import Reconciler
+from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.settings import Settings, SettingsError, from_environment
+
+log = logging.getLogger("mlflow_model_operator")
+
+# How long a worker may be busy or idle without a sign of life before liveness fails.
+STALLED_AFTER = 300.0  # seconds
+CRD_POLL = 2.0
+
+
+class Operator:
+    """The running operator: one queue, several workers, and what feeds them."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, metrics: Metrics) -> None:
+        self.settings = settings
+        self.cluster = cluster
+        self.metrics = metrics
+        self.cache = Cache()
+        self.queue: KeyedQueue[Key] = KeyedQueue(on_wait=metrics.queue_waited)
+        self.registry = Registry(settings, on_change=self._enqueue, observer=metrics)
+        self.reconciler = Reconciler(settings, cluster, self.cache, self.registry)
+        self.synced = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.leading = False
+        self.last_sign_of_life = time.monotonic()
+
+    async def run(self) -> None:
+        """Works until `stopping` is set or a part of it fails."""
+        self.leading = True
+        await self._wait_for_crd()
+        gateway_api = await self.cluster.serves(kinds.ROUTE)
+        if not gateway_api:
+            log.info("the Gateway API is not installed: traffic is split by numbers of pods")
+        watched = watch.watched_kinds(gateway_api)
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(self.registry.run()),
+                group.create_task(self._resync(watched)),
+                group.create_task(self._tick()),
+                *(group.create_task(self._work()) for _ in range(self.settings.workers)),
+            ]
+            if not gateway_api:
+                background.append(group.create_task(self._wait_for_gateway_api()))
+            await watch.watch(
+                watched,
+                self.cache,
+                self._enqueue,
+                namespaces=self.settings.namespaces,
+                ready=self.synced,
+                stop=self.stopping,
+            )
+            for task in background:
+                task.cancel()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether work was completed, or there was none, in the last minutes."""
+        return not self.leading or time.monotonic() - self.last_sign_of_life < STALLED_AFTER
+
+    def _enqueue(self, key: Key) -> None:
+        self.queue.add(key)
+        self.metrics.queue_depth(len(self.queue))
+
+    async def _wait_for_crd(self) -> None:
+        told = False
+        while not await self.cluster.serves(kinds.RESOURCE):
+            if not told:
+                log.warning("waiting for the CRD %s to be installed", kinds.RESOURCE.plural)
+                told = True
+            self.last_sign_of_life = time.monotonic()
+            await asyncio.sleep(CRD_POLL)
+
+    async def _wait_for_gateway_api(self) -> None:
+        """Ends the process when the Gateway API appears: kopf watches only what was there."""
+        while True:
+            await asyncio.sleep(self.settings.poll_interval)
+            with contextlib.suppress(ApiError):
+                if await self.cluster.serves(kinds.ROUTE):
+                    log.info("the Gateway API was installed: restarting to watch its routes")
+                    self.stopping.set()
+                    return
+
+    async def _work(self) -> None:
+        await self.synced.wait()
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._work_on(key)
+            finally:
+                self.last_sign_of_life = time.monotonic()
+                self.queue.done(key)
+                self.metrics.queue_depth(len(self.queue))
+
+    async def _work_on(self, key: Key) -> None:
+        started = time.perf_counter()
+        result = "error"
+        try:
+            recheck = await self.reconciler.reconcile(key)
+            result = "success"
+            self.queue.succeeded(key)
+            if recheck is not None:
+                self.queue.add_after(key, recheck)
+        except ApiError as error:
+            result = "retry" if error.is_transient else "error"
+            delay = self.queue.add_failed(key)
+            level = logging.INFO if error.is_transient else logging.ERROR
+            log.log(level, "%s: %s; again in %.0f s", key, error, delay)
+        except Exception:
+            delay = self.queue.add_failed(key)
+            log.exception("%s: reconciling failed; again in %.0f s", key, delay)
+        finally:
+            self.metrics.reconciled(result, time.perf_counter() - started)
+
+    async def _resync(self, watched: list[kinds.Kind]) -> None:
+        """Looks at everything again now and then, in case that a watch has missed something."""
+        while True:
+            await asyncio.sleep(self.settings.resync_interval)
+            try:
+                async for key in drop_vanished(
+                    self.cluster, self.cache, watched, self.settings.namespaces
+                ):
+                    self._enqueue(key)
+            except ApiError as error:
+                log.warning("resync: %s", error)
+            for key in self.cache.keys():
+                self._enqueue(key)
+
+    async def _tick(self) -> None:
+        """An empty queue is a sign of life too."""
+        while True:
+            if not len(self.queue):
+                self.last_sign_of_life = time.monotonic()
+            await asyncio.sleep(STALLED_AFTER / 10)
+
+
+async def serve(settings: Settings, kubeconfig: str | None = None) -> None:
+    """Runs the operator until SIGTERM or SIGINT; leads only while it holds the lease."""
+    metrics = Metrics()
+    api_client = await client.connect(kubeconfig)
+    cluster = Cluster(api_client, observe=metrics.api_request, identity=settings.identity)
+    operator = Operator(settings, cluster, metrics)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, operator.stopping.set)
+    try:
+        async with health.serve(
+            settings.http_port,
+            metrics,
+            is_alive=lambda: operator.is_alive,
+            is_ready=lambda: True,
+        ):
+            await _until_stopped(operator, lease.lead(api_client, settings, operator.run))
+    finally:
+        await cluster.close()
+
+
+async def _until_stopped(operator: Operator, work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work`; told to stop, a leader gets some time to end by itself, then it is cancelled."""
+    task = asyncio.ensure_future(work)
+    stop = asyncio.ensure_future(operator.stopping.wait())
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if operator.leading and not task.done():
+        await asyncio.wait({task}, timeout=10)
+    if not task.done():
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def main() -> None:
+    """The console script `mlflow-model-operator`."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    try:
+        settings = from_environment()
+    except SettingsError as error:
+        sys.exit(f"mlflow-model-operator: {error}")
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""From a resource and what is seen of it to what must be so: which objects exist, which may go.
+
+Pure: it decides (rollout), renders (render) and compares, but never acts. `reconcile` acts on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from mlflow_model_operator import labels, render
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.domain import (
+    KubeObject,
+    LiveChildren,
+    ModelVersion,
+    ResolutionError,
+    Revision,
+    RevisionState,
+    Weight,
+)
+from mlflow_model_operator.rollout import (
+    Decision,
+    Recorded,
+    Wanted,
+    approximate_canary_replicas,
+    decide,
+)
+from mlflow_model_operator.settings import Settings
+
+Resolved = ModelVersion | ResolutionError
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the URIs of a resource mean now, or why they mean nothing."""
+
+    model: Resolved
+    canary: Resolved | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who serves, and which revisions this version of the spec can state in full."""
+
+    decision: Decision
+    restorable: tuple[Revision, ...]
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for plans that, for one generation of the spec, ask for the same objects."""
+        return (self.decision.identity, self.restorable)
+
+
+class RevisionNames:
+    """Remembers the names of revisions: each costs a rendered pod template to find."""
+
+    def __init__(self, settings: Settings, size: int = 8192) -> None:
+        self._settings = settings
+        self._size = size
+        self._known: dict[tuple[str, int, ModelVersion], Revision] = {}
+
+    def revision(self, resource: MLflowModelDeployment, model: ModelVersion) -> Revision:
+        """The revision that `model` is with the pod template that `resource` states now."""
+        key = (resource.uid, resource.generation, model)
+        if key not in self._known:
+            if len(self._known) >= self._size:
+                self._known.clear()
+            self._known[key] = render.revision(resource, model, self._settings)
+        return self._known[key]
+
+
+def make_plan(
+    resource: MLflowModelDeployment,
+    meaning: Meaning,
+    live: LiveChildren,
+    names: RevisionNames,
+    settings: Settings,
+    now: float,
+) -> Plan | None:
+    """Decides for one resource; None where nothing was ever resolved, so nothing can be served."""
+    recorded = recorded_decision(resource)
+    model = _last_known(meaning.model, recorded.stable)
+    if model is None:
+        return None
+    target = names.revision(resource, model)
+    canary = _canary(resource, meaning, names)
+    restorable = _restorable(resource, recorded, target, canary, names)
+    decision = decide(
+        Wanted(
+            target=target,
+            canary=canary,
+            canary_weight=resource.spec.canary.weight if resource.spec.canary else 0,
+            stopped=resource.spec.scaling.min_replicas == 0,
+        ),
+        recorded,
+        _states(live, restorable),
+        traffic_applied=traffic_applied(resource, live, recorded.traffic),
+        now=now,
+        drain_delay=settings.drain_delay,
+    )
+    wanted = {decision.target.name, decision.stable.name}
+    wanted |= {decision.canary.name} if decision.canary else set()
+    return Plan(decision, tuple(r for r in restorable if r.name in wanted))
+
+
+def desired_objects(
+    resource: MLflowModelDeployment, plan: Plan, live: LiveChildren, settings: Settings
+) -> list[KubeObject]:
+    """All objects that must exist as stated, in the order in which to apply them."""
+    objects: list[KubeObject] = []
+    for revision in plan.restorable:
+        replicas, autoscale = _replicas(resource, plan.decision, revision, live)
+        objects += render.revision_objects(
+            resource, revision, settings, replicas=replicas, autoscale=autoscale
+        )
+    return objects + render.public_objects(
+        resource, plan.decision.stable, plan.decision.traffic, settings
+    )
+
+
+def superfluous_objects(
+    plan: Plan, desired: Iterable[KubeObject], live: LiveChildren
+) -> list[KubeObject]:
+    """Live objects that must go: those of revisions that ended, and those no longer asked for."""
+    stated = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
+    # A revision that is kept but that the spec can't state any more stays exactly as it is.
+    untouched = plan.decision.keep - {revision.name for revision in plan.restorable}
+    return [
+        obj
+        for obj in _all(live)
+        if (obj["kind"], obj["metadata"]["name"]) not in stated
+        and obj["metadata"].get("labels", {}).get(labels.REVISION) not in untouched
+        and "deletionTimestamp" not in obj["metadata"]
+    ]
+
+
+def traffic_applied(
+    resource: MLflowModelDeployment, live: LiveChildren, traffic: tuple[Weight, ...]
+) -> bool:
+    """Whether the data plane surely follows `traffic`: the route says so and is accepted."""
+    if resource.spec.routing is None:
+        return True
+    route = live.routes.get(resource.name)
+    return route is not None and route_weights(route) == dict(traffic) and route_accepted(route)
+
+
+def route_weights(route: KubeObject) -> dict[str, int]:
+    """The weights that a live HTTPRoute states, by revision."""
+    rules = route.get("spec", {}).get("rules") or [{}]
+    return {
+        ref["name"]: ref.get("weight", 1)
+        for ref in rules[0].get("backendRefs", ())
+        if ref.get("weight", 1) > 0
+    }
+
+
+def route_accepted(route: KubeObject) -> bool:
+    """Whether a gateway has accepted the route as it stands, not an older one."""
+    generation = route["metadata"].get("generation")
+    return any(
+        condition.get("type") == "Accepted"
+        and condition.get("status") == "True"
+        and condition.get("observedGeneration") == generation
+        for parent in route.get("status", {}).get("parents", ())
+        for condition in parent.get("conditions", ())
+    )
+
+
+def recorded_decision(resource: MLflowModelDeployment) -> Recorded:
+    """What the resource's status says was decided before."""
+    status = resource.status
+    if status is None or status.stable is None:
+        return Recorded()
+    return Recorded(
+        stable=status.stable.as_revision(),
+        traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
+        draining={entry.revision: entry.since.timestamp() for entry in status.draining},
+    )
+
+
+def _last_known(resolved: Resolved, recorded: Revision | None) -> ModelVersion | None:
+    """Where the registry fails us, the version that serves goes on to be what is wanted."""
+    if isinstance(resolved, ModelVersion):
+        return resolved
+    return recorded.model if recorded else None
+
+
+def _canary(
+    resource: MLflowModelDeployment, meaning: Meaning, names: RevisionNames
+) -> Revision | None:
+    if resource.spec.canary is None or meaning.canary is None:
+        return None
+    status = resource.status
+    recorded = status.canary.as_revision() if status and status.canary else None
+    model = _last_known(meaning.canary, recorded)
+    return names.revision(resource, model) if model else None
+
+
+def _restorable(
+    resource: MLflowModelDeployment,
+    recorded: Recorded,
+    target: Revision,
+    canary: Revision | None,
+    names: RevisionNames,
+) -> list[Revision]:
+    """The revisions that the present spec states; an older template's revision it does not."""
+    stable = recorded.stable
+    revisions = {target.name: target}
+    if canary is not None:
+        revisions[canary.name] = canary
+    if stable is not None and names.revision(resource, stable.model).name == stable.name:
+        revisions[stable.name] = stable
+    return list(revisions.values())
+
+
+def _states(live: LiveChildren, restorable: Iterable[Revision]) -> Mapping[str, RevisionState]:
+    states = {
+        revision.name: RevisionState(desired=1, ready=0)
+        for revision in restorable
+        if revision.name not in live.deployments
+    }
+    for name, deployment in live.deployments.items():
+        states[name] = deployment_state(deployment)
+    return states
+
+
+def deployment_state(deployment: KubeObject) -> RevisionState:
+    """Replicas asked for and ready; none are ready while the status is of an older generation."""
+    status = deployment.get("status", {})
+    current = status.get("observedGeneration") == deployment["metadata"].get("generation")
+    return RevisionState(
+        desired=deployment["spec"].get("replicas", 1),
+        ready=status.get("readyReplicas", 0) if current else 0,
+        exists="deletionTimestamp" not in deployment["metadata"],
+    )
+
+
+def _replicas(
+    resource: MLflowModelDeployment, decision: Decision, revision: Revision, live: LiveChildren
+) -> tuple[int, bool]:
+    """How many replicas to state for a revision, and whether an HPA owns that number.
+
+    Under an HPA the live number is stated, so that no apply ever undoes the HPA's work; a new
+    revision starts with as many as serve now, so that it can take over under load.
+    """
+    scaling = resource.spec.scaling
+    least, most = scaling.min_replicas, scaling.max_replicas or scaling.min_replicas
+    stable_now = _live_replicas(live, decision.stable.name) or least
+    if _is_approximated_canary(resource, decision, revision):
+        weight = resource.spec.canary.weight if resource.spec.canary else 0
+        return approximate_canary_replicas(stable_now, weight), False
+    if most <= least:
+        return least, False
+    return _live_replicas(live, revision.name) or min(max(least, stable_now), most), True
+
+
+def _is_approximated_canary(
+    resource: MLflowModelDeployment, decision: Decision, revision: Revision
+) -> bool:
+    """Without a gateway the numbers of pods are the weights."""
+    is_canary = decision.canary is not None and decision.canary.name == revision.name
+    return (
+        is_canary
+        and revision.name != decision.target.name
+        and resource.spec.routing is None
+        and resource.spec.scaling.min_replicas > 0
+    )
+
+
+def _live_replicas(live: LiveChildren, name: str) -> int | None:
+    deployment = live.deployments.get(name)
+    return deployment["spec"].get("replicas") if deployment else None
+
+
+def _all(live: LiveChildren) -> Iterable[KubeObject]:
+    for objects in (live.routes, live.autoscalers, live.budgets, live.deployments, live.services):
+        yield from objects.values()

@@ -1,0 +1,185 @@
+"""One resource, from what is to what must be: read, resolve, decide, render, apply, tell.
+
+Level-triggered: it looks at what is, never at what changed, and may run at any time, any number
+of times. Where nothing is to be done it sends nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mlflow_model_operator import observe
+from mlflow_model_operator.api.resource import InvalidResource, MLflowModelDeployment
+from mlflow_model_operator.cluster import kinds
+from mlflow_model_operator.cluster.cache import Cache, owned_by
+from mlflow_model_operator.cluster.client import ApiError, Cluster
+from mlflow_model_operator.diff import needs_apply
+from mlflow_model_operator.domain import Key, KubeObject, ResolutionError
+from mlflow_model_operator.observe import ApplyError, Situation
+from mlflow_model_operator.plan import (
+    Meaning,
+    Plan,
+    Resolved,
+    RevisionNames,
+    desired_objects,
+    make_plan,
+    superfluous_objects,
+)
+from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# After something that only others can mend (a quota, a gateway that refuses): look again then.
+RETRY_REFUSED = 30.0  # seconds
+
+
+@dataclass
+class Reconciler:
+    """Holds what reconciling needs; of the resources it holds nothing that can't be lost."""
+
+    settings: Settings
+    cluster: Cluster
+    cache: Cache
+    registry: Registry
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        self._names = RevisionNames(self.settings)
+        # What was fully applied, by resource: while it is the same, nothing is compared again.
+        self._settled: dict[Key, int] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Brings one resource to its desired state as far as possible now.
+
+        Returns the seconds after which to look again if nothing happens before, or None. Raises
+        ApiError where the API server can't be reached or asks for patience.
+        """
+        raw = self.cache.resource(key)
+        if raw is None or "deletionTimestamp" in raw["metadata"]:
+            self._forget(key)
+            return None
+        try:
+            resource = MLflowModelDeployment.parse(raw)
+        except InvalidResource as error:
+            await self._write_status(raw, observe.invalid_status(raw, str(error), self.clock()))
+            return None
+        meaning = await self._resolve(key, resource)
+        live = self.cache.children(key, resource.uid)
+        plan = make_plan(resource, meaning, live, self._names, self.settings, self.clock())
+        errors = await self._apply(key, resource, plan) if plan else []
+        await self._observe(key, raw, resource, meaning, plan, errors)
+        recheck = plan.decision.recheck_after if plan else None
+        return min(recheck or RETRY_REFUSED, RETRY_REFUSED) if errors else recheck
+
+    def _forget(self, key: Key) -> None:
+        self.registry.forget(key)
+        self._settled.pop(key, None)
+
+    async def _resolve(self, key: Key, resource: MLflowModelDeployment) -> Meaning:
+        spec = resource.spec
+        tracking_uri = spec.model.tracking_uri
+        uris = {spec.model.uri} | ({spec.canary.uri} if spec.canary else set())
+        self.registry.retain(key, {(tracking_uri, uri) for uri in uris})
+        return Meaning(
+            model=await self._meaning(key, spec.model.uri, tracking_uri),
+            canary=await self._meaning(key, spec.canary.uri, tracking_uri) if spec.canary else None,
+        )
+
+    async def _meaning(self, key: Key, uri: str, tracking_uri: str | None) -> Resolved:
+        try:
+            return await self.registry.resolve(key, uri, tracking_uri)
+        except ResolutionError as error:
+            return error
+
+    async def _apply(
+        self, key: Key, resource: MLflowModelDeployment, plan: Plan
+    ) -> list[ApplyError]:
+        if self._settled.get(key) == self._state(key, resource, plan):
+            return []
+        live = self.cache.children(key, resource.uid)
+        desired = desired_objects(resource, plan, live, self.settings)
+        errors = [error for obj in desired if (error := await self._apply_one(key, resource, obj))]
+        await self._prune(superfluous_objects(plan, desired, live))
+        if not errors:
+            self._settled[key] = self._state(key, resource, plan)
+        return errors
+
+    def _state(self, key: Key, resource: MLflowModelDeployment, plan: Plan) -> int:
+        children = self.cache.fingerprint(key)
+        return hash((resource.uid, resource.generation, plan.identity, children))
+
+    async def _apply_one(
+        self, key: Key, resource: MLflowModelDeployment, obj: KubeObject
+    ) -> ApplyError | None:
+        kind, name = kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"]
+        live = self.cache.child(key, kind, name)
+        try:
+            if live is not None and owned_by(live, resource.uid):
+                difference = needs_apply(obj, live)
+                if difference is None:
+                    return None
+                log.info("%s: applying %s %s: %s differs", key, kind.kind, name, difference)
+            else:
+                await self._check_free(kind, obj, resource.uid)
+            self.cache.store(kind, await self.cluster.apply(kind, obj))
+        except ApiError as error:
+            if error.is_transient:
+                raise
+            return ApplyError(kind.kind, name, error.status, error.reason, error.message)
+        return None
+
+    async def _check_free(self, kind: kinds.Kind, obj: KubeObject, uid: str) -> None:
+        """An apply would take over somebody else's object of that name: look first.
+
+        Names with a revision's hash can't be taken by chance; the public names can.
+        """
+        metadata = obj["metadata"]
+        if metadata["name"] != metadata["labels"][kinds.labels.DEPLOYMENT]:
+            return
+        found = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
+        if found is not None and not owned_by(found, uid):
+            message = f"{kind.kind} {metadata['name']} exists and belongs to somebody else"
+            raise ApiError(422, observe.NAME_TAKEN, message)
+
+    async def _prune(self, objects: Iterable[KubeObject]) -> None:
+        for obj in objects:
+            await self.cluster.delete(kinds.BY_NAME[obj["kind"]], obj)
+
+    async def _observe(
+        self,
+        key: Key,
+        raw: KubeObject,
+        resource: MLflowModelDeployment,
+        meaning: Meaning,
+        plan: Plan | None,
+        errors: list[ApplyError],
+    ) -> None:
+        live = self.cache.children(key, resource.uid)
+        situation = Situation(
+            resource=resource,
+            resolution=meaning.model,
+            canary_resolution=meaning.canary,
+            decision=plan.decision if plan else None,
+            live=live,
+            apply_errors=tuple(errors),
+            now=self.clock(),
+        )
+        new = observe.status(situation)
+        await self._write_status(raw, new)
+        for notice in observe.notices(raw.get("status", {}), new, situation):
+            await self.cluster.tell(raw, notice)
+
+    async def _write_status(self, raw: KubeObject, new: KubeObject) -> None:
+        patch = observe.status_patch(raw.get("status", {}), new)
+        if patch is None:
+            return
+        metadata = raw["metadata"]
+        written = await self.cluster.patch_status(
+            Key(metadata["namespace"], metadata["name"]), patch
+        )
+        if written is not None:
+            self.cache.store(kinds.RESOURCE, written)

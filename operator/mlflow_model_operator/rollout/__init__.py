@@ -1,0 +1,6 @@
+"""Which revisions exist and which share of the requests each gets. Pure."""
+
+from mlflow_model_operator.rollout.decide import Decision, Phase, Recorded, Wanted, decide
+from mlflow_model_operator.rollout.replicas import approximate_canary_replicas
+
+__all__ = ["Decision", "Phase", "Recorded", "Wanted", "approximate_canary_replicas", "decide"]

@@ -1,0 +1,81 @@
+"""What the operator itself is told, by environment variables (set from the chart's values)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class SettingsError(ValueError):
+    """An environment variable that cannot be used; the message says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The operator's settings. Durations are in seconds."""
+
+    tracking_uri: str | None = None
+    namespaces: tuple[str, ...] = ()  # empty: the whole cluster
+    poll_interval: float = 15.0
+    scoring_images: Mapping[str, str] = field(default_factory=dict)  # Python "3.11" → image
+    image_pull_policy: str = "IfNotPresent"
+    index_url: str | None = None  # the default package index of the prepare step
+    workers: int = 8
+    resync_interval: float = 600.0
+    drain_delay: float = 5.0  # from "no weight any more" to "the pods may end"
+    http_port: int = 8080
+    lease_name: str | None = None  # None: no leader election
+    lease_namespace: str = "default"
+    identity: str = "mlflow-model-operator"
+
+
+def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
+    """Reads `MLFLOW_TRACKING_URI` and the `MMO_…` variables.
+
+    Raises SettingsError with one sentence that names the variable and a right value.
+    """
+    return Settings(
+        tracking_uri=env.get("MLFLOW_TRACKING_URI") or None,
+        namespaces=_names(env.get("MMO_NAMESPACES", "")),
+        poll_interval=_number(env, "MMO_POLL_INTERVAL", Settings.poll_interval, least=1),
+        scoring_images=_images(env.get("MMO_SCORING_IMAGES", "{}")),
+        image_pull_policy=env.get("MMO_IMAGE_PULL_POLICY", Settings.image_pull_policy),
+        index_url=env.get("MMO_INDEX_URL") or None,
+        workers=int(_number(env, "MMO_WORKERS", Settings.workers, least=1)),
+        resync_interval=_number(env, "MMO_RESYNC_INTERVAL", Settings.resync_interval, least=10),
+        drain_delay=_number(env, "MMO_DRAIN_DELAY", Settings.drain_delay, least=0),
+        http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, least=1)),
+        lease_name=env.get("MMO_LEASE_NAME") or None,
+        lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),
+        identity=env.get("POD_NAME", Settings.identity),
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _number(env: Mapping[str, str], name: str, default: float, least: float) -> float:
+    text = env.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}: write a number, like {default:g}") from None
+    if value < least:
+        raise SettingsError(f"{name} is {text}: write a number of at least {least:g}")
+    return value
+
+
+def _images(text: str) -> Mapping[str, str]:
+    example = '{"3.11": "registry.example.com/scoring:0.1.0-py3.11"}'
+    try:
+        images = json.loads(text)
+    except ValueError:
+        raise SettingsError(f"MMO_SCORING_IMAGES is not JSON: write {example}") from None
+    if not isinstance(images, dict) or not all(isinstance(v, str) for v in images.values()):
+        raise SettingsError(f"MMO_SCORING_IMAGES must map Python versions to images: {example}")
+    return images

@@ -1,0 +1,88 @@
+"""The watches: kopf brings the events, we store the object and put its owner into the queue.
+
+Nothing else happens in a handler, so events are cheap, and no handler ever writes to an object:
+kopf adds annotations for `create`/`update` handlers and finalizers for timers and daemons, but
+nothing for `event` handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import kopf
+
+from mlflow_model_operator import labels
+from mlflow_model_operator.cluster import kinds
+from mlflow_model_operator.cluster.cache import Cache
+from mlflow_model_operator.cluster.kinds import Kind
+from mlflow_model_operator.domain import Key
+
+OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"  # asked of the API server, not sorted here
+
+
+def watched_kinds(gateway_api: bool) -> list[Kind]:
+    """The resource, its children and their pods; routes only where the API has them."""
+    children = [kind for kind in kinds.CHILDREN if gateway_api or kind is not kinds.ROUTE]
+    return [kinds.RESOURCE, *children, kinds.POD]
+
+
+async def watch(
+    watched: Iterable[Kind],
+    cache: Cache,
+    enqueue: Callable[[Key], None],
+    *,
+    namespaces: tuple[str, ...],
+    ready: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    """Feeds `cache` and `enqueue` until `stop` is set; sets `ready` when all lists were read."""
+    registry = kopf.OperatorRegistry()
+    for kind in watched:
+        _register(registry, kind, cache, enqueue)
+    kopf.on.login(registry=registry)(_login)
+    await kopf.operator(
+        registry=registry,
+        settings=_settings(),
+        namespaces=namespaces,
+        clusterwide=not namespaces,
+        ready_flag=ready,
+        stop_flag=stop,
+    )
+
+
+def _register(
+    registry: kopf.OperatorRegistry, kind: Kind, cache: Cache, enqueue: Callable[[Key], None]
+) -> None:
+    async def on_event(event: dict[str, Any], **_: Any) -> None:
+        deleted = event["type"] == "DELETED"
+        key = (cache.drop if deleted else cache.store)(kind, event["object"])
+        if key is not None:
+            enqueue(key)
+
+    kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
+
+
+async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """A pod's service account, or a person's kubeconfig."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    # We are the only one: the leader lease says so, and kopf's peering would need its own CRD.
+    settings.peering.standalone = True
+    # The kinds are known; watching for new CRDs and namespaces would need cluster-wide rights.
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.watching.chunk_size = 200
+    settings.watching.server_timeout = 600
+    settings.watching.client_timeout = 660
+    # kopf starts a worker per object; with thousands of objects they must be few and short-lived.
+    settings.queueing.worker_limit = 100
+    settings.queueing.idle_timeout = 0.05
+    for kind in (*kinds.CHILDREN, kinds.POD):
+        selector = (kind.group, kind.version, kind.plural)
+        settings.watching.label_selectors[selector] = OURS
+    return settings
