@@ -144,7 +144,7 @@ class Operator:
                     self._enqueue(key)
             except ApiError as error:
                 log.warning("resync: %s", error)
-            for key in self.cache.keys():
+            for key in self.cache:
                 self._enqueue(key)
 
     async def _tick(self) -> None:

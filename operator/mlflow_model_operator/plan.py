@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from mlflow_model_operator import labels, render
 from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.status import RevisionStatus
 from mlflow_model_operator.domain import (
     KubeObject,
     LiveChildren,
@@ -139,7 +141,7 @@ def traffic_applied(
     resource: MLflowModelDeployment, live: LiveChildren, traffic: tuple[Weight, ...]
 ) -> bool:
     """Whether the data plane surely follows `traffic`: the route says so and is accepted."""
-    if resource.spec.routing is None:
+    if resource.spec.routing.gateway is None:
         return True
     route = live.routes.get(resource.name)
     return route is not None and route_weights(route) == dict(traffic) and route_accepted(route)
@@ -170,13 +172,29 @@ def route_accepted(route: KubeObject) -> bool:
 def recorded_decision(resource: MLflowModelDeployment) -> Recorded:
     """What the resource's status says was decided before."""
     status = resource.status
-    if status is None or status.stable is None:
-        return Recorded()
     return Recorded(
-        stable=status.stable.as_revision(),
+        stable=_recorded_revision(status.stable),
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
-        draining={entry.revision: entry.since.timestamp() for entry in status.draining},
+        draining={
+            entry.revision: datetime.fromisoformat(entry.since).timestamp()
+            for entry in status.draining
+            if entry.since
+        },
     )
+
+
+def _recorded_revision(recorded: RevisionStatus | None) -> Revision | None:
+    if recorded is None or not (recorded.revision and recorded.model_uri):
+        return None
+    model = ModelVersion(
+        requested=recorded.requested_uri or recorded.model_uri,
+        uri=recorded.model_uri,
+        version=recorded.model_version or "-",
+        tracking_uri=recorded.tracking_uri,
+        name=recorded.name,
+        python_version=recorded.python_version,
+    )
+    return Revision(recorded.revision, model)
 
 
 def _last_known(resolved: Resolved, recorded: Revision | None) -> ModelVersion | None:
@@ -191,9 +209,7 @@ def _canary(
 ) -> Revision | None:
     if resource.spec.canary is None or meaning.canary is None:
         return None
-    status = resource.status
-    recorded = status.canary.as_revision() if status and status.canary else None
-    model = _last_known(meaning.canary, recorded)
+    model = _last_known(meaning.canary, _recorded_revision(resource.status.canary))
     return names.revision(resource, model) if model else None
 
 
@@ -245,14 +261,15 @@ def _replicas(
     revision starts with as many as serve now, so that it can take over under load.
     """
     scaling = resource.spec.scaling
-    least, most = scaling.min_replicas, scaling.max_replicas or scaling.min_replicas
+    least = scaling.min_replicas
     stable_now = _live_replicas(live, decision.stable.name) or least
     if _is_approximated_canary(resource, decision, revision):
         weight = resource.spec.canary.weight if resource.spec.canary else 0
         return approximate_canary_replicas(stable_now, weight), False
-    if most <= least:
+    if not scaling.is_automatic:
         return least, False
-    return _live_replicas(live, revision.name) or min(max(least, stable_now), most), True
+    first = min(max(least, stable_now), scaling.most_replicas)
+    return _live_replicas(live, revision.name) or first, True
 
 
 def _is_approximated_canary(
@@ -263,7 +280,7 @@ def _is_approximated_canary(
     return (
         is_canary
         and revision.name != decision.target.name
-        and resource.spec.routing is None
+        and resource.spec.routing.gateway is None
         and resource.spec.scaling.min_replicas > 0
     )
 

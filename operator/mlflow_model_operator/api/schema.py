@@ -39,9 +39,14 @@ class Rule:
         return {key: text for key, text in written.items() if text is not None}
 
 
-def matches(pattern: str, message: str) -> Rule:
-    """The whole text must match an RE2 pattern."""
-    return Rule(f"self.matches({literal(f'^({pattern})$')})", message)
+def matches(pattern: str, subject: str = "self") -> str:
+    """CEL that is true where the whole subject matches an RE2 pattern."""
+    return f"{subject}.matches({literal(f'^({pattern})$')})"
+
+
+def pattern(expected: str, message: str) -> Rule:
+    """The whole text must match an RE2 pattern. Unlike `pattern` in a schema it says why."""
+    return Rule(matches(expected), message)
 
 
 def literal(text: str) -> str:
@@ -93,7 +98,6 @@ class KubeModel(BaseModel):
         validate_by_alias=True,
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=False,
     )
 
     # Rules that need more than one of the part's fields.

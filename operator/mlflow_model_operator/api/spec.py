@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from mlflow_model_operator.api import quantity
-from mlflow_model_operator.api.schema import ATOMIC, SET, KubeModel, Rule, Schema, literal, map_by
+from mlflow_model_operator.api.schema import (
+    ATOMIC,
+    SET,
+    KubeModel,
+    Rule,
+    Schema,
+    map_by,
+    matches,
+)
 from mlflow_model_operator.api.values import (
     AbsolutePath,
     AnnotationMap,
@@ -15,6 +23,7 @@ from mlflow_model_operator.api.values import (
     Duration,
     EnvName,
     ExtendedResource,
+    FindLinks,
     Hostname,
     HttpUrl,
     ImageName,
@@ -48,6 +57,16 @@ RESERVED_LABELS = (
     "app.kubernetes.io/managed-by",
     "app.kubernetes.io/name",
     "app.kubernetes.io/instance",
+)
+
+
+Replicas = Annotated[int, Field(ge=0, le=1000)]
+STARTUP_TIME = Schema(
+    Rule(
+        f"!{matches(quantity.DURATION)} || "
+        "(duration(self) >= duration('10s') && duration(self) <= duration('24h'))",
+        "write a time from 10s to 24h, like 10m",
+    )
 )
 
 
@@ -139,8 +158,6 @@ class ResourceRequirements(KubeModel):
 class Server(KubeModel):
     """How the model is served."""
 
-    RULES: ClassVar[tuple[Rule, ...]] = ()
-
     image: ImageName | None = Field(
         default=None,
         description=(
@@ -170,21 +187,395 @@ class Server(KubeModel):
             "defaults hold only where resources is left out. GPUs go into spec.gpu."
         ),
     )
-    startup_timeout: Annotated[
-        Duration,
-        Schema(
-            Rule(
-                f"!{matches_duration()} || (duration(self) >= duration('10s') "
-                "&& duration(self) <= duration('24h'))"
-                if False
-                else "true",
-                "",
-            )
-        ),
-    ] = Field(
+    startup_timeout: Annotated[Duration, STARTUP_TIME] = Field(
         default="10m",
         description=(
             "How long a new pod may take to fetch, install and load the model before the rollout "
-            "counts as failed."
+            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h."
         ),
+    )
+
+    @property
+    def startup_seconds(self) -> float:
+        """startupTimeout in seconds."""
+        return quantity.seconds(self.startup_timeout)
+
+
+class ConfigMapKey(KubeModel):
+    """A key of a ConfigMap in the resource's namespace."""
+
+    name: ObjectName = Field(description="The ConfigMap's name.")
+    key: ConfigKey = Field(default="ca.crt", description="The key that holds the certificates.")
+
+
+class Dependencies(KubeModel):
+    """Where the packages come from that the model's own requirements name."""
+
+    index_url: HttpUrl | None = Field(
+        default=None,
+        description=(
+            "The package index (PEP 503), like https://pypi.example.com/simple. Left out, the "
+            "operator's own setting is used."
+        ),
+    )
+    find_links: FindLinks | None = Field(
+        default=None,
+        description=(
+            "Wheels instead of, or beside, an index: the URL of a page of links, or an absolute "
+            "path on a volume of spec.pod.volumes."
+        ),
+    )
+    ca_config_map: ConfigMapKey | None = Field(
+        default=None,
+        description=(
+            "Certificates (PEM) to trust when packages and artifacts are fetched, where the index "
+            "or the storage stands behind a custom CA."
+        ),
+    )
+
+
+class Toleration(KubeModel):
+    """A taint that the pods accept, in the shape of the Kubernetes API."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(self.operator) && self.operator == 'Exists' && has(self.value) "
+            "&& self.value != '')",
+            "operator Exists takes any value: leave value out, or write operator: Equal",
+        ),
+        Rule(
+            "(has(self.key) && self.key != '') "
+            "|| (has(self.operator) && self.operator == 'Exists')",
+            "a toleration without key accepts every taint: write the taint's key, or operator: "
+            "Exists if that is meant",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds only works with effect: NoExecute",
+        ),
+    )
+
+    key: Annotated[str, Field(max_length=317)] | None = Field(
+        default=None, description="The taint's key; left out, every key (with operator: Exists)."
+    )
+    operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = Field(
+        default=None, description="How the value is compared. Left out, Equal."
+    )
+    value: Annotated[str, Field(max_length=63)] | None = Field(
+        default=None, description="The taint's value."
+    )
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="The taint's effect; left out, every effect."
+    )
+    toleration_seconds: int | None = Field(
+        default=None, description="With NoExecute: how long a pod may stay, in seconds."
+    )
+
+
+NodeSelector = LabelMap
+Tolerations = Annotated[list[Toleration], Field(max_length=64), ATOMIC]
+
+
+class Gpu(KubeModel):
+    """The GPUs of each pod, and the nodes that have them."""
+
+    count: Annotated[int, Field(ge=1, le=64)] = Field(description="GPUs for each pod.")
+    resource: ExtendedResource = Field(
+        default="nvidia.com/gpu",
+        description=(
+            "The extended resource that the device plugin advertises, like nvidia.com/gpu, "
+            "nvidia.com/mig-1g.10gb or amd.com/gpu."
+        ),
+    )
+    node_selector: NodeSelector = Field(
+        default_factory=dict,
+        description=(
+            "Labels of the nodes with the right GPU, like nvidia.com/gpu.product: NVIDIA-H200; "
+            "joined with spec.pod.nodeSelector."
+        ),
+    )
+    tolerations: Tolerations = Field(
+        default_factory=list,
+        description="Taints of the GPU nodes that the pods accept; added to those of spec.pod.",
+    )
+    runtime_class_name: ObjectName | None = Field(
+        default=None, description="The RuntimeClass that gives containers the GPU, like nvidia."
+    )
+
+
+class Scaling(KubeModel):
+    """How many pods serve the model."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.maxReplicas) || self.minReplicas == 0 "
+            "|| self.minReplicas <= self.maxReplicas",
+            "minReplicas is above maxReplicas: raise maxReplicas or lower minReplicas",
+            message_expression=(
+                "'minReplicas (' + string(self.minReplicas) + ') is above maxReplicas (' + "
+                "string(self.maxReplicas) + '): raise maxReplicas or lower minReplicas'"
+            ),
+        ),
+        Rule(
+            "self.minReplicas != 0 || !has(self.maxReplicas) || self.maxReplicas == 0",
+            "minReplicas 0 stops the model, and maxReplicas would start it again: leave "
+            "maxReplicas out (or write 0) to stop it, or write a minReplicas of at least 1",
+        ),
+        Rule(
+            "has(self.maxReplicas) || !(has(self.targetCPUUtilization) || "
+            "(has(self.metrics) && size(self.metrics) > 0) || "
+            "(has(self.behavior) && size(self.behavior) > 0))",
+            "targetCPUUtilization, metrics and behavior only work with maxReplicas: write "
+            "maxReplicas too, or leave them out",
+        ),
+    )
+
+    min_replicas: Replicas = Field(
+        default=1,
+        description=(
+            "The least number of pods; the number of pods where maxReplicas is left out. 0 stops "
+            "the model. `kubectl scale` writes this field."
+        ),
+    )
+    max_replicas: Replicas | None = Field(
+        default=None,
+        description=(
+            "The greatest number of pods: a HorizontalPodAutoscaler moves between minReplicas and "
+            "this. Left out, or equal to minReplicas, nothing scales by itself."
+        ),
+    )
+    target_cpu_utilization: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        alias="targetCPUUtilization",
+        description=(
+            "The CPU use to scale for, in percent of the requested CPU. 70 where neither this nor "
+            "metrics is given."
+        ),
+    )
+    metrics: Annotated[list[Native], Field(max_length=32), ATOMIC] = Field(
+        default_factory=list,
+        description="More metrics to scale by, in the shape of autoscaling/v2.",
+    )
+    behavior: Native = Field(
+        default_factory=dict,
+        description="How fast to scale up and down, in the shape of autoscaling/v2.",
+    )
+
+    @property
+    def most_replicas(self) -> int:
+        """maxReplicas, or minReplicas where it is left out."""
+        return self.min_replicas if self.max_replicas is None else self.max_replicas
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether a HorizontalPodAutoscaler decides the number of pods."""
+        return self.most_replicas > self.min_replicas
+
+
+class Canary(KubeModel):
+    """A second model on trial beside the first."""
+
+    uri: ModelUriText = Field(
+        description="Which model to try: a model URI, written as in model.uri."
+    )
+    weight: Annotated[int, Field(ge=0, le=100)] = Field(
+        description="The share of the requests that the canary gets, in percent."
+    )
+
+
+class GatewayRef(KubeModel):
+    """A Gateway (Gateway API)."""
+
+    name: ObjectName = Field(description="The Gateway's name.")
+    namespace: LabelName | None = Field(
+        default=None, description="The Gateway's namespace; left out, the resource's own."
+    )
+
+
+class Routing(KubeModel):
+    """How requests from outside reach the model."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.hostnames) || size(self.hostnames) == 0 || has(self.gateway)",
+            "hostnames only work with a gateway: write routing.gateway.name too, or leave "
+            "hostnames out",
+        ),
+    )
+
+    gateway: GatewayRef | None = Field(
+        default=None,
+        description=(
+            "The Gateway to be reached through; an HTTPRoute is made for it and splits the "
+            "traffic exactly. Left out, the model is reached inside the cluster only, by the "
+            "Service of the resource's name."
+        ),
+    )
+    hostnames: Annotated[list[Hostname], Field(max_length=16), SET] = Field(
+        default_factory=list,
+        description="The host names to answer to; left out, all of the Gateway's.",
+    )
+    path: RoutePath = Field(
+        default="/",
+        description="The path before /invocations and /ping, like / or /wine.",
+    )
+    timeout: Duration = Field(
+        default="30s",
+        description="How long a request may take, like 500ms, 30s or 2m; 0s means for ever.",
+    )
+
+
+class Volume(KubeModel):
+    """A volume of the pods, in the shape of the Kubernetes API."""
+
+    # The kind of volume (persistentVolumeClaim, configMap, …) is Kubernetes' to know.
+    model_config = ConfigDict(extra="allow")
+    EXTENSIONS: ClassVar = {"preserve_unknown_fields": True}
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!(self.name in {list(RESERVED_VOLUMES)})",
+            f"the operator has volumes called {', '.join(RESERVED_VOLUMES)}: choose another name",
+            field_path=".name",
+        ),
+    )
+
+    name: LabelName = Field(description="The name that volumeMounts refer to.")
+
+
+class VolumeMount(KubeModel):
+    """Where a volume appears in the containers, in the shape of the Kubernetes API."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!{matches('|'.join(RESERVED_PATHS) + '|/', 'self.mountPath')}",
+            f"the operator mounts its own volumes at {', '.join(RESERVED_PATHS)}: mount this one "
+            "elsewhere, like /mnt/models",
+            field_path=".mountPath",
+        ),
+    )
+
+    name: LabelName = Field(description="The name of one of spec.pod.volumes.")
+    mount_path: AbsolutePath = Field(description="The path in the containers.")
+    read_only: bool | None = Field(default=None, description="Whether writing is refused.")
+    sub_path: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="The path in the volume to mount, instead of its root."
+    )
+    sub_path_expr: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="As subPath, with $(VARIABLE) replaced from the environment."
+    )
+    mount_propagation: Literal["None", "HostToContainer", "Bidirectional"] | None = Field(
+        default=None, description="How mounts spread between host and container."
+    )
+    recursive_read_only: Literal["Disabled", "IfPossible", "Enabled"] | None = Field(
+        default=None, description="Whether readOnly holds for mounts below this one too."
+    )
+
+
+class LocalObjectReference(KubeModel):
+    """An object in the resource's namespace."""
+
+    name: ObjectName = Field(description="The object's name.")
+
+
+class Pod(KubeModel):
+    """What else the pods need, in the shapes of the Kubernetes API."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.labels) || self.labels.all(key, "
+            f"!(key in {list(RESERVED_LABELS)}) && !key.startsWith('{GROUP}/'))",
+            "the operator finds its pods by these labels: leave "
+            f"{', '.join(RESERVED_LABELS)} and {GROUP}/… out of labels",
+            field_path=".labels",
+        ),
+        Rule(
+            "!has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) && "
+            "self.volumes.exists(volume, volume.name == mount.name))",
+            "a mount names a volume that is not there: add it to pod.volumes or correct its name",
+            field_path=".volumeMounts",
+        ),
+    )
+
+    node_selector: NodeSelector = Field(
+        default_factory=dict, description="Labels that a node must have to run the pods."
+    )
+    tolerations: Tolerations = Field(
+        default_factory=list, description="Taints of nodes that the pods accept."
+    )
+    affinity: Native = Field(
+        default_factory=dict,
+        description="Where the pods would rather run, in the shape of the Kubernetes API.",
+    )
+    service_account_name: ObjectName | None = Field(
+        default=None,
+        description="The ServiceAccount of the pods, for example one with access to a bucket.",
+    )
+    labels: LabelMap = Field(default_factory=dict, description="More labels for the pods.")
+    annotations: AnnotationMap = Field(
+        default_factory=dict, description="More annotations for the pods."
+    )
+    volumes: Annotated[list[Volume], Field(max_length=64), map_by("name")] = Field(
+        default_factory=list, description="More volumes for the pods."
+    )
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=64), map_by("mountPath")] = Field(
+        default_factory=list,
+        description="Where those volumes appear, in the prepare and in the server container.",
+    )
+    image_pull_secrets: Annotated[
+        list[LocalObjectReference], Field(max_length=16), map_by("name")
+    ] = Field(default_factory=list, description="Secrets to pull the images with.")
+    priority_class_name: ObjectName | None = Field(
+        default=None, description="The PriorityClass of the pods."
+    )
+
+
+class Spec(KubeModel):
+    """Which model to serve, and how."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.canary) || self.canary.uri != self.model.uri",
+            "the canary is the same as the model: write another URI, like models:/wine@challenger",
+            field_path=".canary.uri",
+        ),
+        Rule(
+            "!has(self.gpu) || !has(self.server.resources) || "
+            "!((has(self.server.resources.limits) && self.gpu.resource in "
+            "self.server.resources.limits) || (has(self.server.resources.requests) && "
+            "self.gpu.resource in self.server.resources.requests))",
+            "the GPUs are asked for twice: leave the resource of gpu out of server.resources",
+            field_path=".server.resources",
+        ),
+        Rule(
+            "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "
+            "self.scaling.minReplicas || (!has(self.scaling.targetCPUUtilization) && "
+            "has(self.scaling.metrics) && size(self.scaling.metrics) > 0) || "
+            "(has(self.server.resources.requests) && 'cpu' in self.server.resources.requests) || "
+            "(has(self.server.resources.limits) && 'cpu' in self.server.resources.limits)",
+            "scaling by CPU use needs a CPU request: write server.resources.requests.cpu, like "
+            "500m, or scale by other metrics",
+            field_path=".scaling",
+        ),
+    )
+
+    model: Model = Field(description="The model to serve.")
+    server: Server = Field(default=Server(), description="How the model is served.")
+    dependencies: Dependencies = Field(
+        default=Dependencies(),
+        description="Where the packages come from that the model's own requirements name.",
+    )
+    gpu: Gpu | None = Field(
+        default=None, description="The GPUs of each pod; left out, the model runs on CPUs."
+    )
+    scaling: Scaling = Field(default=Scaling(), description="How many pods serve the model.")
+    canary: Canary | None = Field(
+        default=None,
+        description="A second model on trial, which gets a share of the requests until changed.",
+    )
+    routing: Routing = Field(
+        default=Routing(), description="How requests from outside reach the model."
+    )
+    pod: Pod = Field(
+        default=Pod(),
+        description="What else the pods need: node selection, volumes, identity, labels.",
     )

@@ -20,7 +20,7 @@ SCHEMES = ("models", "runs", *REMOTE_SCHEMES, *HOSTLESS_SCHEMES)
 _NAME = r"[^/:?\x00-\x20][^/:?\x00-\x1f]*"  # MLflow forbids "/" and ":"; a "?" would start a query
 _PATH = r"[^\x00-\x20?#]+"
 
-SCHEME_PATTERN = rf"({'|'.join(SCHEMES)}):.*|/.*"
+SCHEME_PATTERN = rf"(?s:({'|'.join(SCHEMES)}):.*|/.*)"
 MODELS_PATTERN = (
     rf"models:/(m-[0-9A-Za-z]+|{_NAME}@[^\s/:@?#]+"
     rf"|{_NAME}/([0-9]{{1,18}}|(?i:latest|{'|'.join(STAGES)})))"
@@ -31,7 +31,7 @@ STORAGE_PATTERN = (
     r"|(dbfs|hdfs|viewfs|mlflow-artifacts):(//[^\x00-\x20/?#]+)?/[^\x00-\x1f/][^\x00-\x1f]*"
     r"|(file:(//)?)?/[^\x00-\x1f/][^\x00-\x1f]*"
 )
-PASSWORD_PATTERN = r"[a-z0-9-]+://[^/]*:[^/]*@.*"
+PASSWORD_PATTERN = r"(?s:[a-z0-9-]+://[^/]*:[^/]*@.*)"
 
 SCHEME_HELP = (
     "a model URI starts with models:/, runs:/, a storage scheme or /: write for example "
@@ -126,7 +126,7 @@ ModelUri = RegisteredModel | LoggedModel | RunModel | StorageModel
 _MODELS = re.compile(MODELS_PATTERN)
 _RUNS = re.compile(RUNS_PATTERN)
 _STORAGE = re.compile(STORAGE_PATTERN)
-_PASSWORD = re.compile(PASSWORD_PATTERN, re.DOTALL)
+_PASSWORD = re.compile(PASSWORD_PATTERN)
 
 
 def parse(uri: str) -> ModelUri:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from mlflow_model_operator.api import quantity, uri
-from mlflow_model_operator.api.schema import Rule, Schema, matches
+from mlflow_model_operator.api.schema import Rule, Schema, matches, pattern
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_NAME = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
@@ -30,19 +30,19 @@ ModelUriText = Annotated[
     str,
     Field(min_length=1, max_length=2048),
     Schema(
-        matches(f"(?s:{uri.SCHEME_PATTERN})", uri.SCHEME_HELP),
+        pattern(uri.SCHEME_PATTERN, uri.SCHEME_HELP),
         Rule(
-            f"!self.startsWith('models:') || {matches(uri.MODELS_PATTERN, '').cel}",
+            f"!self.startsWith('models:') || {matches(uri.MODELS_PATTERN)}",
             uri.MODELS_HELP,
         ),
-        Rule(f"!self.startsWith('runs:') || {matches(uri.RUNS_PATTERN, '').cel}", uri.RUNS_HELP),
+        Rule(f"!self.startsWith('runs:') || {matches(uri.RUNS_PATTERN)}", uri.RUNS_HELP),
         Rule(
-            f"!{matches(f'(?s:{uri.SCHEME_PATTERN})', '').cel}"
+            f"!{matches(uri.SCHEME_PATTERN)}"
             " || self.startsWith('models:') || self.startsWith('runs:')"
-            f" || {matches(uri.STORAGE_PATTERN, '').cel}",
+            f" || {matches(uri.STORAGE_PATTERN)}",
             uri.STORAGE_HELP,
         ),
-        Rule(f"!{matches(f'(?s:{uri.PASSWORD_PATTERN})', '').cel}", uri.PASSWORD_HELP),
+        Rule(f"!{matches(uri.PASSWORD_PATTERN)}", uri.PASSWORD_HELP),
     ),
 ]
 
@@ -50,20 +50,32 @@ HttpUrl = Annotated[
     str,
     Field(min_length=1, max_length=2048),
     Schema(
-        matches(
+        pattern(
             r"https?://[^\x00-\x20/?#]+([/?][^\x00-\x20]*)?",
             "write an http:// or https:// URL with its host, like http://mlflow.mlflow:5000",
         ),
     ),
 ]
 
-NoPassword = Schema(Rule(f"!{matches(uri.PASSWORD_PATTERN, '').cel}", uri.PASSWORD_HELP))
+FindLinks = Annotated[
+    str,
+    Field(min_length=1, max_length=2048),
+    Schema(
+        pattern(
+            r"(https?://|/)[^\x00-\x20]*",
+            "write an http:// or https:// URL, or an absolute path on a mounted volume, like "
+            "/mnt/wheels",
+        )
+    ),
+]
+
+NoPassword = Schema(Rule(f"!{matches(uri.PASSWORD_PATTERN)}", uri.PASSWORD_HELP))
 
 Duration = Annotated[
     str,
     Field(min_length=2, max_length=24),
     AfterValidator(_read_duration),
-    Schema(matches(quantity.DURATION, f"not a duration: {quantity.DURATION_HELP}")),
+    Schema(pattern(quantity.DURATION, f"not a duration: {quantity.DURATION_HELP}")),
 ]
 
 Quantity = Annotated[
@@ -89,7 +101,7 @@ ObjectName = Annotated[
     str,
     Field(min_length=1, max_length=253),
     Schema(
-        matches(
+        pattern(
             _DNS_NAME,
             "write the object's name: lower-case letters, digits, '-' and '.', starting and "
             "ending with a letter or digit",
@@ -100,7 +112,7 @@ LabelName = Annotated[
     str,
     Field(min_length=1, max_length=63),
     Schema(
-        matches(
+        pattern(
             _DNS_LABEL,
             "write lower-case letters, digits and '-', starting and ending with a letter or digit",
         )
@@ -109,13 +121,13 @@ LabelName = Annotated[
 ConfigKey = Annotated[
     str,
     Field(min_length=1, max_length=253),
-    Schema(matches(r"[-._a-zA-Z0-9]+", "write letters, digits, '-', '_' and '.'")),
+    Schema(pattern(r"[-._a-zA-Z0-9]+", "write letters, digits, '-', '_' and '.'")),
 ]
 Hostname = Annotated[
     str,
     Field(min_length=1, max_length=253),
     Schema(
-        matches(
+        pattern(
             rf"(\*\.)?{_DNS_NAME}",
             "write a host name without scheme, port and path, in lower case, like "
             "wine.models.example.com or *.models.example.com",
@@ -131,7 +143,7 @@ ImageName = Annotated[
     str,
     Field(min_length=1, max_length=1024),
     Schema(
-        matches(
+        pattern(
             _IMAGE,
             "write an image as registry/name:tag or registry/name@sha256:<digest>, with the name "
             "in lower case, like registry.example.com/team/wine:1.0",
@@ -142,7 +154,7 @@ EnvName = Annotated[
     str,
     Field(min_length=1, max_length=253),
     Schema(
-        matches(
+        pattern(
             r"[-._a-zA-Z][-._a-zA-Z0-9]*",
             "write letters, digits, '_', '-' and '.', not starting with a digit",
         )
@@ -152,7 +164,7 @@ ExtendedResource = Annotated[
     str,
     Field(min_length=3, max_length=253),
     Schema(
-        matches(
+        pattern(
             rf"{_DNS_NAME}\.[a-z]+/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
             "write the resource that the device plugin advertises, like nvidia.com/gpu, "
             "nvidia.com/mig-1g.10gb or amd.com/gpu",
@@ -168,7 +180,7 @@ AbsolutePath = Annotated[
     str,
     Field(min_length=1, max_length=1024),
     Schema(
-        matches(
+        pattern(
             r"/[^\x00-\x20:]*",
             "write an absolute path without ':' and spaces, like /mnt/models",
         )
@@ -178,7 +190,7 @@ RoutePath = Annotated[
     str,
     Field(min_length=1, max_length=1024),
     Schema(
-        matches(
+        pattern(
             r"/[^\x00-\x20?#]*",
             'write a path that starts with "/" and has no spaces, "?" or "#", like / or /wine',
         ),
@@ -195,13 +207,11 @@ LabelMap = Annotated[
     Field(max_length=64),
     Schema(
         Rule(
-            "self.all(key, size(key) <= 317 && "
-            + matches(_QUALIFIED_NAME, "").cel.replace("self", "key")
-            + ")",
+            f"self.all(key, size(key) <= 317 && {matches(_QUALIFIED_NAME, 'key')})",
             f"a key is not a label key: {_KEY_HELP}",
         ),
         Rule(
-            f"self.all(key, {matches(_LABEL_VALUE, '').cel.replace('self', 'self[key]')})",
+            f"self.all(key, {matches(_LABEL_VALUE, 'self[key]')})",
             "a value is not a label value: write at most 63 letters, digits, '-', '_' and '.', "
             "starting and ending with a letter or digit",
         ),
@@ -212,9 +222,7 @@ AnnotationMap = Annotated[
     Field(max_length=64),
     Schema(
         Rule(
-            "self.all(key, size(key) <= 317 && "
-            + matches(_QUALIFIED_NAME, "").cel.replace("self", "key")
-            + ")",
+            f"self.all(key, size(key) <= 317 && {matches(_QUALIFIED_NAME, 'key')})",
             f"a key is not an annotation key: {_KEY_HELP}",
         )
     ),

@@ -45,8 +45,8 @@ class Cache:
         """The resource as last seen, without managed fields."""
         return self._resources.get(key)
 
-    def keys(self) -> Iterator[Key]:
-        """All resources there are."""
+    def __iter__(self) -> Iterator[Key]:
+        """The keys of all resources there are."""
         return iter(list(self._resources))
 
     def __len__(self) -> int:

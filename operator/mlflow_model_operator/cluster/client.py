@@ -147,7 +147,10 @@ class Cluster:
         event = {
             "apiVersion": kinds.EVENT.api_version,
             "kind": kinds.EVENT.kind,
-            "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
+            "metadata": {
+                "generateName": f"{metadata['name']}-",
+                "namespace": metadata["namespace"],
+            },
             "eventTime": now,
             "type": "Warning" if notice.warning else "Normal",
             "reason": notice.reason,

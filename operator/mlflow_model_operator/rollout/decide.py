@@ -87,7 +87,11 @@ def decide(
     traffic = _traffic(stable, canary, wanted.canary_weight, recorded, states)
     leaving = _leaving(recorded, states, {stable.name, wanted.target.name}, canary, traffic)
     draining, recheck = _drain(
-        leaving, recorded.draining, traffic_applied and traffic == recorded.traffic, now, drain_delay
+        leaving,
+        recorded.draining,
+        traffic_applied and traffic == recorded.traffic,
+        now,
+        drain_delay,
     )
     return Decision(
         stable=stable,
@@ -100,9 +104,7 @@ def decide(
     )
 
 
-def _stable(
-    wanted: Wanted, recorded: Recorded, states: Mapping[str, RevisionState]
-) -> Revision:
+def _stable(wanted: Wanted, recorded: Recorded, states: Mapping[str, RevisionState]) -> Revision:
     """The recorded stable revision stays until the target can take its place."""
     current = recorded.stable
     if current is None or current.name == wanted.target.name or wanted.stopped:

@@ -32,9 +32,7 @@ def decided(
     **states: RevisionState,
 ) -> Decision:
     by_name = {name.removeprefix("v"): state for name, state in states.items()}
-    return decide(
-        wanted, recorded, by_name, traffic_applied=applied, now=now, drain_delay=DRAIN
-    )
+    return decide(wanted, recorded, by_name, traffic_applied=applied, now=now, drain_delay=DRAIN)
 
 
 def serving(stable: Revision, **draining: float) -> Recorded:
@@ -205,9 +203,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         )
         self._check(decision, before)
         world.recorded = Recorded(decision.stable, decision.traffic, decision.draining)
-        world.states = {
-            name: world.states.get(name, RevisionState(2, 0)) for name in decision.keep
-        }
+        world.states = {name: world.states.get(name, RevisionState(2, 0)) for name in decision.keep}
         self.last = decision
 
     def _check(self, decision: Decision, states: dict[str, RevisionState]) -> None:

@@ -9,7 +9,16 @@ from mlflow_model_operator.rollout import approximate_canary_replicas
 
 @pytest.mark.parametrize(
     ("stable", "weight", "canary"),
-    [(9, 10, 1), (1, 50, 1), (2, 50, 2), (1, 10, 1), (4, 20, 1), (8, 20, 2), (3, 75, 9), (2, 100, 2)],
+    [
+        (9, 10, 1),
+        (1, 50, 1),
+        (2, 50, 2),
+        (1, 10, 1),
+        (4, 20, 1),
+        (8, 20, 2),
+        (3, 75, 9),
+        (2, 100, 2),
+    ],
 )
 def test_worked_examples(stable: int, weight: int, canary: int):
     assert approximate_canary_replicas(stable, weight) == canary
