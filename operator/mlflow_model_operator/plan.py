@@ -6,7 +6,7 @@ Pure: it decides (rollout), renders (render) and compares, but never acts. `reco
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlflow_model_operator import labels, render
@@ -198,10 +198,17 @@ def _recorded_revision(recorded: RevisionStatus | None) -> Revision | None:
 
 
 def _last_known(resolved: Resolved, recorded: Revision | None) -> ModelVersion | None:
-    """Where the registry fails us, the version that serves goes on to be what is wanted."""
-    if isinstance(resolved, ModelVersion):
-        return resolved
-    return recorded.model if recorded else None
+    """Where the registry fails us, the version that serves goes on to be what is wanted.
+
+    The same for the Python version, which is read from the artifacts: that they can't be read just
+    now must not change the image, and so the revision.
+    """
+    known = recorded.model if recorded else None
+    if isinstance(resolved, ResolutionError):
+        return known
+    if known and known.uri == resolved.uri and resolved.python_version is None:
+        return replace(resolved, python_version=known.python_version)
+    return resolved
 
 
 def _canary(
@@ -224,9 +231,9 @@ def _restorable(
     stable = recorded.stable
     revisions = {target.name: target}
     if canary is not None:
-        revisions[canary.name] = canary
+        revisions.setdefault(canary.name, canary)
     if stable is not None and names.revision(resource, stable.model).name == stable.name:
-        revisions[stable.name] = stable
+        revisions.setdefault(stable.name, stable)
     return list(revisions.values())
 
 

@@ -1,0 +1,3 @@
+module mlflow-model-operator.dev/cluster/pause
+
+go 1.26.0
