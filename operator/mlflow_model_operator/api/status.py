@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from mlflow_model_operator.api.schema import ATOMIC, KubeModel, map_by
 
@@ -18,6 +20,16 @@ class StatusModel(KubeModel):
     """A part of status; what another version of the operator wrote into it is passed over."""
 
     model_config = ConfigDict(extra="ignore")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema without defaults: what the operator wrote is what it must read again."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        for part in schema["properties"].values():
+            part.pop("default", None)
+        return schema
 
 
 class StatusCondition(StatusModel):
