@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         settings = read_settings()
+        if asked.command == "status":
+            return cluster.status(settings)
         with _one_at_a_time(settings):
-            return _run(asked, settings)
+            _run(asked, settings)
+        return 0
     except ClusterError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(asked: argparse.Namespace, settings: Settings) -> int:
+def _run(asked: argparse.Namespace, settings: Settings) -> None:
     match asked.command:
         case "up":
             cluster.up(settings)
@@ -56,8 +58,6 @@ def _run(asked: argparse.Namespace, settings: Settings) -> int:
             cluster.down(settings)
         case "clean":
             cluster.clean(settings)
-        case "status":
-            return cluster.status(settings)
         case "base-image":
             print(ensure_base_image(settings, ensure_engine(settings)))
         case "tools":
@@ -65,12 +65,12 @@ def _run(asked: argparse.Namespace, settings: Settings) -> int:
             print(settings.bin)
         case "load":
             cluster.load(settings, asked.images)
-    return 0
 
 
 @contextmanager
 def _one_at_a_time(settings: Settings) -> Iterator[None]:
-    # Two runs would start two engines and build everything twice. The lock ends with the process, however it ends.
+    # Two runs would start two engines and build everything twice. The lock ends with the process,
+    # however it ends.
     settings.cache.mkdir(parents=True, exist_ok=True)
     with (settings.cache / "lock").open("w") as lock:
         try:
@@ -78,7 +78,6 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
         except BlockingIOError:
             say("Waiting for another run that uses the same cache.")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        os.set_inheritable(lock.fileno(), False)
         yield
 
 

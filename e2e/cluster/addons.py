@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from . import versions
 from .binaries import source_folder
@@ -23,11 +21,7 @@ from .shell import run
 
 UPSTREAM_ENVOY_GATEWAY_IMAGE = f"docker.io/envoyproxy/gateway:{versions.ENVOY_GATEWAY}"
 
-# On the control plane, so that a test may lose any other node and still have a gateway.
-ON_CONTROL_PLANE = {
-    "nodeSelector": {"node-role.kubernetes.io/control-plane": ""},
-    "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
-}
+MANIFESTS = PACKAGE / "manifests"
 READY_SECONDS = 180
 
 
@@ -61,7 +55,8 @@ def wait_for_addons(settings: Settings) -> None:
 
 
 def _wait_for_node_metrics(kubectl: Kubectl) -> None:
-    # The API answers before it has measured anything, and an autoscaler that asks too early waits long to ask again.
+    # The API answers before it has measured anything, and an autoscaler that asks too early waits
+    # long to ask again.
     deadline = time.monotonic() + READY_SECONDS
     while kubectl.attempt("top", "nodes").returncode != 0:
         if time.monotonic() > deadline:
@@ -72,45 +67,18 @@ def _wait_for_node_metrics(kubectl: Kubectl) -> None:
 def _install_metrics_server(settings: Settings, *, local_images: bool) -> None:
     chart = source_folder("kubernetes", "sigs.k8s.io/metrics-server") / "charts/metrics-server"
     repository, _, tag = METRICS_SERVER_IMAGE.rpartition(":")
-    image = {"repository": repository, "tag": tag} if local_images else {"tag": tag}
-    _helm_install(settings, "metrics-server", chart, "kube-system", metrics_server_values(image))
-
-
-def metrics_server_values(image: dict[str, str]) -> dict[str, Any]:
-    """Configure metrics-server for kind: kubelets sign their own certificates, tests want fresh numbers."""
-    quick = {"initialDelaySeconds": 1, "periodSeconds": 2}
-    return {
-        "image": image,
-        "defaultArgs": [
-            "--cert-dir=/tmp",
-            "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname",
-            "--kubelet-use-node-status-port",
-            "--metric-resolution=10s",
-            "--kubelet-insecure-tls",
-        ],
-        "readinessProbe": quick,
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
-        **ON_CONTROL_PLANE,
-    }
+    images = {"image.tag": tag}
+    if local_images:
+        images["image.repository"] = repository
+    _helm_install(settings, "metrics-server", chart, "kube-system", images)
 
 
 def _install_envoy_gateway(settings: Settings, *, local_images: bool) -> None:
+    # Otherwise Envoy Gateway names the Envoy that it was tested with.
+    images = {"global.images.envoyProxy.image": ENVOY_IMAGE} if local_images else {}
     with _envoy_gateway_chart(settings, local_images=local_images) as chart:
-        _helm_install(settings, "envoy-gateway", chart, "envoy-gateway-system", envoy_gateway_values(local_images=local_images))
-    Kubectl(settings).apply((PACKAGE / "manifests" / "gateway.yaml").read_text())
-
-
-def envoy_gateway_values(*, local_images: bool) -> dict[str, Any]:
-    """Configure Envoy Gateway."""
-    requests = {"resources": {"requests": {"cpu": "20m", "memory": "128Mi"}}}
-    # Upstream the control plane names the Envoy that it was tested with.
-    envoy = {"global": {"images": {"envoyProxy": {"image": ENVOY_IMAGE}}}} if local_images else {}
-    return {
-        "deployment": {"pod": ON_CONTROL_PLANE, "envoyGateway": requests},
-        "certgen": {"job": ON_CONTROL_PLANE},
-        "topologyInjector": {"enabled": False},
-        **envoy,
-    }
+        _helm_install(settings, "envoy-gateway", chart, "envoy-gateway-system", images)
+    Kubectl(settings).apply((MANIFESTS / "gateway.yaml").read_text())
 
 
 @contextmanager
@@ -129,7 +97,9 @@ def _envoy_gateway_chart(settings: Settings, *, local_images: bool) -> Iterator[
 
 def filled_values(template: str, image: str) -> str:
     """Fill in the chart's default values."""
-    return template.replace("${GatewayImage}", image).replace("${GatewayImagePullPolicy}", "IfNotPresent")
+    return template.replace("${GatewayImage}", image).replace(
+        "${GatewayImagePullPolicy}", "IfNotPresent"
+    )
 
 
 def _make_writable(folder: Path) -> None:
@@ -138,12 +108,15 @@ def _make_writable(folder: Path) -> None:
         path.chmod(0o755)
 
 
-def _helm_install(settings: Settings, name: str, chart: Path, namespace: str, values: dict[str, Any]) -> None:
+def _helm_install(
+    settings: Settings, name: str, chart: Path, namespace: str, images: dict[str, str]
+) -> None:
     with step(f"Installing {name}", expected=15):
         run(
             *(settings.bin / "helm", "upgrade", "--install", name, chart),
-            *(f"--namespace={namespace}", "--create-namespace", "--values=-"),
+            *(f"--namespace={namespace}", "--create-namespace"),
+            f"--values={MANIFESTS / name}.values.yaml",
+            *(f"--set={key}={value}" for key, value in images.items()),
             f"--kubeconfig={settings.kubeconfig}",
             log="helm",
-            stdin=json.dumps(values),
         )

@@ -1,4 +1,4 @@
-"""The image that the project's own Dockerfiles start from, and root filesystems from Debian packages."""
+"""The image that our own Dockerfiles start from, and root filesystems from Debian packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ BASE_IMAGE = f"{PROJECT}/base:{DEBIAN}"
 BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
-# Package installs in `docker build` must trust what this machine trusts. Each client looks elsewhere for it.
+# Package installs in `docker build` must trust what this machine trusts, and each client looks
+# elsewhere for it.
 TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 
 
@@ -40,11 +41,20 @@ def ensure_local_base_image(settings: Settings, engine: Engine) -> None:
     with step("Importing the base image", expected=5):
         environment = [f"--change=ENV {name}={BUNDLE}" for name in TRUST]
         command = '--change=CMD ["/bin/bash"]'
-        run("docker", "import", *environment, command, archive, BASE_IMAGE, log="images", env=engine.env)
+        run(
+            "docker",
+            "import",
+            *environment,
+            command,
+            archive,
+            BASE_IMAGE,
+            log="images",
+            env=engine.env,
+        )
 
 
 def root_filesystem(settings: Settings, name: str, packages: Sequence[str]) -> Path:
-    """Return a tar archive of a minimal Debian with these packages and this machine's trusted CAs."""
+    """Return a tar archive of a minimal Debian with these packages and the CAs trusted here."""
     bundle = trusted_cas()
     inputs = fingerprint(DEBIAN, *sorted(packages), bundle.read_text() if bundle else "")
     archive = settings.cache / "rootfs" / f"{name}-{inputs}.tar"
@@ -63,7 +73,7 @@ def trusted_cas() -> Path | None:
 
 def _bootstrap(archive: Path, packages: Sequence[str], bundle: Path | None) -> None:
     with new_file(archive) as draft:
-        # OpenSSL's own default place, so that also programs that read no environment variable trust the bundle.
+        # OpenSSL's own default place, for programs that read no environment variable.
         trust = [
             f"--customize-hook=upload {bundle} {BUNDLE}",
             f'--customize-hook=ln -sf {BUNDLE} "$1/usr/lib/ssl/cert.pem"',

@@ -16,8 +16,11 @@ from .progress import step
 from .settings import PACKAGE, Settings
 from .shell import capture, run, which
 
-GO_WANTED = "Go 1.26 or newer is needed to build the cluster's tools; see https://go.dev/doc/install."
+GO_WANTED = (
+    "Go 1.26 or newer is needed to build the cluster's tools; see https://go.dev/doc/install."
+)
 AT_ONCE = 2
+NAMED_AT_MOST = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Program:
 
     @property
     def built_as(self) -> str:
-        """The name that `go build` gives the binary: the last part of the path that is no major version."""
+        """The name that `go build` gives it: the last part of the path that is no major version."""
         parts = self.package.split("/")
         return parts[-2] if parts[-1].startswith("v") and parts[-1][1:].isdigit() else parts[-1]
 
@@ -55,7 +58,9 @@ class Module:
 MODULES = {
     module.name: module
     for module in (
-        Module("kubernetes", f"Building Kubernetes {versions.KUBERNETES}", 500),
+        Module(
+            "kubernetes", f"Building Kubernetes {versions.KUBERNETES} and what runs beside it", 600
+        ),
         Module("envoy-gateway", f"Building Envoy Gateway {versions.ENVOY_GATEWAY}", 300),
         Module("containerd", f"Building containerd {versions.CONTAINERD}", 60),
         Module("node-tools", f"Building kind {versions.KIND} and network plugins", 30),
@@ -169,22 +174,25 @@ def _build_side_by_side(settings: Settings, missing: dict[str, list[Program]]) -
 
 
 def _build(settings: Settings, module: Module, programs: list[Program]) -> None:
-    with step(_title(module, programs), module.expected_seconds):
-        with scratch_folder(settings.cache / "tools") as folder:
-            packages = [program.package for program in programs]
-            flags = ["-trimpath", f"-ldflags={_linker_flags(module)}", "-o", f"{folder}/"]
-            run(
-                *(_go(), "-C", module.folder, "build", *flags, *packages),
-                log=f"build-{module.name}",
-                env=_go_environment(),
-            )
-            for program in programs:
-                (folder / program.built_as).rename(binary(settings, program))
+    title = _title(module, programs)
+    with (
+        step(title, module.expected_seconds),
+        scratch_folder(settings.cache / "tools") as folder,
+    ):
+        _go_build(module, programs, folder)
+        for program in programs:
+            (folder / program.built_as).rename(binary(settings, program))
+
+
+def _go_build(module: Module, programs: list[Program], folder: Path) -> None:
+    flags = ("-trimpath", f"-ldflags={_linker_flags(module)}", "-o", f"{folder}/")
+    packages = (program.package for program in programs)
+    command = (_go(), "-C", str(module.folder), "build", *flags, *packages)
+    run(*command, log=f"build-{module.name}", env=_go_environment())
 
 
 def _title(module: Module, programs: list[Program]) -> str:
-    everything = [program for program in PROGRAMS.values() if program.module == module.name]
-    if len(programs) == len(everything):
+    if len(programs) > NAMED_AT_MOST:
         return module.title
     return f"Building {', '.join(f'{program.name} {program.version}' for program in programs)}"
 

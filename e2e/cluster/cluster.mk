@@ -2,20 +2,22 @@
 
 CLUSTER_TOOL = python3 -m e2e.cluster
 
-.PHONY: cluster cluster-down cluster-clean cluster-status
+.PHONY: cluster cluster-down cluster-clean cluster-status tools
 
-## cluster: bring the kind cluster up (NODES=2, CLUSTER=current, GATEWAY_PORT, MLFLOW_PORT)
-cluster:
+# What the integration tests and the scale benchmark run as plain processes.
+HOST_TOOLS = etcd kube-apiserver kube-controller-manager kubectl helm kwok
+
+cluster: ## Bring the kind cluster up (NODES=2, CLUSTER=current, GATEWAY_PORT=…, MLFLOW_PORT=…)
 	@$(CLUSTER_TOOL) up
 
-## cluster-down: remove the cluster, keep the engine and all builds
-cluster-down:
+cluster-down: ## Remove the cluster; keep the engine and all builds
 	@$(CLUSTER_TOOL) down
 
-## cluster-clean: stop and remove all that was started, keep the builds
-cluster-clean:
+cluster-clean: ## Stop and remove all that was started; keep the builds
 	@$(CLUSTER_TOOL) clean
 
-## cluster-status: say whether the cluster is up
-cluster-status:
+cluster-status: ## Say whether the cluster is up
 	@$(CLUSTER_TOOL) status
+
+tools: ## Build the host tools: kube-apiserver, etcd, kubectl, helm, kwok
+	@$(CLUSTER_TOOL) tools $(HOST_TOOLS) > /dev/null

@@ -11,7 +11,7 @@ from typing import Any
 from . import kind, nodeimage
 from .addons import install_addons
 from .baseimage import remove_scratch
-from .binaries import CLIENTS, binary, ensure_programs, PROGRAMS
+from .binaries import CLIENTS, PROGRAMS, binary, ensure_programs
 from .engine import Engine, ensure_engine, find_engine, stop_our_engine
 from .envfile import write_env_file
 from .errors import ClusterError
@@ -98,7 +98,7 @@ def load(settings: Settings, images: list[str]) -> None:
 
 
 def _plan(settings: Settings, engine: Engine) -> Plan:
-    upstream = nodeimage.upstream_node_image(settings, engine)
+    upstream = nodeimage.upstream_node_image(engine)
     image = upstream or nodeimage.ensure_local_node_image(settings, engine)
     local = upstream is None
     return Plan(kind.cluster_config(settings, image, own_network_plugin=local), local_images=local)
@@ -112,7 +112,7 @@ def _is_up(settings: Settings, engine: Engine, plan: Plan) -> bool:
 
 def _create(settings: Settings, engine: Engine, plan: Plan) -> None:
     if kind.cluster_exists(settings, engine):
-        say("The cluster that is there isn't complete, doesn't answer, or is another than asked for.")
+        say("The cluster that is there isn't complete, doesn't answer, or isn't the one asked for.")
         _delete(settings, engine)
     nodes = "1 node" if settings.nodes == 1 else f"{settings.nodes} nodes"
     with step(f"Creating the kind cluster {settings.cluster_name} with {nodes}", expected=30):
@@ -143,7 +143,9 @@ def _use_current_cluster(settings: Settings) -> None:
     with step("Asking the cluster at hand whether it answers"):
         answer = attempt(tools["kubectl"], "get", "--raw", "/readyz", timeout=20)
     if answer.returncode != 0:
-        raise ClusterError(f"CLUSTER=current, but that cluster does not answer: {answer.stderr.strip()}")
+        raise ClusterError(
+            f"CLUSTER=current, but that cluster does not answer: {answer.stderr.strip()}"
+        )
     write_env_file(settings, find_engine(), _current_kubeconfig())
 
 

@@ -20,7 +20,7 @@ from .progress import step
 from .settings import PROJECT, Settings
 from .shell import attempt, environment, run, succeeds, which
 
-# In /run: socket paths must be short, and what is in there ends with the machine, like the engine itself.
+# In /run: socket paths must be short, and what is in there ends with the machine, like the engine.
 RUN_FOLDER = Path("/run") / PROJECT
 SOCKET = RUN_FOLDER / "docker.sock"
 PID_FILE = RUN_FOLDER / "docker.pid"
@@ -76,7 +76,7 @@ def stop_our_engine(settings: Settings) -> None:
         if pid is not None:
             _end(pid)
         _unmount_leftovers(settings)
-        _remove_bridge(settings)
+        _remove_bridges()
         firewall.remove_engine_rules()
         shutil.rmtree(RUN_FOLDER, ignore_errors=True)
 
@@ -88,8 +88,8 @@ def _answers(env: dict[str, str]) -> bool:
 def _require_root() -> None:
     if os.geteuid() != 0:
         raise ClusterError(
-            "No Docker engine answers: start Docker, or join the group `docker`, or run this as root to get an "
-            "engine from Debian's packages."
+            "No Docker engine answers: start Docker, or join the group `docker`, or run this as "
+            "root to get an engine from Debian's packages."
         )
 
 
@@ -116,19 +116,13 @@ def _command(settings: Settings) -> list[str]:
         f"--exec-root={EXEC_ROOT}",
         f"--host={OUR_HOST}",
         f"--pidfile={PID_FILE}",
-        "--config-file=/dev/null" if _accepts_empty_config() else "",
         "--storage-driver=overlay2",
         "--log-level=warn",
     ]
     if lacks_resource_capability():
         wrapper = _install_wrapper(settings)
         command += [f"--add-runtime=softened={wrapper}", "--default-runtime=softened"]
-    return [part for part in command if part]
-
-
-def _accepts_empty_config() -> bool:
-    # A machine's own daemon.json is meant for its own engine, but dockerd refuses an empty file in its stead.
-    return False
+    return command
 
 
 def lacks_resource_capability() -> bool:
@@ -156,7 +150,7 @@ def _wait_for_answer(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _forget_dead_engine(settings: Settings) -> None:
-    """Remove what an engine that was killed left behind, so that it can't keep the next from starting."""
+    """Remove what an engine that was killed left, so that it can't keep the next from starting."""
     pid = _running_pid()
     if pid is not None:
         _end(pid)
@@ -186,7 +180,7 @@ def _end(pid: int) -> None:
 
 
 def _is_zombie(pid: int) -> bool:
-    # Where nothing adopts orphans, an ended engine stays in the process table: it is gone all the same.
+    # Where nothing adopts orphans, an ended engine stays in the process table: it is gone anyway.
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -200,7 +194,7 @@ def _unmount_leftovers(settings: Settings) -> None:
         attempt("umount", "--lazy", mount)
 
 
-def _remove_bridge(settings: Settings) -> None:
+def _remove_bridges() -> None:
     for interface in engine_bridges():
         attempt("ip", "link", "delete", interface)
 
@@ -224,7 +218,9 @@ def build_image(engine: Engine, image: str, context: Path, log: str, **arguments
 
 def image_label(engine: Engine, image: str, label: str) -> str | None:
     """Return a label of an image, if both are there."""
-    result = attempt("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image, env=engine.env)
+    result = attempt(
+        "docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image, env=engine.env
+    )
     if result.returncode != 0:
         return None
     labels = json.loads(result.stdout) or {}

@@ -23,5 +23,10 @@ def remove_engine_rules() -> None:
     kept = without_engine_rules(saved)
     if kept != saved:
         subprocess.run(
-            ["iptables-restore"], input=kept, text=True, env=environment(), check=False, capture_output=True
+            ["iptables-restore"],
+            input=kept,
+            text=True,
+            env=environment(),
+            check=False,
+            capture_output=True,
         )

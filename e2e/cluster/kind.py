@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from pathlib import Path
 from typing import Any
 
 from .engine import Engine
@@ -18,7 +17,7 @@ from .shell import attempt, capture, run
 NETWORK = PROJECT
 HPA_SYNC_PERIOD = "5s"
 
-# What the cluster was made from is noted in it, so that a run can tell whether it is the one wanted.
+# What the cluster was made from is noted in it: so a run can tell whether it is the one wanted.
 NOTE_NAMESPACE = "kube-public"
 NOTE = f"{PROJECT}-cluster"
 
@@ -72,7 +71,7 @@ def cluster_exists(settings: Settings, engine: Engine) -> bool:
 
 
 def noted_fingerprint(settings: Settings, engine: Engine) -> str | None:
-    """Return what the running cluster was made from; None if it doesn't answer or wasn't finished."""
+    """Return what the running cluster was made from; None if it is unfinished or silent."""
     _fetch_kubeconfig(settings, engine)
     kubectl = Kubectl(settings)
     note = kubectl.attempt(
@@ -121,12 +120,6 @@ def delete_network(engine: Engine) -> None:
     attempt("docker", "network", "rm", NETWORK, env=engine.env)
 
 
-def node_names(settings: Settings, engine: Engine) -> list[str]:
-    """Return the cluster's nodes, which are containers of the same name."""
-    command = (_kind(settings), "get", "nodes", f"--name={settings.cluster_name}")
-    return capture(*command, env=_env(engine)).split()
-
-
 def load_images(settings: Settings, engine: Engine, images: list[str]) -> None:
     """Copy images from the engine into the cluster's nodes."""
     run(
@@ -145,8 +138,8 @@ def _fetch_kubeconfig(settings: Settings, engine: Engine) -> None:
             draft.chmod(0o600)
 
 
-def _kind(settings: Settings) -> Path:
-    return settings.bin / "kind"
+def _kind(settings: Settings) -> str:
+    return str(settings.bin / "kind")
 
 
 def _env(engine: Engine) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The pods' network where kind's own plugin can't be had: a bridge on each node, and routes between nodes."""
+"""The pods' network where kind's own plugin can't be had: a bridge on each node, and routes."""
 
 from __future__ import annotations
 

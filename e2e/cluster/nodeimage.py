@@ -1,4 +1,4 @@
-"""The image that kind's nodes run: kind's own, or one built from Go programs and Debian packages."""
+"""The image that kind's nodes run: kind's own, or one made from Go programs and Debian packages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ENVOY_GATEWAY_IMAGE = f"docker.io/{PROJECT}/envoy-gateway:{versions.ENVOY_GATEWA
 METRICS_SERVER_IMAGE = f"docker.io/{PROJECT}/metrics-server:{versions.METRICS_SERVER}"
 
 
-def upstream_node_image(settings: Settings, engine: Engine) -> str | None:
+def upstream_node_image(engine: Engine) -> str | None:
     """Return kind's own node image with its digest, if it can be had."""
     image = kind_default_image()
     return image if registry_answers(engine, image) else None
@@ -61,7 +61,7 @@ def ensure_local_node_image(settings: Settings, engine: Engine) -> str:
     rootfs = _ensure_root_filesystem_image(settings, engine)
     with scratch_folder(settings.cache / "images") as folder:
         with step("Building the node's root filesystem", expected=20):
-            bare = _build_bare_node(settings, engine, folder, rootfs, programs)
+            bare = _build_bare_node(engine, folder, rootfs, programs)
         with step("Building the cluster's images", expected=40):
             contents = _build_component_images(engine, folder, rootfs, programs)
         with step("Putting the images into the node image", expected=40):
@@ -74,7 +74,9 @@ def _inputs() -> str:
     texts = [path.read_text() for path in sorted((PACKAGE / "node").iterdir())]
     texts += [path.read_text() for path in sorted((PACKAGE / "images").iterdir())]
     kept = [f"{program.name} {program.version}" for program in PROGRAMS.values()]
-    return fingerprint(*texts, *kept, *NODE_PACKAGES, versions.DEBIAN, str(lacks_resource_capability()))
+    return fingerprint(
+        *texts, *kept, *NODE_PACKAGES, versions.DEBIAN, str(lacks_resource_capability())
+    )
 
 
 def _ensure_root_filesystem_image(settings: Settings, engine: Engine) -> str:
@@ -86,9 +88,7 @@ def _ensure_root_filesystem_image(settings: Settings, engine: Engine) -> str:
     return image
 
 
-def _build_bare_node(
-    settings: Settings, engine: Engine, folder: Path, rootfs: str, programs: dict[str, Path]
-) -> str:
+def _build_bare_node(engine: Engine, folder: Path, rootfs: str, programs: dict[str, Path]) -> str:
     context = folder / "node"
     _stage_files(context / "files", programs)
     _stage_programs(context / "programs", programs, NODE_PROGRAMS)
@@ -108,7 +108,9 @@ def _stage_files(target: Path, programs: dict[str, Path]) -> None:
     manifests.mkdir()
     shutil.copy(PACKAGE / "node" / "default-storage.yaml", manifests)
     (target / "kind/version").write_text(versions.KUBERNETES)
-    _adapt_containerd_config(target / "etc/containerd/config.toml", _component_names(programs)["pause"])
+    _adapt_containerd_config(
+        target / "etc/containerd/config.toml", _component_names(programs)["pause"]
+    )
 
 
 def _copy_with_modes(source: Path, target: Path) -> None:
@@ -127,7 +129,7 @@ def _adapt_containerd_config(path: Path, pause: str) -> None:
 
 
 def adapted_containerd_config(text: str, pause: str, *, softened: bool) -> str:
-    """Name our pause image, and where a capability is missing, ask for no OOM score that can't be set."""
+    """Name our pause image; where a capability is missing, ask for no OOM score that needs it."""
     text = re.sub(r'sandbox_image = "[^"]*"', f'sandbox_image = "{pause}"', text)
     if softened:
         text = text.replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true")
@@ -214,7 +216,14 @@ def _import_images(engine: Engine, folder: Path, bare: str, images: list[str]) -
     # An interrupted run may have left its container.
     attempt("docker", "rm", "--force", IMPORTER, env=engine.env)
     run(
-        *("docker", "run", "--name", IMPORTER, "--privileged", f"--volume={archive}:/images.tar:ro"),
+        *(
+            "docker",
+            "run",
+            "--name",
+            IMPORTER,
+            "--privileged",
+            f"--volume={archive}:/images.tar:ro",
+        ),
         *("--entrypoint", "/kind/bin/import-images.sh", bare, "/images.tar"),
         log="images",
         env=engine.env,
@@ -223,5 +232,14 @@ def _import_images(engine: Engine, folder: Path, bare: str, images: list[str]) -
 
 def _commit(engine: Engine, image: str) -> None:
     entrypoint = '--change=ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
-    run("docker", "commit", entrypoint, "--change=CMD []", IMPORTER, image, log="images", env=engine.env)
+    run(
+        "docker",
+        "commit",
+        entrypoint,
+        "--change=CMD []",
+        IMPORTER,
+        image,
+        log="images",
+        env=engine.env,
+    )
     attempt("docker", "rm", "--force", IMPORTER, env=engine.env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from .errors import ClusterError
 from .progress import step
@@ -13,14 +14,18 @@ ENGINE = {"dockerd": ("docker.io",), "iptables": ("iptables",)}
 ROOT_FILESYSTEMS = {"mmdebstrap": ("mmdebstrap", "debian-archive-keyring")}
 
 
-def need_packages(wanted: dict[str, tuple[str, ...]]) -> None:
+def need_packages(wanted: Mapping[str, tuple[str, ...]]) -> None:
     """Install the packages whose program is missing, if we may."""
-    missing = [package for program, names in wanted.items() if not which(program) for package in names]
+    missing = [
+        package for program, names in wanted.items() if not which(program) for package in names
+    ]
     if not missing:
         return
     listed = ", ".join(missing)
     if os.geteuid() != 0 or not which("apt-get"):
-        raise ClusterError(f"These Debian packages are needed and missing; install them first: {listed}.")
+        raise ClusterError(
+            f"These Debian packages are needed and missing; install them first: {listed}."
+        )
     with step(f"Installing Debian packages: {listed}", expected=30):
         _install(missing)
 

@@ -3,13 +3,17 @@
     with step("Building kind v0.33.0", expected=30):
         ...
 
-prints `Building kind v0.33.0 (last time 28 s) … 27 s`. How long a step took is kept in the cache, so that the next
-run on this machine can say what to expect.
+prints `Building kind v0.33.0 (last time 28 s) … 27 s`. How long a step took is kept in the cache,
+so that the next run on this machine can say what to expect. From a shell or a Makefile:
+
+    python3 -m e2e.cluster.progress "Type checks" --expected 10 -- mypy operator
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -20,7 +24,8 @@ from pathlib import Path
 from .files import write_atomically
 from .settings import read_settings
 
-# A step quicker than this was no work, only the finding that nothing was to do: not what a next run should expect.
+# A step quicker than this was no work, only the finding that nothing was to do: not a hint for
+# the next run.
 WORTH_REMEMBERING_SECONDS = 1.0
 
 
@@ -129,3 +134,22 @@ def _hint(last: float | None, expected: float | None) -> str:
     if last is not None:
         return f" (last time {duration(last)})"
     return f" (about {duration(expected)})" if expected is not None else ""
+
+
+def main() -> int:
+    """Run a command as a step, for shells and Makefiles; what it prints is shown as it comes."""
+    parser = argparse.ArgumentParser(prog="python3 -m e2e.cluster.progress")
+    parser.add_argument("title")
+    parser.add_argument("--expected", type=float)
+    parser.add_argument("command", nargs="+")
+    asked = parser.parse_args()
+    try:
+        with step(asked.title, asked.expected):
+            subprocess.run(asked.command, check=True)
+    except subprocess.CalledProcessError as failure:
+        return failure.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

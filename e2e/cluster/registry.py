@@ -18,5 +18,5 @@ def registry_answers(engine: Engine, image: str) -> bool:
         return True
     result = attempt("docker", "manifest", "inspect", image, env=engine.env, timeout=TRY_SECONDS)
     if result.returncode != 0:
-        say(f"No image registry answers for {image.partition('@')[0]}: building from packages instead.")
+        say(f"No registry answers for {image.partition('@')[0]}: building from packages instead.")
     return result.returncode == 0

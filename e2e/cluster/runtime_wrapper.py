@@ -1,14 +1,15 @@
 """A container runtime that asks runc for no more than this machine can give.
 
-An engine asks for every capability when a container is privileged. Where root itself lacks CAP_SYS_RESOURCE (some
-virtual machines), runc then fails with "unable to apply caps", and a negative OOM score can't be set either. This takes
-both out of what the engine wrote, and hands over to runc. It is copied into the cache and run by the engine, so it
-stands alone.
+An engine asks for every capability when a container is privileged. Where root itself lacks
+CAP_SYS_RESOURCE (some virtual machines), runc then fails with "unable to apply caps", and a
+negative OOM score can't be set either. This takes both out of what the engine wrote, and hands over
+to runc. It is copied into the cache and run by the engine, so it stands alone.
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 MISSING_CAPABILITY = "CAP_SYS_RESOURCE"
@@ -34,25 +35,23 @@ def option(arguments: list[str], *names: str) -> str | None:
     return None
 
 
-def soften_file(path: str, *, whole: bool) -> None:
+def soften_file(path: Path, *, whole: bool) -> None:
     """Rewrite a bundle's configuration, or the process file of an exec."""
-    with open(path, encoding="utf-8") as source:
-        content = json.load(source)
+    content = json.loads(path.read_text())
     soften_process(content.get("process", {}) if whole else content)
-    draft = f"{path}.draft"
-    with open(draft, "w", encoding="utf-8") as sink:
-        json.dump(content, sink)
-    os.replace(draft, path)
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(json.dumps(content))
+    draft.replace(path)
 
 
 def soften(arguments: list[str]) -> None:
     """Rewrite the file that this command line makes runc read, if any."""
     if "exec" in arguments:
         if process := option(arguments, "--process", "-p"):
-            soften_file(process, whole=False)
+            soften_file(Path(process), whole=False)
     elif "create" in arguments or "run" in arguments:
         bundle = option(arguments, "--bundle", "-b") or "."
-        soften_file(os.path.join(bundle, "config.json"), whole=True)
+        soften_file(Path(bundle) / "config.json", whole=True)
 
 
 def main() -> None:

@@ -75,7 +75,9 @@ def attempt(
         return subprocess.CompletedProcess(command, 124, "", f"no answer in {timeout} s")
 
 
-def succeeds(*command: str | Path, env: Mapping[str, str] | None = None, timeout: float = 30) -> bool:
+def succeeds(
+    *command: str | Path, env: Mapping[str, str] | None = None, timeout: float = 30
+) -> bool:
     """Run a command and say whether it went well."""
     return attempt(*command, env=env, timeout=timeout).returncode == 0
 

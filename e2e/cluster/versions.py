@@ -1,12 +1,12 @@
 """Every version that the cluster is made of.
 
-The versions of Go programs stand in `tools/*/go.mod` too, which pins what they are built from; a unit test keeps the
-two in step.
+The versions of Go programs stand in `tools/*/go.mod` too, which pins what they are built from; a
+unit test keeps the two in step.
 """
 
 KUBERNETES = "v1.37.2"
 ETCD = "v3.7.0"
-COREDNS = "v1.15.0"
+COREDNS = "v1.14.6"
 METRICS_SERVER = "v0.9.0"
 HELM = "v4.3.1"
 KWOK = "v0.8.0"

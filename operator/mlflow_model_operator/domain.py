@@ -36,12 +36,16 @@ class ModelVersion:
 
 
 class ResolutionError(Exception):
-    """A model URI that means nothing now; `reason` becomes the reason of `ModelResolved`."""
+    """A model URI that means nothing now; `reason` becomes the reason of `ModelResolved`.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `last_known` is what it meant before, where only the registry is in trouble.
+    """
+
+    def __init__(self, reason: str, message: str, last_known: ModelVersion | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.last_known = last_known
 
 
 class Weight(NamedTuple):

@@ -28,6 +28,7 @@ log = logging.getLogger("mlflow_model_operator")
 # How long a worker may be busy or idle without a sign of life before liveness fails.
 STALLED_AFTER = 300.0  # seconds
 CRD_POLL = 2.0
+TICK = 10.0
 
 
 class Operator:
@@ -49,6 +50,7 @@ class Operator:
     async def run(self) -> None:
         """Works until `stopping` is set or a part of it fails."""
         self.leading = True
+        self.metrics.leading(True)
         await self._wait_for_crd()
         gateway_api = await self.cluster.serves(kinds.ROUTE)
         if not gateway_api:
@@ -152,7 +154,8 @@ class Operator:
         while True:
             if not len(self.queue):
                 self.last_sign_of_life = time.monotonic()
-            await asyncio.sleep(STALLED_AFTER / 10)
+            self.metrics.resources(*self.cache.ready_counts())
+            await asyncio.sleep(TICK)
 
 
 async def serve(settings: Settings, kubeconfig: str | None = None) -> None:

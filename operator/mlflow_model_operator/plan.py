@@ -116,9 +116,7 @@ def desired_objects(
         objects += render.revision_objects(
             resource, revision, settings, replicas=replicas, autoscale=autoscale
         )
-    return objects + render.public_objects(
-        resource, plan.decision.stable, plan.decision.traffic, settings
-    )
+    return objects + render.public_objects(resource, plan.decision.stable, plan.decision.traffic)
 
 
 def superfluous_objects(
@@ -205,7 +203,7 @@ def _last_known(resolved: Resolved, recorded: Revision | None) -> ModelVersion |
     """
     known = recorded.model if recorded else None
     if isinstance(resolved, ResolutionError):
-        return known
+        return resolved.last_known or known
     if known and known.uri == resolved.uri and resolved.python_version is None:
         return replace(resolved, python_version=known.python_version)
     return resolved

@@ -10,15 +10,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from mlflow_model_operator import observe
+from mlflow_model_operator import labels, observe
 from mlflow_model_operator.api.resource import InvalidResource, MLflowModelDeployment
 from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.cache import Cache, owned_by
 from mlflow_model_operator.cluster.client import ApiError, Cluster
 from mlflow_model_operator.diff import needs_apply
 from mlflow_model_operator.domain import Key, KubeObject, ResolutionError
-from mlflow_model_operator.observe import ApplyError, Situation
+from mlflow_model_operator.observe import NAME_TAKEN, ApplyError, Situation
 from mlflow_model_operator.plan import (
     Meaning,
     Plan,
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # After something that only others can mend (a quota, a gateway that refuses): look again then.
 RETRY_REFUSED = 30.0  # seconds
+# How long a gateway may take to say whether it accepts a route before we look whether it exists.
+GATEWAY_PATIENCE = 5.0
 
 
 @dataclass
@@ -71,9 +74,18 @@ class Reconciler:
         live = self.cache.children(key, resource.uid)
         plan = make_plan(resource, meaning, live, self._names, self.settings, self.clock())
         errors = await self._apply(key, resource, plan) if plan else []
-        await self._observe(key, raw, resource, meaning, plan, errors)
-        recheck = plan.decision.recheck_after if plan else None
-        return min(recheck or RETRY_REFUSED, RETRY_REFUSED) if errors else recheck
+        situation = Situation(
+            resource=resource,
+            resolution=meaning.model,
+            canary_resolution=meaning.canary,
+            decision=plan.decision if plan else None,
+            live=self.cache.children(key, resource.uid),
+            apply_errors=tuple(errors),
+            now=self.clock(),
+            gateway_exists=await self._gateway_exists(key, resource),
+        )
+        await self._tell(raw, situation)
+        return _look_again_after(situation)
 
     def _forget(self, key: Key) -> None:
         self.registry.forget(key)
@@ -138,36 +150,27 @@ class Reconciler:
         Names with a revision's hash can't be taken by chance; the public names can.
         """
         metadata = obj["metadata"]
-        if metadata["name"] != metadata["labels"][kinds.labels.DEPLOYMENT]:
+        if metadata["name"] != metadata["labels"][labels.DEPLOYMENT]:
             return
         found = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
         if found is not None and not owned_by(found, uid):
             message = f"{kind.kind} {metadata['name']} exists and belongs to somebody else"
-            raise ApiError(422, observe.NAME_TAKEN, message)
+            raise ApiError(422, NAME_TAKEN, message)
 
     async def _prune(self, objects: Iterable[KubeObject]) -> None:
         for obj in objects:
             await self.cluster.delete(kinds.BY_NAME[obj["kind"]], obj)
 
-    async def _observe(
-        self,
-        key: Key,
-        raw: KubeObject,
-        resource: MLflowModelDeployment,
-        meaning: Meaning,
-        plan: Plan | None,
-        errors: list[ApplyError],
-    ) -> None:
-        live = self.cache.children(key, resource.uid)
-        situation = Situation(
-            resource=resource,
-            resolution=meaning.model,
-            canary_resolution=meaning.canary,
-            decision=plan.decision if plan else None,
-            live=live,
-            apply_errors=tuple(errors),
-            now=self.clock(),
-        )
+    async def _gateway_exists(self, key: Key, resource: MLflowModelDeployment) -> bool | None:
+        """Whether the named Gateway is there; only looked up when no gateway answers for long."""
+        gateway = resource.spec.routing.gateway
+        route = self.cache.child(key, kinds.ROUTE, resource.name)
+        if gateway is None or route is None or not _is_left_alone(route, self.clock()):
+            return None
+        namespace = gateway.namespace or resource.namespace
+        return await self.cluster.get(kinds.GATEWAY, namespace, gateway.name) is not None
+
+    async def _tell(self, raw: KubeObject, situation: Situation) -> None:
         new = observe.status(situation)
         await self._write_status(raw, new)
         for notice in observe.notices(raw.get("status", {}), new, situation):
@@ -183,3 +186,23 @@ class Reconciler:
         )
         if written is not None:
             self.cache.store(kinds.RESOURCE, written)
+
+
+def _is_left_alone(route: KubeObject, now: float) -> bool:
+    """Whether no gateway has said anything of the route, for longer than one usually takes."""
+    created = datetime.fromisoformat(route["metadata"]["creationTimestamp"]).timestamp()
+    return not route.get("status", {}).get("parents") and now - created > GATEWAY_PATIENCE
+
+
+def _look_again_after(situation: Situation) -> float | None:
+    """The seconds after which time alone, or something that we don't watch, may change things."""
+    waits = []
+    if situation.decision and situation.decision.recheck_after is not None:
+        waits.append(situation.decision.recheck_after)
+    if situation.apply_errors:
+        waits.append(RETRY_REFUSED)
+    gateway = situation.resource.spec.routing.gateway
+    route = situation.live.routes.get(situation.resource.name)
+    if gateway and route and not route.get("status", {}).get("parents"):
+        waits.append(GATEWAY_PATIENCE)
+    return min(waits, default=None)

@@ -55,7 +55,7 @@ async def watch(
 def _register(
     registry: kopf.OperatorRegistry, kind: Kind, cache: Cache, enqueue: Callable[[Key], None]
 ) -> None:
-    async def on_event(event: dict[str, Any], **_: Any) -> None:
+    async def on_event(event: Any, **_: Any) -> None:
         deleted = event["type"] == "DELETED"
         key = (cache.drop if deleted else cache.store)(kind, event["object"])
         if key is not None:

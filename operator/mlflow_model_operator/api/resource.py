@@ -24,9 +24,9 @@ ROOT_RULES = (
         f"the name is too long: write at most {MAX_NAME_LENGTH} characters, so that the names of "
         "its Deployments and Services fit into the 63 that Kubernetes allows",
         message_expression=(
-            "'metadata.name has ' + string(size(self.metadata.name)) + ' characters: write at most "
-            f"{MAX_NAME_LENGTH}, so that the names of its Deployments and Services fit into the 63 "
-            "that Kubernetes allows'"
+            f"'metadata.name has %d characters: write at most {MAX_NAME_LENGTH}, so that the names "
+            "of its Deployments and Services fit into the 63 that Kubernetes allows'"
+            ".format([size(self.metadata.name)])"
         ),
     ),
     Rule(

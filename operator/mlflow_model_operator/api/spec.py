@@ -49,10 +49,8 @@ RESERVED_ENV = (
     "WORKERS",
     "PORT",
     "SHUTDOWN_TIMEOUT",
-    "HOME",
 )
 RESERVED_VOLUMES = ("model", "tmp", "ca")
-RESERVED_PATHS = ("/model", "/tmp", "/ca")
 RESERVED_LABELS = (
     "app.kubernetes.io/managed-by",
     "app.kubernetes.io/name",
@@ -110,7 +108,8 @@ class EnvVar(KubeModel):
         Rule(
             f"!(self.name in {list(RESERVED_ENV)})",
             "the operator sets this variable itself: use the field of spec that it comes from "
-            "(model.uri, model.trackingUri, server.workers, dependencies) instead",
+            "(model.uri, model.trackingUri, server.workers, dependencies, routing.timeout) "
+            "instead",
             field_path=".name",
         ),
     )
@@ -312,8 +311,8 @@ class Scaling(KubeModel):
             "|| self.minReplicas <= self.maxReplicas",
             "minReplicas is above maxReplicas: raise maxReplicas or lower minReplicas",
             message_expression=(
-                "'minReplicas (' + string(self.minReplicas) + ') is above maxReplicas (' + "
-                "string(self.maxReplicas) + '): raise maxReplicas or lower minReplicas'"
+                "'minReplicas (%d) is above maxReplicas (%d): raise maxReplicas or lower "
+                "minReplicas'.format([self.minReplicas, self.maxReplicas])"
             ),
         ),
         Rule(
@@ -323,10 +322,9 @@ class Scaling(KubeModel):
         ),
         Rule(
             "has(self.maxReplicas) || !(has(self.targetCPUUtilization) || "
-            "(has(self.metrics) && size(self.metrics) > 0) || "
-            "(has(self.behavior) && size(self.behavior) > 0))",
-            "targetCPUUtilization, metrics and behavior only work with maxReplicas: write "
-            "maxReplicas too, or leave them out",
+            "(has(self.metrics) && size(self.metrics) > 0))",
+            "targetCPUUtilization and metrics only work with maxReplicas: write maxReplicas too, "
+            "or leave them out",
         ),
     )
 
@@ -447,9 +445,10 @@ class VolumeMount(KubeModel):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            f"!{matches('|'.join(RESERVED_PATHS) + '|/', 'self.mountPath')}",
-            f"the operator mounts its own volumes at {', '.join(RESERVED_PATHS)}: mount this one "
-            "elsewhere, like /mnt/models",
+            # /model is read-only in the server container: nothing can be mounted inside either.
+            f"!{matches('/|/(model|ca)(/.*)?|/tmp/?', 'self.mountPath')}",
+            "/model, /ca and /tmp hold the operator's own volumes: mount this one elsewhere, like "
+            "/mnt/models",
             field_path=".mountPath",
         ),
     )

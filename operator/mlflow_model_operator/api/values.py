@@ -28,7 +28,7 @@ def _read_duration(text: str) -> str:
 
 ModelUriText = Annotated[
     str,
-    Field(min_length=1, max_length=2048),
+    Field(max_length=2048),
     Schema(
         pattern(uri.SCHEME_PATTERN, uri.SCHEME_HELP),
         Rule(
@@ -48,7 +48,7 @@ ModelUriText = Annotated[
 
 HttpUrl = Annotated[
     str,
-    Field(min_length=1, max_length=2048),
+    Field(max_length=2048),
     Schema(
         pattern(
             r"https?://[^\x00-\x20/?#]+([/?][^\x00-\x20]*)?",
@@ -59,7 +59,7 @@ HttpUrl = Annotated[
 
 FindLinks = Annotated[
     str,
-    Field(min_length=1, max_length=2048),
+    Field(max_length=2048),
     Schema(
         pattern(
             r"(https?://|/)[^\x00-\x20]*",
@@ -73,7 +73,7 @@ NoPassword = Schema(Rule(f"!{matches(uri.PASSWORD_PATTERN)}", uri.PASSWORD_HELP)
 
 Duration = Annotated[
     str,
-    Field(min_length=2, max_length=24),
+    Field(max_length=24),
     AfterValidator(_read_duration),
     Schema(pattern(quantity.DURATION, f"not a duration: {quantity.DURATION_HELP}")),
 ]
@@ -99,7 +99,7 @@ Quantity = Annotated[
 # The name of another object: what the API server lets objects be called.
 ObjectName = Annotated[
     str,
-    Field(min_length=1, max_length=253),
+    Field(max_length=253),
     Schema(
         pattern(
             _DNS_NAME,
@@ -110,7 +110,7 @@ ObjectName = Annotated[
 ]
 LabelName = Annotated[
     str,
-    Field(min_length=1, max_length=63),
+    Field(max_length=63),
     Schema(
         pattern(
             _DNS_LABEL,
@@ -120,12 +120,12 @@ LabelName = Annotated[
 ]
 ConfigKey = Annotated[
     str,
-    Field(min_length=1, max_length=253),
+    Field(max_length=253),
     Schema(pattern(r"[-._a-zA-Z0-9]+", "write letters, digits, '-', '_' and '.'")),
 ]
 Hostname = Annotated[
     str,
-    Field(min_length=1, max_length=253),
+    Field(max_length=253),
     Schema(
         pattern(
             rf"(\*\.)?{_DNS_NAME}",
@@ -141,7 +141,7 @@ Hostname = Annotated[
 ]
 ImageName = Annotated[
     str,
-    Field(min_length=1, max_length=1024),
+    Field(max_length=1024),
     Schema(
         pattern(
             _IMAGE,
@@ -152,7 +152,7 @@ ImageName = Annotated[
 ]
 EnvName = Annotated[
     str,
-    Field(min_length=1, max_length=253),
+    Field(max_length=253),
     Schema(
         pattern(
             r"[-._a-zA-Z][-._a-zA-Z0-9]*",
@@ -162,7 +162,7 @@ EnvName = Annotated[
 ]
 ExtendedResource = Annotated[
     str,
-    Field(min_length=3, max_length=253),
+    Field(max_length=253),
     Schema(
         pattern(
             rf"{_DNS_NAME}\.[a-z]+/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
@@ -178,7 +178,7 @@ ExtendedResource = Annotated[
 ]
 AbsolutePath = Annotated[
     str,
-    Field(min_length=1, max_length=1024),
+    Field(max_length=1024),
     Schema(
         pattern(
             r"/[^\x00-\x20:]*",
@@ -188,7 +188,7 @@ AbsolutePath = Annotated[
 ]
 RoutePath = Annotated[
     str,
-    Field(min_length=1, max_length=1024),
+    Field(max_length=1024),
     Schema(
         pattern(
             r"/[^\x00-\x20?#]*",

@@ -52,6 +52,11 @@ class Cache:
     def __len__(self) -> int:
         return len(self._resources)
 
+    def ready_counts(self) -> tuple[int, int]:
+        """How many resources are ready by their own status, and how many are not."""
+        ready = sum(_is_ready(resource) for resource in self._resources.values())
+        return ready, len(self._resources) - ready
+
     def store(self, kind: Kind, obj: KubeObject) -> Key | None:
         """Keeps `obj` unless something newer is known; returns the resource it concerns."""
         key = _owner_key(kind, obj)
@@ -132,6 +137,13 @@ class Cache:
 def owned_by(obj: KubeObject, uid: str) -> bool:
     """Whether `uid` is among the owners of `obj`."""
     return any(ref.get("uid") == uid for ref in obj["metadata"].get("ownerReferences", ()))
+
+
+def _is_ready(resource: KubeObject) -> bool:
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in resource.get("status", {}).get("conditions", ())
+    )
 
 
 def _owner_key(kind: Kind, obj: KubeObject) -> Key | None:

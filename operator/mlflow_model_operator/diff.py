@@ -1,0 +1,121 @@
+"""Whether what we state is already so, and what is worth keeping of what is. Pure.
+
+Only what we state is compared: defaults that the API server fills in, and fields that others own,
+are none of our business. A field that we stated once and state no more is not seen here; for
+revisions it can't happen, since they are never edited, and Services, routes and autoscalers state
+the same fields always.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlflow_model_operator.api import quantity
+from mlflow_model_operator.domain import KubeObject
+
+# Entries of these lists are known by a name, not by their place; others may add entries.
+_NAMED_LISTS = {
+    "containers": "name",
+    "initContainers": "name",
+    "ownerReferences": "uid",
+}
+# Maps whose values are quantities: "0.5" and "500m" mean the same.
+_QUANTITY_MAPS = {"requests", "limits"}
+# Our own objects' selectors and labels: one key more would change what they mean.
+_EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
+
+_POD_STATUS = ("phase", "reason", "message", "conditions", "startTime")
+_POD_CONTAINERS = ("containerStatuses", "initContainerStatuses")
+
+
+def needs_apply(desired: KubeObject, live: KubeObject) -> str | None:
+    """The path of the first field of `desired` that is not so in `live`; None if all is so."""
+    for part in ("metadata", "spec"):
+        difference = _differs(desired.get(part, {}), live.get(part, {}), part)
+        if difference:
+            return difference
+    return None
+
+
+def _differs(desired: Any, live: Any, path: str) -> str | None:
+    if isinstance(desired, dict):
+        return _map_differs(desired, live, path)
+    if isinstance(desired, list):
+        return _list_differs(desired, live, path)
+    return None if _same_value(desired, live) else path
+
+
+def _map_differs(desired: dict[str, Any], live: Any, path: str) -> str | None:
+    if not desired:
+        return None  # states nothing
+    if not isinstance(live, dict):
+        return path
+    field = path.rsplit(".", 1)[-1]
+    if field in _EXACT_MAPS and set(desired) != set(live):
+        return path
+    for name, value in desired.items():
+        if field in _QUANTITY_MAPS and quantity.same(value, live.get(name, "")):
+            continue
+        difference = _differs(value, live.get(name), f"{path}.{name}")
+        if difference:
+            return difference
+    return None
+
+
+def _list_differs(desired: list[Any], live: Any, path: str) -> str | None:
+    live = live or []
+    if not isinstance(live, list):
+        return path
+    merge_key = _NAMED_LISTS.get(path.rsplit(".", 1)[-1])
+    if merge_key:
+        return _named_list_differs(desired, live, path, merge_key)
+    if len(desired) != len(live):
+        return path
+    for index, (one, other) in enumerate(zip(desired, live, strict=True)):
+        difference = _differs(one, other, f"{path}[{_entry_name(one, index)}]")
+        if difference:
+            return difference
+    return None
+
+
+def _named_list_differs(
+    desired: list[Any], live: list[Any], path: str, merge_key: str
+) -> str | None:
+    by_name = {entry.get(merge_key): entry for entry in live if isinstance(entry, dict)}
+    for entry in desired:
+        name = entry[merge_key]
+        place = f"{path}[{name}]"
+        difference = place if name not in by_name else _differs(entry, by_name[name], place)
+        if difference:
+            return difference
+    return None
+
+
+def _entry_name(entry: Any, index: int) -> str:
+    return str(entry["name"]) if isinstance(entry, dict) and "name" in entry else str(index)
+
+
+def _same_value(desired: Any, live: Any) -> bool:
+    # The API leaves out what is empty or false.
+    if desired in (None, "", False) and live is None:
+        return True
+    return type(desired) is type(live) and bool(desired == live)
+
+
+def trim(obj: KubeObject) -> KubeObject:
+    """What the cache keeps of a live object: of a pod only how it fares, of others no managers."""
+    metadata = {
+        name: value
+        for name, value in obj["metadata"].items()
+        if name not in ("managedFields", "generateName", "selfLink")
+    }
+    if obj["kind"] != "Pod":
+        return {"kind": obj["kind"], "metadata": metadata, **_present(obj, ("spec", "status"))}
+    metadata.pop("annotations", None)
+    status = obj.get("status", {})
+    kept = _present(status, (*_POD_STATUS, *_POD_CONTAINERS))
+    return {"kind": "Pod", "metadata": metadata, "status": kept}
+
+
+def _present(obj: KubeObject, names: tuple[str, ...]) -> KubeObject:
+    return {name: obj[name] for name in names if name in obj}

@@ -1,0 +1,235 @@
+"""Leadership by a `coordination.k8s.io/v1` Lease: one process works, the others stand by.
+
+The rules and times are those of Kubernetes' own controllers (client-go's leaderelection). The
+client library's `kubernetes.aio.leaderelection` is not used: there a request that hangs outlives
+the lease, a refused connection ends the candidate, and cancelling neither stops the work nor
+releases the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import (
+    ApiClient,
+    ApiException,
+    CoordinationV1Api,
+    V1Lease,
+    V1LeaseSpec,
+    V1ObjectMeta,
+)
+
+from mlflow_model_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TROUBLE = (ApiException, aiohttp.ClientError, TimeoutError, OSError)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds. A leader stops before others may start: `deadline` is less than `duration`."""
+
+    duration: int = 15  # others wait so long after the last renewal that they have seen
+    deadline: float = 10.0  # a leader that could not renew for so long stops
+    retry: float = 2.0  # between tries to take or to renew
+
+    @property
+    def request(self) -> float:
+        """A hanging request must leave time for another try."""
+        return self.deadline / 2
+
+    @property
+    def grace(self) -> float:
+        """What is left to stop in, once the deadline has passed."""
+        return self.duration - self.deadline
+
+
+class LeadershipLost(Exception):
+    """The lease could not be kept; the work was stopped. The process should end and start anew."""
+
+
+async def lead(
+    api_client: ApiClient,
+    settings: Settings,
+    run: Callable[[], Awaitable[None]],
+    timing: Timing | None = None,
+) -> None:
+    """Waits for the lease that `settings` name, then runs `run` while holding it.
+
+    Ends when `run` ends, and then, or when cancelled, releases the lease, so that another takes
+    over at once. Raises LeadershipLost, with `run` cancelled, where the lease could not be
+    renewed. Without a lease's name it only runs `run`. `settings.identity` must be unique among
+    the candidates, like a pod's name.
+    """
+    if settings.lease_name is None:
+        await run()
+        return
+    lease = _Lease(api_client, settings, timing or Timing())
+    try:
+        await lease.acquire()
+        await _run_while_held(run, lease)
+    finally:
+        await lease.release()
+
+
+async def _run_while_held(run: Callable[[], Awaitable[None]], lease: _Lease) -> None:
+    work = asyncio.ensure_future(run())
+    keeping = asyncio.create_task(lease.keep())
+    try:
+        await asyncio.wait({work, keeping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # The lease is renewed until the work has ended, for nothing may act without it.
+        await _stop(work, lease.timing.grace)
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+    await work
+
+
+async def _stop(work: asyncio.Future[None], grace: float) -> None:
+    work.cancel()
+    await asyncio.wait({work}, timeout=grace)
+    if not work.done():
+        log.critical("the work did not stop within %g s of losing the lease: exiting", grace)
+        os._exit(1)
+
+
+class _Lease:
+    """The Lease object, seen by one candidate."""
+
+    def __init__(self, api_client: ApiClient, settings: Settings, timing: Timing) -> None:
+        self.timing = timing
+        self._api = CoordinationV1Api(api_client)
+        self._name = settings.lease_name
+        self._namespace = settings.lease_namespace
+        self._identity = settings.identity
+        self._mine: Any = None  # the lease as last written by us, if that was the last request
+        self._observed: tuple[Any, ...] = ()  # what another holder wrote last,
+        self._observed_at = 0.0  # and when we saw it, by our own clock
+
+    def __str__(self) -> str:
+        return f"lease {self._namespace}/{self._name}"
+
+    async def acquire(self) -> None:
+        """Returns when the lease is ours."""
+        told: str | None = None
+        while True:
+            try:
+                holder = await self._take()
+            except TROUBLE as error:
+                log.warning("%s can't be asked for: %s", self, _short(error))
+            else:
+                if holder == self._identity:
+                    log.info("leading: %s is held by %s", self, holder)
+                    return
+                if holder != told:
+                    log.info("standing by: %s is held by %s", self, holder)
+                    told = holder
+            await asyncio.sleep(self.timing.retry)
+
+    async def keep(self) -> None:
+        """Renews the lease until that fails; raises LeadershipLost."""
+        clock = asyncio.get_running_loop().time
+        renewed = clock()
+        while True:
+            await asyncio.sleep(self.timing.retry)
+            started = clock()
+            try:
+                async with asyncio.timeout_at(renewed + self.timing.deadline):
+                    holder = await self._take()
+            except TROUBLE as error:
+                log.warning("%s can't be renewed: %s", self, _short(error))
+                if clock() >= renewed + self.timing.deadline:
+                    raise LeadershipLost(
+                        f"{self} could not be renewed for {self.timing.deadline:g} s"
+                    ) from error
+                continue
+            if holder != self._identity:
+                raise LeadershipLost(f"{self} was taken by {holder}")
+            renewed = started
+
+    async def release(self) -> None:
+        """Gives the lease up if it is ours, as far as that is possible now."""
+        try:
+            async with asyncio.timeout(self.timing.retry):
+                lease = await self._read()
+                if lease is None or lease.spec.holder_identity != self._identity:
+                    return
+                lease.spec.holder_identity = ""
+                lease.spec.lease_duration_seconds = 1
+                await self._write(lease)
+                log.info("%s was released", self)
+        except TROUBLE as error:
+            log.warning("%s can't be released, and will expire: %s", self, _short(error))
+
+    async def _take(self) -> str:
+        """Takes or renews the lease if it is ours or free; returns who holds it now."""
+        async with asyncio.timeout(self.timing.request):
+            lease, self._mine = self._mine, None
+            lease = lease or await self._read()
+            if lease is not None and not self._may_take(lease):
+                return str(lease.spec.holder_identity)
+            self._mine = await (self._write(self._claimed(lease)) if lease else self._create())
+            return self._identity
+
+    def _may_take(self, lease: Any) -> bool:
+        """Clocks differ between nodes, so a lease's age is what has passed since it last changed."""
+        spec = lease.spec
+        if spec.holder_identity in (None, "", self._identity):
+            return True
+        now = asyncio.get_running_loop().time()
+        seen = (spec.holder_identity, spec.renew_time, spec.lease_transitions)
+        if seen != self._observed:
+            self._observed, self._observed_at = seen, now
+        return now >= self._observed_at + (spec.lease_duration_seconds or self.timing.duration)
+
+    def _claimed(self, lease: Any) -> Any:
+        spec = lease.spec
+        if spec.holder_identity != self._identity:
+            spec.holder_identity = self._identity
+            spec.acquire_time = datetime.now(UTC)
+            spec.lease_transitions = (spec.lease_transitions or 0) + 1
+        spec.lease_duration_seconds = self.timing.duration
+        spec.renew_time = datetime.now(UTC)
+        return lease
+
+    async def _read(self) -> Any:
+        try:
+            return await self._api.read_namespaced_lease(self._name, self._namespace)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def _create(self) -> Any:
+        metadata = V1ObjectMeta(name=self._name, namespace=self._namespace)
+        lease = self._claimed(V1Lease(metadata=metadata, spec=V1LeaseSpec(lease_transitions=-1)))
+        lease.spec.acquire_time = _micro_time(lease.spec.acquire_time)
+        lease.spec.renew_time = _micro_time(lease.spec.renew_time)
+        return await self._api.create_namespaced_lease(self._namespace, lease)
+
+    async def _write(self, lease: Any) -> Any:
+        """Refused with 409 if somebody else has written since `lease` was read."""
+        lease.spec.acquire_time = _micro_time(lease.spec.acquire_time)
+        lease.spec.renew_time = _micro_time(lease.spec.renew_time)
+        return await self._api.replace_namespaced_lease(self._name, self._namespace, lease)
+
+
+def _micro_time(time: datetime | None) -> str | None:
+    """Kubernetes' MicroTime wants six digits, even where they are zeros."""
+    return time.isoformat(timespec="microseconds") if time else None
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, ApiException):
+        return f"{error.status} {error.reason}"
+    return f"{type(error).__name__} {error}".strip()

@@ -1,0 +1,70 @@
+"""All that conditions and status are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlflow_model_operator import labels
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.domain import (
+    KubeObject,
+    LiveChildren,
+    ModelVersion,
+    ResolutionError,
+    Revision,
+    RevisionState,
+)
+from mlflow_model_operator.rollout import Decision
+
+NAME_TAKEN = "NameTaken"
+
+
+@dataclass(frozen=True)
+class ApplyError:
+    """An object that the API server refused, and why."""
+
+    kind: str
+    name: str
+    status: int  # HTTP status
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One resource at one moment. `decision` is None where nothing was ever resolved."""
+
+    resource: MLflowModelDeployment
+    resolution: ModelVersion | ResolutionError
+    canary_resolution: ModelVersion | ResolutionError | None
+    decision: Decision | None
+    live: LiveChildren
+    apply_errors: tuple[ApplyError, ...]
+    now: float  # epoch seconds
+    gateway_exists: bool | None = None  # None: nobody has looked
+
+    def state(self, revision: Revision) -> RevisionState:
+        """What is seen of a revision's Deployment."""
+        deployment = self.live.deployments.get(revision.name)
+        if deployment is None:
+            return RevisionState(desired=0, ready=0, exists=False)
+        status = deployment.get("status", {})
+        current = status.get("observedGeneration") == deployment["metadata"].get("generation")
+        return RevisionState(
+            desired=deployment["spec"].get("replicas", 1),
+            ready=status.get("readyReplicas", 0) if current else 0,
+        )
+
+    def pods(self, revision: Revision) -> list[KubeObject]:
+        """The pods of a revision that are not ending, newest first."""
+        mine = [
+            pod
+            for pod in self.live.pods.values()
+            if pod["metadata"].get("labels", {}).get(labels.REVISION) == revision.name
+            and "deletionTimestamp" not in pod["metadata"]
+        ]
+        return sorted(
+            mine,
+            key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]),
+            reverse=True,
+        )

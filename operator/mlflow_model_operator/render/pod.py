@@ -1,0 +1,145 @@
+"""What goes into a model's pods, as values for `templates/pod.yaml.j2`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from mlflow_model_operator.api import quantity
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.domain import KubeObject, ModelVersion
+from mlflow_model_operator.render import names
+from mlflow_model_operator.render.templates import fill
+from mlflow_model_operator.settings import Settings
+
+PORT = 8080
+CA_FOLDER = "/ca"
+# After a pod is told to end, it serves on for so long: until endpoints and gateways have left it.
+PRE_STOP_PAUSE = 5  # seconds
+SHUTDOWN_MARGIN = 5
+PROBE_PERIOD = 2
+DEFAULT_TIMEOUT = 30.0
+
+
+def pod_template(
+    resource: MLflowModelDeployment, model: ModelVersion, settings: Settings
+) -> KubeObject:
+    """The pod template of a revision, without the label that carries the revision's name."""
+    spec = resource.spec
+    image = spec.server.image or scoring_image(model, settings)
+    requests, limits = _resources(resource)
+    shutdown = _shutdown_timeout(resource)
+    return fill(
+        "pod",
+        labels={**_plain(spec.pod.labels), **names.common_labels(resource)},
+        annotations=_plain(spec.pod.annotations),
+        pod=spec.pod,
+        plain=_plain,
+        custom_image=spec.server.image is not None,
+        image=image,
+        pull_policy=settings.image_pull_policy,
+        env=_environment(resource, model, settings, shutdown),
+        credentials=spec.model.credentials_secret,
+        requests=requests,
+        limits=limits,
+        workers=spec.server.workers,
+        node_selector={**_plain(spec.pod.node_selector), **_gpu_node_selector(resource)},
+        tolerations=_tolerations(resource),
+        runtime_class=spec.gpu.runtime_class_name if spec.gpu else None,
+        ca=spec.dependencies.ca_config_map,
+        ca_folder=CA_FOLDER,
+        port=PORT,
+        period=PROBE_PERIOD,
+        startup_tries=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
+        pause=PRE_STOP_PAUSE,
+        grace=PRE_STOP_PAUSE + shutdown + SHUTDOWN_MARGIN,
+        instance=resource.name,
+    )
+
+
+def scoring_image(model: ModelVersion, settings: Settings) -> str:
+    """The scoring image for the model's Python, or else the first that the operator was given."""
+    images = settings.scoring_images
+    minor = ".".join((model.python_version or "").split(".")[:2])
+    return images.get(minor) or next(iter(images.values()), "mlflow-model-operator/scoring:latest")
+
+
+def startup_seconds(resource: MLflowModelDeployment) -> float:
+    """How long a pod may take from its start to its first answer."""
+    return quantity.seconds(resource.spec.server.startup_timeout)
+
+
+def _shutdown_timeout(resource: MLflowModelDeployment) -> int:
+    """A request in flight gets as much time as any request may take."""
+    timeout = quantity.seconds(resource.spec.routing.timeout) or DEFAULT_TIMEOUT
+    return max(1, round(timeout))
+
+
+def _environment(
+    resource: MLflowModelDeployment, model: ModelVersion, settings: Settings, shutdown: int
+) -> list[KubeObject]:
+    spec = resource.spec
+    ours: dict[str, str | None] = {
+        "MODEL_URI": model.uri,
+        "MODEL_DIR": "/model",
+        "MLFLOW_TRACKING_URI": model.tracking_uri,
+        "WORKERS": str(spec.server.workers),
+        "PORT": str(PORT),
+        "SHUTDOWN_TIMEOUT": str(shutdown),
+        "HOME": "/tmp",
+        "INDEX_URL": spec.dependencies.index_url or settings.index_url,
+        "FIND_LINKS": spec.dependencies.find_links,
+    }
+    if spec.dependencies.ca_config_map:
+        path = f"{CA_FOLDER}/{spec.dependencies.ca_config_map.key}"
+        ours |= dict.fromkeys(("CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), path)
+    if spec.server.image:
+        ours |= BUILD_DOCKER_ENV
+    users = [_plain(variable) for variable in spec.server.env]
+    named = {variable["name"] for variable in users}
+    stated = [
+        {"name": name, "value": value}
+        for name, value in ours.items()
+        if value is not None and name not in named
+    ]
+    return stated + users
+
+
+# What makes an image of `mlflow models build-docker` serve on our port, without its nginx.
+BUILD_DOCKER_ENV = {
+    "DISABLE_NGINX": "true",
+    "UVICORN_HOST": "0.0.0.0",
+    "UVICORN_PORT": str(PORT),
+    "GUNICORN_CMD_ARGS": f"--bind 0.0.0.0:{PORT}",
+}
+
+
+def _resources(resource: MLflowModelDeployment) -> tuple[dict[str, Any], dict[str, Any]]:
+    stated = resource.spec.server.resources
+    requests, limits = _plain(stated.requests), _plain(stated.limits)
+    gpu = resource.spec.gpu
+    if gpu:
+        # Extended resources can't be overcommitted: request and limit are the same.
+        requests[gpu.resource] = limits[gpu.resource] = str(gpu.count)
+    return requests, limits
+
+
+def _gpu_node_selector(resource: MLflowModelDeployment) -> Any:
+    return _plain(resource.spec.gpu.node_selector) if resource.spec.gpu else {}
+
+
+def _tolerations(resource: MLflowModelDeployment) -> Any:
+    gpu = resource.spec.gpu
+    return _plain([*resource.spec.pod.tolerations, *(gpu.tolerations if gpu else ())])
+
+
+def _plain(value: Any) -> Any:
+    """Models as the dictionaries that they were written as."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(by_alias=True, exclude_none=True, mode="json")
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

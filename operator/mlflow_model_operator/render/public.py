@@ -1,0 +1,47 @@
+"""What the model is reached by: the public Service, and the route where a gateway is named."""
+
+from __future__ import annotations
+
+from mlflow_model_operator import labels
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.domain import KubeObject, Revision, Weight
+from mlflow_model_operator.render import names
+from mlflow_model_operator.render.templates import fill
+
+
+def public_objects(
+    resource: MLflowModelDeployment, stable: Revision, traffic: tuple[Weight, ...]
+) -> list[KubeObject]:
+    """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
+
+    With a gateway the route carries the weights, and the Service leads to the stable revision.
+    Without, the Service spans all revisions that have weight.
+    """
+    metadata = names.metadata(resource, resource.name, names.common_labels(resource))
+    has_gateway = resource.spec.routing.gateway is not None
+    selector = {labels.DEPLOYMENT: resource.name}
+    if has_gateway:
+        selector[labels.REVISION] = stable.name
+    elif len(traffic) == 1:
+        selector[labels.REVISION] = traffic[0].revision
+    objects = [fill("service", metadata=metadata, selector=selector)]
+    if has_gateway:
+        objects.append(_route(resource, metadata, traffic))
+    return objects
+
+
+def _route(
+    resource: MLflowModelDeployment, metadata: KubeObject, traffic: tuple[Weight, ...]
+) -> KubeObject:
+    routing = resource.spec.routing
+    assert routing.gateway is not None
+    return fill(
+        "route",
+        metadata=metadata,
+        gateway=routing.gateway.name,
+        gateway_namespace=routing.gateway.namespace or resource.namespace,
+        hostnames=list(routing.hostnames),
+        path=routing.path,
+        timeout=routing.timeout,
+        traffic=traffic,
+    )

@@ -1,0 +1,77 @@
+"""One model version with one pod template: its name and its objects."""
+
+from __future__ import annotations
+
+from mlflow_model_operator import labels
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.domain import KubeObject, ModelVersion, Revision
+from mlflow_model_operator.render import names
+from mlflow_model_operator.render.pod import pod_template, startup_seconds
+from mlflow_model_operator.render.templates import fill
+from mlflow_model_operator.settings import Settings
+
+DEFAULT_CPU_TARGET = 70  # percent of the requested CPU
+# From "should have started" to "Kubernetes calls the Deployment stuck".
+DEADLINE_MARGIN = 60  # seconds
+
+
+def revision(resource: MLflowModelDeployment, model: ModelVersion, settings: Settings) -> Revision:
+    """The revision that `model` is with the pod template that `resource` states.
+
+    Its name holds a hash of that template, which knows the model by its immutable URI alone: two
+    URIs that mean the same version are the same revision, and scaling or traffic change nothing.
+    """
+    template = pod_template(resource, model, settings)
+    return Revision(f"{resource.name}-{names.short_hash(template)}", model)
+
+
+def revision_objects(
+    resource: MLflowModelDeployment,
+    which: Revision,
+    settings: Settings,
+    *,
+    replicas: int,
+    autoscale: bool,
+) -> list[KubeObject]:
+    """Deployment, Service, HorizontalPodAutoscaler and PodDisruptionBudget of a revision.
+
+    The autoscaler is there if `autoscale`; the budget where there is more than one replica.
+    """
+    own_labels = names.revision_labels(resource, which.name)
+    selector = {labels.DEPLOYMENT: resource.name, labels.REVISION: which.name}
+    metadata = names.metadata(resource, which.name, own_labels)
+    template = pod_template(resource, which.model, settings)
+    template["metadata"]["labels"][labels.REVISION] = which.name
+    objects = [
+        fill(
+            "deployment",
+            metadata=metadata,
+            replicas=replicas,
+            selector=selector,
+            template=template,
+            deadline=round(startup_seconds(resource)) + DEADLINE_MARGIN,
+        ),
+        fill("service", metadata=metadata, selector=selector),
+    ]
+    if autoscale:
+        objects.append(_autoscaler(resource, which, metadata))
+    if replicas > 1:
+        objects.append(fill("budget", metadata=metadata, selector=selector))
+    return objects
+
+
+def _autoscaler(
+    resource: MLflowModelDeployment, which: Revision, metadata: KubeObject
+) -> KubeObject:
+    scaling = resource.spec.scaling
+    target = scaling.target_cpu_utilization or (None if scaling.metrics else DEFAULT_CPU_TARGET)
+    return fill(
+        "autoscaler",
+        metadata=metadata,
+        deployment=which.name,
+        least=scaling.min_replicas,
+        most=scaling.most_replicas,
+        cpu_target=target,
+        metrics=scaling.metrics,
+        behavior=scaling.behavior,
+    )

@@ -1,0 +1,136 @@
+"""Resources for the tests of the CRD, and the ways in which users send them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import requests
+
+from tests.integration.control_plane import ApiServer
+
+Resource = dict[str, Any]
+
+API_VERSION = "mlflow-model-operator.dev/v1alpha1"
+PLURAL = "mlflowmodeldeployments"
+
+# Says as little as a user can.
+MINIMAL: Resource = {
+    "apiVersion": API_VERSION,
+    "kind": "MLflowModelDeployment",
+    "metadata": {"name": "wine"},
+    "spec": {"model": {"uri": "models:/wine@champion"}},
+}
+
+# Says all that a user can.
+FULL: Resource = {
+    "apiVersion": API_VERSION,
+    "kind": "MLflowModelDeployment",
+    "metadata": {"name": "wine", "labels": {"team": "cellar"}},
+    "spec": {
+        "model": {
+            "uri": "models:/wine@champion",
+            "trackingUri": "http://mlflow.mlflow:5000",
+            "credentialsSecret": "mlflow-credentials",
+        },
+        "server": {
+            "image": "registry.example.com:5000/team/scoring:0.1.0-py3.11",
+            "workers": 4,
+            "env": [
+                {"name": "OMP_NUM_THREADS", "value": "2"},
+                {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            ],
+            "resources": {
+                "requests": {"cpu": 2, "memory": "4Gi"},
+                "limits": {"memory": "4096Mi", "ephemeral-storage": "1e9"},
+            },
+            "startupTimeout": "1h30m",
+        },
+        "dependencies": {
+            "indexUrl": "https://pypi.example.com/simple/",
+            "findLinks": "/mnt/wheels",
+            "caConfigMap": {"name": "company-ca", "key": "ca.pem"},
+        },
+        "gpu": {
+            "count": 2,
+            "resource": "nvidia.com/mig-1g.10gb",
+            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H200"},
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+            "runtimeClassName": "nvidia",
+        },
+        "scaling": {
+            "minReplicas": 2,
+            "maxReplicas": 5,
+            "targetCPUUtilization": 150,
+            "metrics": [{"type": "Pods", "pods": {"metric": {"name": "requests"}}}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+        },
+        "canary": {"uri": "models:/wine@challenger", "weight": 10},
+        "routing": {
+            "gateway": {"name": "shared", "namespace": "gateways"},
+            "hostnames": ["wine.models.example.com", "*.wine.example.com"],
+            "path": "/wine",
+            "timeout": "500ms",
+        },
+        "pod": {
+            "nodeSelector": {"disk": "ssd", "empty": ""},
+            "tolerations": [
+                {"key": "spot", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 60}
+            ],
+            "affinity": {"podAntiAffinity": {}},
+            "serviceAccountName": "wine",
+            "labels": {"example.com/team": "cellar"},
+            "annotations": {"example.com/note": "a: {b}"},
+            "volumes": [
+                {"name": "models", "persistentVolumeClaim": {"claimName": "m", "readOnly": True}}
+            ],
+            "volumeMounts": [{"name": "models", "mountPath": "/mnt/wheels", "readOnly": True}],
+            "imagePullSecrets": [{"name": "registry"}],
+            "priorityClassName": "high",
+        },
+    },
+}
+
+
+def merged(target: Any, change: Any) -> Any:
+    """The target with a change merged into it (RFC 7386): null removes."""
+    if not isinstance(change, dict):
+        return change
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def path(namespace: str, name: str = "") -> str:
+    """Where the API server has the resources of a namespace, or one of them."""
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}".rstrip("/")
+
+
+def create(server: ApiServer, namespace: str, resource: Resource) -> requests.Response:
+    """Sends a new resource as kubectl does: unknown fields are refused."""
+    return server.request("POST", f"{path(namespace)}?fieldValidation=Strict", resource)
+
+
+def created(server: ApiServer, namespace: str, resource: Resource) -> Resource:
+    """A new resource as the API server has stored it."""
+    response = create(server, namespace, resource)
+    assert response.ok, response.text
+    stored: Resource = response.json()
+    return stored
+
+
+def read(server: ApiServer, namespace: str, name: str) -> Resource:
+    """The resource as the API server has it now."""
+    response = server.request("GET", path(namespace, name))
+    assert response.ok, response.text
+    stored: Resource = response.json()
+    return stored
+
+
+def as_yaml(resource: Resource) -> str:
+    """The resource as a file for kubectl; JSON is YAML."""
+    return json.dumps(resource)

@@ -1,0 +1,176 @@
+"""What users do with kubectl: apply, scale, get, wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.control_plane import ApiServer
+from tests.integration.crd.resources import (
+    FULL,
+    MINIMAL,
+    PLURAL,
+    as_yaml,
+    created,
+    merged,
+    path,
+    read,
+)
+
+STATUS = {
+    "observedGeneration": 1,
+    "conditions": [
+        {
+            "type": "Available",
+            "status": "True",
+            "reason": "MinimumReplicasAvailable",
+            "message": "2 of 2 replicas answer.",
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+            "observedGeneration": 1,
+        }
+    ],
+    "url": "http://wine.models.example.com/invocations",
+    "replicas": 2,
+    "selector": "mlflow-model-operator.dev/deployment=wine",
+    "stable": {
+        "revision": "wine-7d9f4c",
+        "modelVersion": "3",
+        "modelUri": "models:/wine/3",
+        "requestedUri": "models:/wine@champion",
+        "readyReplicas": 2,
+    },
+    "canary": {
+        "revision": "wine-8e0a5d",
+        "modelVersion": "4",
+        "modelUri": "models:/wine/4",
+        "requestedUri": "models:/wine@challenger",
+        "readyReplicas": 1,
+    },
+    "traffic": [
+        {"revision": "wine-7d9f4c", "modelVersion": "3", "weight": 90},
+        {"revision": "wine-8e0a5d", "modelVersion": "4", "weight": 10},
+    ],
+    "rollout": {"phase": "Stable", "message": "", "startedAt": "2026-01-02T03:04:05Z"},
+    "draining": [{"revision": "wine-6c8e3b", "since": "2026-01-02T03:04:05Z"}],
+}
+
+
+def write_status(server: ApiServer, namespace: str, status: dict[str, Any]) -> dict[str, Any]:
+    response = server.request(
+        "PATCH",
+        f"{path(namespace, 'wine')}/status?fieldValidation=Strict",
+        {"status": status},
+        "application/merge-patch+json",
+    )
+    assert response.ok, response.text
+    written: dict[str, Any] = response.json()
+    return written
+
+
+@pytest.mark.parametrize("how", [(), ("--server-side",)], ids=["client-side", "server-side"])
+@pytest.mark.parametrize("resource", [MINIMAL, FULL], ids=["minimal", "full"])
+def test_applying_the_same_file_again_changes_nothing(
+    how: tuple[str, ...], resource: dict[str, Any], crds: ApiServer, namespace: str
+) -> None:
+    apply = ("apply", *how, "--namespace", namespace, "--filename", "-")
+    crds.kubectl(*apply, given=as_yaml(resource))
+    before = read(crds, namespace, "wine")
+
+    crds.kubectl(*apply, given=as_yaml(resource))
+
+    assert read(crds, namespace, "wine") == before
+    assert crds.kubectl("diff", *apply[1:], given=as_yaml(resource)) == ""
+
+
+def test_two_may_apply_parts_of_one_list(crds: ApiServer, namespace: str) -> None:
+    """Lists merge by name under server-side apply, so teams can share a resource."""
+    for manager, variable in (("data-science", "A"), ("platform", "B")):
+        change = {"spec": {"server": {"env": [{"name": variable, "value": "1"}]}}}
+        crds.kubectl(
+            "apply", "--server-side", "--field-manager", manager, "--namespace", namespace,
+            "--filename", "-", given=as_yaml(merged(MINIMAL, change)),
+        )  # fmt: skip
+
+    env = read(crds, namespace, "wine")["spec"]["server"]["env"]
+    assert sorted(variable["name"] for variable in env) == ["A", "B"]
+
+
+def test_kubectl_scale(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, MINIMAL)
+
+    output = crds.kubectl("scale", "mmd", "wine", "--replicas", "3", "--namespace", namespace)
+
+    assert "scaled" in output
+    assert read(crds, namespace, "wine")["spec"]["scaling"] == {"minReplicas": 3}
+
+
+def test_kubectl_scale_over_the_maximum_says_what_to_do(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, merged(MINIMAL, {"spec": {"scaling": {"maxReplicas": 2}}}))
+    scale = ("scale", "mmd", "wine", "--replicas", "3", "--namespace", namespace)
+    assert "minReplicas (3) is above maxReplicas (2): raise" in crds.kubectl(*scale, check=False)
+
+
+def test_the_scale_subresource_shows_replicas_and_selector(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, FULL)
+    write_status(crds, namespace, STATUS)
+
+    scale = crds.request("GET", f"{path(namespace, 'wine')}/scale").json()
+
+    assert scale["spec"] == {"replicas": 2}
+    assert scale["status"] == {"replicas": 2, "selector": STATUS["selector"]}
+
+
+def test_status_is_its_own(crds: ApiServer, namespace: str) -> None:
+    """Writing status leaves spec and generation alone, and the other way round."""
+    before = created(crds, namespace, FULL)
+    written = write_status(crds, namespace, STATUS)
+
+    assert written["status"] == STATUS
+    assert written["metadata"]["generation"] == before["metadata"]["generation"]
+
+    applied = crds.request(
+        "PATCH",
+        path(namespace, "wine"),
+        {"spec": {"server": {"workers": 5}}, "status": {"url": "http://elsewhere"}},
+        "application/merge-patch+json",
+    ).json()
+    assert applied["metadata"]["generation"] == before["metadata"]["generation"] + 1
+    assert applied["status"] == STATUS
+
+
+def test_kubectl_get_tells_the_story(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, FULL)
+    write_status(crds, namespace, STATUS)
+
+    header, row = crds.kubectl("get", "mmd", "--namespace", namespace).splitlines()
+
+    columns = ["NAME", "MODEL", "VERSION", "CANARY", "WEIGHT", "READY", "AVAILABLE", "URL", "AGE"]
+    assert header.split() == columns
+    shown = ["wine", "models:/wine@champion", "3", "4", "10", "2", "True", STATUS["url"]]
+    assert row.split()[:-1] == shown
+
+
+def test_kubectl_get_before_the_operator_has_seen_it(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, MINIMAL)
+    row = crds.kubectl("get", "mmd", "--namespace", namespace).splitlines()[1]
+    assert row.split()[:-1] == ["wine", "models:/wine@champion"]
+
+
+def test_kubectl_wait_for_available(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, MINIMAL)
+    write_status(crds, namespace, STATUS)
+    wait = ("wait", "--for=condition=Available", "mmd/wine", "--timeout=10s")
+    assert "condition met" in crds.kubectl(*wait, "--namespace", namespace)
+
+
+def test_it_is_among_all(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, MINIMAL)
+    assert f"{PLURAL.removesuffix('s')}.mlflow-model-operator.dev/wine" in crds.kubectl(
+        "get", "all", "--namespace", namespace
+    )
+
+
+def test_kubectl_explain_describes_a_field(crds: ApiServer) -> None:
+    output = crds.kubectl("explain", "mmd.spec.scaling.maxReplicas")
+    assert "HorizontalPodAutoscaler moves between minReplicas and this" in " ".join(output.split())

@@ -1,0 +1,133 @@
+"""What is right is taken, completed by defaults, and comes back exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlflow_model_operator.api import uri
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from tests.integration.control_plane import ApiServer
+from tests.integration.crd.resources import FULL, MINIMAL, create, created, merged, path, read
+from tests.unit.api.model_uris import READ
+
+HOSTILE = {
+    "quotes": 'it\'s "quoted" `so`',
+    "a line break and YAML": "first\nspec: {replicas: 9}\n---\nkind: Secret",
+    "a template": "{{ 7 * 7 }} {% for x in y %} ${HOME} $(HOME) %s {0}",
+    "anchors and tags": "&anchor *anchor <<: !!python/object:os.system",
+    "control characters": "tab\t bell\x07 nul-free \x7f",
+    "other scripts": "вино 葡萄酒 🍷 \u202e\u200b",
+    "backslashes": "\\n \\x00 C:\\wine",
+    "words that YAML reads as something else": "no",
+    "long": "x" * 10_000,
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("resource", [MINIMAL, FULL], ids=["minimal", "full"])
+def test_the_operator_reads_what_the_api_server_returns(
+    resource: dict[str, Any], crds: ApiServer, namespace: str
+) -> None:
+    stored = created(crds, namespace, resource)
+    parsed = MLflowModelDeployment.parse(stored)
+
+    assert parsed.key == (namespace, "wine")
+    assert parsed.uid == stored["metadata"]["uid"]
+    assert parsed.generation == 1
+    # The defaults of the CRD and those of the models are the same.
+    assert parsed.spec == MLflowModelDeployment.parse(resource).spec
+
+
+def test_defaults_are_filled_in(crds: ApiServer, namespace: str) -> None:
+    assert created(crds, namespace, MINIMAL)["spec"] == {
+        "model": {"uri": "models:/wine@champion"},
+        "server": {
+            "workers": 1,
+            "resources": {
+                "requests": {"cpu": "500m", "memory": "1Gi"},
+                "limits": {"memory": "2Gi"},
+            },
+            "startupTimeout": "10m",
+        },
+        "scaling": {"minReplicas": 1},
+        "routing": {"path": "/", "timeout": "30s"},
+    }
+
+
+def test_everything_comes_back_as_it_was_written(crds: ApiServer, namespace: str) -> None:
+    assert created(crds, namespace, FULL)["spec"] == FULL["spec"]
+
+
+@pytest.mark.parametrize("text", READ)
+def test_the_api_server_takes_every_uri_that_the_operator_reads(
+    text: str, crds: ApiServer, namespace: str
+) -> None:
+    resource = merged(MINIMAL, {"spec": {"model": {"uri": text}}})
+    assert created(crds, namespace, resource)["spec"]["model"]["uri"] == text
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_text_comes_back_exactly(text: str, crds: ApiServer, namespace: str) -> None:
+    change = {
+        "metadata": {"annotations": {"note": text}},
+        "spec": {
+            "server": {"env": [{"name": "TEXT", "value": text}]},
+            "pod": {"annotations": {"note": text}, "affinity": {"x": text}},
+            "scaling": {"maxReplicas": 2, "metrics": [{"x": text}]},
+        },
+    }
+    stored = created(crds, namespace, merged(MINIMAL, change))
+
+    assert stored["metadata"]["annotations"]["note"] == text
+    parsed = MLflowModelDeployment.parse(stored).spec
+    assert parsed.server.env[0].value == text
+    assert parsed.pod.annotations == {"note": text}
+    assert parsed.pod.affinity == {"x": text}
+    assert parsed.scaling.metrics == [{"x": text}]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_text_comes_back_exactly_through_kubectl(
+    text: str, crds: ApiServer, namespace: str
+) -> None:
+    change = {"spec": {"server": {"env": [{"name": "TEXT", "value": text}]}}}
+    file = yaml.safe_dump(merged(MINIMAL, change))
+    crds.kubectl("apply", "--namespace", namespace, "--filename", "-", given=file)
+
+    stored = read(crds, namespace, "wine")
+    assert stored["spec"]["server"]["env"] == [{"name": "TEXT", "value": text}]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    text=st.text(max_size=50)
+    | st.from_regex(r"\A(models|runs|s3|gs|dbfs|file|https):/{0,3}[a-zA-Z0-9@/.: ?#-]{0,20}\Z")
+)
+def test_api_server_and_operator_agree_on_model_uris(text: str, crds: ApiServer) -> None:
+    try:
+        uri.parse(text)
+        readable = True
+    except uri.InvalidModelUri:
+        readable = False
+
+    resource = merged(MINIMAL, {"spec": {"model": {"uri": text}}})
+    response = crds.request("POST", f"{path('default')}?dryRun=All", resource)
+    assert response.ok == readable, response.text
+
+
+def test_the_longest_name_is_taken(crds: ApiServer, namespace: str) -> None:
+    assert create(crds, namespace, merged(MINIMAL, {"metadata": {"name": "w" * 50}})).ok
+
+
+def test_null_is_as_good_as_left_out(crds: ApiServer, namespace: str) -> None:
+    written = MINIMAL | {"spec": MINIMAL["spec"] | {"server": None, "scaling": None}}
+    assert created(crds, namespace, written)["spec"]["scaling"] == {"minReplicas": 1}
