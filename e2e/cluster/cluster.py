@@ -12,7 +12,7 @@ from . import kind, nodeimage
 from .addons import install_addons
 from .baseimage import remove_scratch
 from .binaries import CLIENTS, PROGRAMS, binary, ensure_programs
-from .engine import Engine, ensure_engine, find_engine, stop_our_engine
+from .engine import Engine, ensure_engine, find_engine, revive_dead_engine, stop_our_engine
 from .envfile import write_env_file
 from .errors import ClusterError
 from .network import connect_nodes
@@ -64,6 +64,7 @@ def down(settings: Settings) -> None:
 
 def clean(settings: Settings) -> None:
     """Stop and remove everything that was started; what was built stays in the cache."""
+    revive_dead_engine(settings)
     down(settings)
     engine = find_engine()
     if engine is not None:

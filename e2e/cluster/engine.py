@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -25,6 +24,7 @@ RUN_FOLDER = Path("/run") / PROJECT
 SOCKET = RUN_FOLDER / "docker.sock"
 PID_FILE = RUN_FOLDER / "docker.pid"
 EXEC_ROOT = RUN_FOLDER / "exec"
+CONTAINERD_PID_FILE = EXEC_ROOT / "containerd" / "containerd.pid"
 OUR_HOST = f"unix://{SOCKET}"
 OUR_BRIDGE = "docker0"
 
@@ -67,18 +67,28 @@ def find_engine() -> Engine | None:
     return Engine(ours=True) if SOCKET.exists() and _answers({"DOCKER_HOST": OUR_HOST}) else None
 
 
+def revive_dead_engine(settings: Settings) -> None:
+    """Start our engine again if it was killed: only it can end the containers that it left."""
+    if RUN_FOLDER.exists() and os.geteuid() == 0 and find_engine() is None:
+        with step("Starting our Docker engine again, which was killed", expected=3):
+            _start(settings)
+
+
 def stop_our_engine(settings: Settings) -> None:
     """Stop the engine that we started, if it runs, and take away what it leaves on the machine."""
     if not RUN_FOLDER.exists():
         return
     with step("Stopping our Docker engine", expected=3):
-        pid = _running_pid()
-        if pid is not None:
+        if (pid := _running_pid(PID_FILE, "dockerd")) is not None:
             _end(pid)
         _unmount_leftovers(settings)
         _remove_bridges()
-        firewall.remove_engine_rules()
+        firewall.remove_engine_rules(_noted_policy(settings))
         shutil.rmtree(RUN_FOLDER, ignore_errors=True)
+
+
+def _noted_policy(settings: Settings) -> Path:
+    return settings.cache / "docker" / "forward-policy"
 
 
 def _answers(env: dict[str, str]) -> bool:
@@ -94,7 +104,8 @@ def _require_root() -> None:
 
 
 def _start(settings: Settings) -> None:
-    _forget_dead_engine(settings)
+    _forget_dead_engine()
+    firewall.note_forward_policy(_noted_policy(settings))
     log = settings.logs / "dockerd.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink:
@@ -149,24 +160,29 @@ def _wait_for_answer(process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.3)
 
 
-def _forget_dead_engine(settings: Settings) -> None:
-    """Remove what an engine that was killed left, so that it can't keep the next from starting."""
-    pid = _running_pid()
-    if pid is not None:
+def _forget_dead_engine() -> None:
+    """Remove what would keep a new engine from starting after one that was killed.
+
+    The rest of what that one left is kept: from it the new engine finds and ends its containers.
+    """
+    if (pid := _running_pid(PID_FILE, "dockerd")) is not None:
         _end(pid)
-    _unmount_leftovers(settings)
-    shutil.rmtree(RUN_FOLDER, ignore_errors=True)
-    RUN_FOLDER.mkdir(parents=True)
+    # A dead process that nothing reaps would pass for a running one with the engine.
+    if _running_pid(CONTAINERD_PID_FILE, "containerd") is None:
+        CONTAINERD_PID_FILE.unlink(missing_ok=True)
+    for leftover in (PID_FILE, SOCKET):
+        leftover.unlink(missing_ok=True)
+    RUN_FOLDER.mkdir(parents=True, exist_ok=True)
 
 
-def _running_pid() -> int | None:
-    """Return our engine's process id, if that process lives and is an engine."""
+def _running_pid(file: Path, name: str) -> int | None:
+    """Return the process id in a file, if that process lives and is what it should be."""
     try:
-        pid = int(PID_FILE.read_text())
-        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        pid = int(file.read_text())
+        found = Path(f"/proc/{pid}/comm").read_text().strip()
     except (OSError, ValueError):
         return None
-    return pid if name == "dockerd" else None
+    return pid if found == name and not _is_zombie(pid) else None
 
 
 def _end(pid: int) -> None:
@@ -214,14 +230,3 @@ def build_image(engine: Engine, image: str, context: Path, log: str, **arguments
     """Build an image from a folder with a Dockerfile."""
     flags = [f"--build-arg={name.upper()}={value}" for name, value in arguments.items()]
     run("docker", "build", "--tag", image, *flags, context, log=log, env=engine.env)
-
-
-def image_label(engine: Engine, image: str, label: str) -> str | None:
-    """Return a label of an image, if both are there."""
-    result = attempt(
-        "docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image, env=engine.env
-    )
-    if result.returncode != 0:
-        return None
-    labels = json.loads(result.stdout) or {}
-    return labels.get(label)

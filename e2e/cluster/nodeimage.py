@@ -67,6 +67,7 @@ def ensure_local_node_image(settings: Settings, engine: Engine) -> str:
         with step("Putting the images into the node image", expected=40):
             _import_images(engine, folder, bare, contents)
             _commit(engine, image)
+    _remove_images(engine, [bare, *contents, *_other_node_images(engine, image)])
     return image
 
 
@@ -243,3 +244,18 @@ def _commit(engine: Engine, image: str) -> None:
         env=engine.env,
     )
     attempt("docker", "rm", "--force", IMPORTER, env=engine.env)
+
+
+def _other_node_images(engine: Engine, image: str) -> list[str]:
+    repository = image.partition(":")[0]
+    listed = capture(
+        *("docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", repository), env=engine.env
+    )
+    return [name for name in listed.split() if name != image]
+
+
+def _remove_images(engine: Engine, images: list[str]) -> None:
+    # Ours carry upstream's names, which nobody should run by mistake from an engine of their own;
+    # older node images only take room. One that is in use stays.
+    for image in images:
+        attempt("docker", "image", "rm", image, env=engine.env)

@@ -99,7 +99,7 @@ async def _stop(work: asyncio.Future[None], grace: float) -> None:
     work.cancel()
     await asyncio.wait({work}, timeout=grace)
     if not work.done():
-        log.critical("the work did not stop within %g s of losing the lease: exiting", grace)
+        log.critical("the work did not stop within %g s: exiting before others start", grace)
         os._exit(1)
 
 
@@ -175,14 +175,14 @@ class _Lease:
         """Takes or renews the lease if it is ours or free; returns who holds it now."""
         async with asyncio.timeout(self.timing.request):
             lease, self._mine = self._mine, None
-            lease = lease or await self._read()
-            if lease is not None and not self._may_take(lease):
+            lease = lease or await self._read() or self._new()
+            if not self._may_take(lease):
                 return str(lease.spec.holder_identity)
-            self._mine = await (self._write(self._claimed(lease)) if lease else self._create())
+            self._mine = await self._write(self._claimed(lease))
             return self._identity
 
     def _may_take(self, lease: Any) -> bool:
-        """Clocks differ between nodes, so a lease's age is what has passed since it last changed."""
+        """Nodes' clocks differ: a lease's age is the time since we saw that it had changed."""
         spec = lease.spec
         if spec.holder_identity in (None, "", self._identity):
             return True
@@ -192,14 +192,19 @@ class _Lease:
             self._observed, self._observed_at = seen, now
         return now >= self._observed_at + (spec.lease_duration_seconds or self.timing.duration)
 
+    def _new(self) -> Any:
+        metadata = V1ObjectMeta(name=self._name, namespace=self._namespace)
+        # Its first holder is no transition.
+        return V1Lease(metadata=metadata, spec=V1LeaseSpec(lease_transitions=-1))
+
     def _claimed(self, lease: Any) -> Any:
-        spec = lease.spec
+        spec, now = lease.spec, datetime.now(UTC)
         if spec.holder_identity != self._identity:
             spec.holder_identity = self._identity
-            spec.acquire_time = datetime.now(UTC)
+            spec.acquire_time = now
             spec.lease_transitions = (spec.lease_transitions or 0) + 1
         spec.lease_duration_seconds = self.timing.duration
-        spec.renew_time = datetime.now(UTC)
+        spec.renew_time = now
         return lease
 
     async def _read(self) -> Any:
@@ -210,17 +215,12 @@ class _Lease:
                 return None
             raise
 
-    async def _create(self) -> Any:
-        metadata = V1ObjectMeta(name=self._name, namespace=self._namespace)
-        lease = self._claimed(V1Lease(metadata=metadata, spec=V1LeaseSpec(lease_transitions=-1)))
-        lease.spec.acquire_time = _micro_time(lease.spec.acquire_time)
-        lease.spec.renew_time = _micro_time(lease.spec.renew_time)
-        return await self._api.create_namespaced_lease(self._namespace, lease)
-
     async def _write(self, lease: Any) -> Any:
         """Refused with 409 if somebody else has written since `lease` was read."""
-        lease.spec.acquire_time = _micro_time(lease.spec.acquire_time)
-        lease.spec.renew_time = _micro_time(lease.spec.renew_time)
+        spec = lease.spec
+        spec.acquire_time, spec.renew_time = map(_micro_time, (spec.acquire_time, spec.renew_time))
+        if lease.metadata.resource_version is None:
+            return await self._api.create_namespaced_lease(self._namespace, lease)
         return await self._api.replace_namespaced_lease(self._name, self._namespace, lease)
 
 

@@ -200,24 +200,26 @@ def _ends_with_parent() -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
-def _wait_until(running: Running, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_WITHIN
+def _wait_until(running: Running, holds: Callable[[], bool], within: float = READY_WITHIN) -> None:
+    deadline = time.monotonic() + within
     while not holds():
         if running.popen.poll() is not None:
             raise running.failure(f"ended with exit code {running.popen.returncode}")
         if time.monotonic() > deadline:
-            raise running.failure(f"was not ready within {READY_WITHIN:g} s")
+            raise running.failure(f"was not ready within {within:g} s")
         time.sleep(0.05)
 
 
-def _wait_until_healthy(running: Running, url: str, http: requests.Session) -> None:
+def _wait_until_healthy(
+    running: Running, url: str, http: requests.Session, within: float = READY_WITHIN
+) -> None:
     def healthy() -> bool:
         try:
             return http.get(url, timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
-    _wait_until(running, healthy)
+    _wait_until(running, healthy, within)
 
 
 def _etcd(binaries: Path, folder: Path, url: str, peer_url: str) -> list[str | Path]:

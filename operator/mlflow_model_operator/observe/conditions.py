@@ -1,6 +1,7 @@
 """The conditions of a resource: each a small function that decides and explains.
 
-True is good, except for Progressing. A condition is derived from what is, never copied from a child.
+True is good, except for Progressing. A condition is derived from what is, never copied from a
+child.
 """
 
 from __future__ import annotations
@@ -120,8 +121,9 @@ def route_accepted(situation: Situation) -> Condition | None:
         return _false(
             "RouteAccepted",
             "RouteRefused",
-            f"Gateway {name} refuses the route ({bad.get('reason')}): {bad.get('message')}. Correct "
-            "spec.routing, or have the Gateway's listeners allow this host name and namespace",
+            f"Gateway {name} refuses the route ({bad.get('reason')}): {bad.get('message')}. "
+            "Correct spec.routing, or have the Gateway's listeners allow this host name and "
+            "namespace",
         )
     if any(one.get("type") == "Accepted" for one in verdicts):
         return _true("RouteAccepted", "Accepted", f"Gateway {name} leads here")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from mlflow_model_operator.api import crd
+from mlflow_model_operator.api.schema import VALIDATIONS
 from tests.integration.control_plane import ApiServer
 from tests.integration.crd.resources import MINIMAL, as_yaml, create, created, merged, read
 
@@ -41,6 +44,21 @@ def test_refused_with_a_sentence(case: dict[str, Any], crds: ApiServer) -> None:
     for part in case["expected"]:
         assert part in refusal["message"]
     assert len(complaints(refusal)) <= 1, f"more than one complaint: {refusal['message']}"
+
+
+def test_every_rule_of_the_crd_is_in_the_table() -> None:
+    said = [part for case in TABLE for part in case["expected"] if " " in part]
+    rules = list(messages(crd.root_schema()))
+    assert [rule for rule in rules if not any(part in rule for part in said)] == []
+
+
+def messages(schema: dict[str, Any]) -> Iterator[str]:
+    """The sentences of all CEL rules, from the root of the schema down."""
+    yield from (rule["message"] for rule in schema.get(VALIDATIONS, ()))
+    parts = [*schema.get("properties", {}).values(), schema.get("items")]
+    for part in (*parts, schema.get("additionalProperties")):
+        if part is not None:
+            yield from messages(part)
 
 
 def test_a_wrong_change_leaves_the_resource_and_those_beside_it_as_they_were(

@@ -131,12 +131,14 @@ def test_a_link_is_moved_to_the_new_version(tmp_path: Path) -> None:
 
 
 def test_only_the_engines_packet_filter_rules_go() -> None:
-    kept = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+    kept = "*filter\n:FORWARD ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"
     engine = (
         ":DOCKER - [0:0]\n-A FORWARD -o docker0 -j DOCKER\n-A OUTPUT -o br-0123456789ab -j DROP\n"
     )
 
-    assert without_engine_rules(kept.replace("COMMIT", engine + "COMMIT")) == kept
+    changed = kept.replace("COMMIT", engine + "COMMIT").replace("FORWARD ACCEPT", "FORWARD DROP")
+
+    assert without_engine_rules(changed, "ACCEPT") == kept
 
 
 def test_the_cluster_listens_on_loopback_only_and_has_the_nodes_asked_for() -> None:

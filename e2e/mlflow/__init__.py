@@ -1,0 +1,1 @@
+"""An MLflow server in the cluster: a SQL store, and artifacts behind the server."""

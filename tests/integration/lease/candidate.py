@@ -1,0 +1,38 @@
+"""A candidate as a process of its own: `candidate.py KUBECONFIG NAMESPACE IDENTITY DURATION`.
+
+It prints "leading" when it leads, and runs until it is killed or gets SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from mlflow_model_operator import lease
+from mlflow_model_operator.cluster import client
+from mlflow_model_operator.settings import Settings
+
+LEASE = "operator"
+
+
+def timing(duration: int) -> lease.Timing:
+    """A lease of so many seconds, in the proportions of the default but for the retries."""
+    return lease.Timing(duration=duration, deadline=duration * 2 / 3, retry=0.3)
+
+
+async def main(kubeconfig: str, namespace: str, identity: str, duration: str) -> None:
+    settings = Settings(lease_name=LEASE, lease_namespace=namespace, identity=identity)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+
+    async def run() -> None:
+        print("leading", flush=True)
+        await stop.wait()
+
+    async with await client.connect(kubeconfig) as api_client:
+        await lease.lead(api_client, settings, run, timing(int(duration)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""A real MLflow tracking server as a plain process on this machine: SQLite, proxied artifacts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from tests.integration.control_plane import _wait_until_healthy, free_port, process
+
+READY_WITHIN = 180.0  # seconds; it creates its tables first
+
+
+@dataclass
+class TrackingServer:
+    """A running tracking server, and what tests do to its registry."""
+
+    url: str
+
+    def register(self, name: str, versions: int = 1) -> None:
+        """Registers a model with so many versions, which have no files."""
+        self._post("registered-models/create", {"name": name})
+        for _ in range(versions):
+            self._post("model-versions/create", {"name": name, "source": "s3://models/none"})
+
+    def point(self, name: str, alias: str, version: str) -> None:
+        """Sets an alias."""
+        self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        """Deletes an alias."""
+        response = requests.delete(
+            f"{self.url}/api/2.0/mlflow/registered-models/alias",
+            json={"name": name, "alias": alias},
+            timeout=30,
+        )
+        response.raise_for_status()
+
+    def _post(self, path: str, body: dict[str, str]) -> None:
+        url = f"{self.url}/api/2.0/mlflow/{path}"
+        requests.post(url, json=body, timeout=30).raise_for_status()
+
+
+@contextmanager
+def tracking_server(folder: Path, port: int | None = None) -> Iterator[TrackingServer]:
+    """Runs an MLflow server on 127.0.0.1 until the end of the block."""
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
+        f"--artifacts-destination={folder / 'artifacts'}",
+        "--serve-artifacts",
+        "--workers=1",
+    ]
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with process("mlflow", command, folder) as running:
+        _wait_until_healthy(running, f"{url}/health", requests.Session(), READY_WITHIN)
+        yield TrackingServer(url)
