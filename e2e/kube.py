@@ -91,7 +91,9 @@ def get(kind: Kind, name: str, namespace: str = "") -> KubeObject | None:
 
 def get_all(kind: Kind, namespace: str = "", selector: str = "") -> list[KubeObject]:
     """All objects of a kind in a namespace; "" means all namespaces."""
-    items: list[KubeObject] = _request("get", kind.path(namespace), label_selector=selector)["items"]
+    items: list[KubeObject] = _request("get", kind.path(namespace), label_selector=selector)[
+        "items"
+    ]
     return items
 
 

@@ -41,7 +41,6 @@ def up(settings: Settings) -> None:
         return
     remove_scratch(settings)
     engine = ensure_engine(settings)
-    ensure_programs(settings, CLIENTS)
     plan = _plan(settings, engine)
     if _is_up(settings, engine, plan):
         say(f"The cluster {settings.cluster_name} is up.")
@@ -100,6 +99,7 @@ def load(settings: Settings, images: list[str]) -> None:
 
 def _plan(settings: Settings, engine: Engine) -> Plan:
     upstream = nodeimage.upstream_node_image(engine)
+    ensure_programs(settings, CLIENTS if upstream else PROGRAMS)
     image = upstream or nodeimage.ensure_local_node_image(settings, engine)
     local = upstream is None
     return Plan(kind.cluster_config(settings, image, own_network_plugin=local), local_images=local)
@@ -112,6 +112,7 @@ def _is_up(settings: Settings, engine: Engine, plan: Plan) -> bool:
 
 
 def _create(settings: Settings, engine: Engine, plan: Plan) -> None:
+    kind.require_free_ports(settings, engine)
     if kind.cluster_exists(settings, engine):
         say("The cluster that is there isn't complete, doesn't answer, or isn't the one asked for.")
         _delete(settings, engine)

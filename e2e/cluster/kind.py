@@ -83,7 +83,6 @@ def noted_fingerprint(settings: Settings, engine: Engine) -> str | None:
 
 def create_cluster(settings: Settings, engine: Engine, config: dict[str, Any]) -> None:
     """Create the cluster; its nodes are not ready before they have a network."""
-    _require_free_ports(settings)
     path = settings.state / "kind.json"
     write_atomically(path, json.dumps(config, indent=2) + "\n")
     run(
@@ -146,12 +145,17 @@ def _env(engine: Engine) -> dict[str, str]:
     return {**engine.env, "KIND_EXPERIMENTAL_DOCKER_NETWORK": NETWORK}
 
 
-def _require_free_ports(settings: Settings) -> None:
+def require_free_ports(settings: Settings, engine: Engine) -> None:
+    """Check that the host's ports are free, or held by the cluster that is about to be replaced."""
+    published = attempt(
+        *("docker", "port", f"{settings.cluster_name}-control-plane"), env=engine.env
+    ).stdout
+    held = {int(line.rpartition(":")[2]) for line in published.splitlines()}
     for variable, port in (
         ("GATEWAY_PORT", settings.gateway_port),
         ("MLFLOW_PORT", settings.mlflow_port),
     ):
-        if not _is_free(port):
+        if port not in held and not _is_free(port):
             raise ClusterError(f"Port {port} on 127.0.0.1 is taken; set {variable} to a free one.")
 
 

@@ -1,0 +1,136 @@
+{{- define "operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* Names all objects; short enough for the longest suffix. */}}
+{{- define "operator.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- default $full .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "operator.serviceAccountName" -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "operator.fullname" .) "default" }}
+{{- default $default .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "operator.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The subject of all bindings. */}}
+{{- define "operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "operator.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- /* What the operator does in the namespaces that it watches; each verb is used. */}}
+{{- define "operator.rules" -}}
+# Watched. The spec is never written.
+- apiGroups: [mlflow-model-operator.dev]
+  resources: [mlflowmodeldeployments]
+  verbs: [list, watch]
+- apiGroups: [mlflow-model-operator.dev]
+  resources: [mlflowmodeldeployments/status]
+  verbs: [patch]
+# Asked for by API servers that check who may set blockOwnerDeletion on a child (OpenShift).
+- apiGroups: [mlflow-model-operator.dev]
+  resources: [mlflowmodeldeployments/finalizers]
+  verbs: [update]
+# Children: watched, applied (patch, and create for new ones), pruned. "get" sees whether a public
+# name is taken by somebody else, whose object the watches do not show.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+# Why pods do not start. Logs, Secrets and ConfigMaps are not read.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{- /* Where there is no route yet, why: the Gateway is asked for by name. */}}
+{{- define "operator.gatewayRules" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get]
+{{- end }}
+
+{{- /* What settings.py reads. */}}
+{{- define "operator.env" -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: MMO_LEASE_NAME
+  value: {{ include "operator.fullname" . }}
+- name: MMO_LEASE_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: MMO_HTTP_PORT
+  value: "8080"
+- name: MMO_NAMESPACES
+  value: {{ join "," .Values.watchNamespaces | quote }}
+- name: MMO_POLL_INTERVAL
+  value: {{ .Values.pollInterval | quote }}
+- name: MMO_RESYNC_INTERVAL
+  value: {{ .Values.resyncInterval | quote }}
+- name: MMO_DRAIN_DELAY
+  value: {{ .Values.drainDelay | quote }}
+- name: MMO_WORKERS
+  value: {{ .Values.workers | quote }}
+- name: MMO_SCORING_IMAGES
+  value: {{ .Values.scoringImages | toJson | quote }}
+- name: MMO_IMAGE_PULL_POLICY
+  value: {{ .Values.scoringImagePullPolicy }}
+{{- with .Values.packageIndex.url }}
+- name: MMO_INDEX_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.trackingUri }}
+- name: MLFLOW_TRACKING_URI
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.trackingCaConfigMap.name }}
+- name: MLFLOW_TRACKING_SERVER_CERT_PATH
+  value: /etc/mlflow-model-operator/tracking-ca/ca.crt
+{{- end }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,129 @@
+"""Builds the project's images where they are not fresh, and gives them to the cluster.
+
+    python3 -m images.build [operator scoring mlflow]
+
+An image is fresh when it carries the fingerprint of all that goes into it. With CLUSTER=current,
+IMAGE_PREFIX names the registry to push to, like registry.example.com/team.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.cluster import cluster
+from e2e.cluster.baseimage import ensure_base_image
+from e2e.cluster.engine import Engine, ensure_engine
+from e2e.cluster.progress import say, step
+from e2e.cluster.settings import REPOSITORY, read_settings
+from e2e.cluster.shell import attempt, run
+
+VERSION = "0.1.0"
+LABEL = "mlflow-model-operator.dev/fingerprint"
+SIDE_BY_SIDE = 2
+
+
+@dataclass(frozen=True)
+class Image:
+    """One of our images, what goes into it, and how long a build takes on two cores."""
+
+    name: str
+    sources: tuple[str, ...]
+    expected: float  # seconds
+
+    @property
+    def tag(self) -> str:
+        """The name that the chart's values and the examples use."""
+        return f"mlflow-model-operator/{self.name}:{VERSION}"
+
+    @property
+    def dockerfile(self) -> str:
+        """Its Dockerfile, from the repository's root."""
+        return f"images/{self.name}.Dockerfile"
+
+
+IMAGES = {
+    image.name: image
+    for image in (
+        Image("operator", ("operator/mlflow_model_operator", "images/operator.lock"), 60),
+        Image("scoring", ("scoring/mlflow_model_server", "images/scoring.lock"), 90),
+        Image("mlflow", ("images/mlflow.lock",), 120),
+    )
+}
+
+
+def main(names: list[str]) -> None:
+    """Builds the named images, or all, side by side; then loads or pushes them."""
+    settings = read_settings()
+    engine = ensure_engine(settings)
+    base = ensure_base_image(settings, engine)
+    images = [IMAGES[name] for name in names or IMAGES]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for _ in pool.map(lambda image: _ensure(image, base, engine), images):
+            pass
+    if settings.use_current_cluster:
+        _push(images, engine)
+    else:
+        cluster.load(settings, [image.tag for image in images])
+
+
+def _ensure(image: Image, base: str, engine: Engine) -> None:
+    fingerprint = _fingerprint(image, base, engine)
+    if _inspect(image.tag, f'{{{{index .Config.Labels "{LABEL}"}}}}', engine) == fingerprint:
+        return
+    with step(f"Building the image {image.name}", expected=image.expected):
+        run(
+            "docker",
+            "build",
+            f"--file={image.dockerfile}",
+            f"--build-arg=BASE_IMAGE={base}",
+            f"--label={LABEL}={fingerprint}",
+            f"--tag={image.tag}",
+            ".",
+            env=engine.env,
+            cwd=REPOSITORY,
+            log=f"image-{image.name}",
+        )
+
+
+def _fingerprint(image: Image, base: str, engine: Engine) -> str:
+    digest = hashlib.sha256((_inspect(base, "{{.Id}}", engine) or base).encode())
+    for path in _files([image.dockerfile, *image.sources]):
+        digest.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _files(sources: Iterable[str]) -> list[Path]:
+    found: list[Path] = []
+    for source in sources:
+        path = REPOSITORY / source
+        inside = path.rglob("*") if path.is_dir() else [path]
+        found += [one for one in inside if one.is_file() and "__pycache__" not in one.parts]
+    return sorted(found)
+
+
+def _inspect(name: str, template: str, engine: Engine) -> str | None:
+    done = attempt("docker", "image", "inspect", f"--format={template}", name, env=engine.env)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _push(images: list[Image], engine: Engine) -> None:
+    prefix = os.environ.get("IMAGE_PREFIX")
+    if not prefix:
+        tags = ", ".join(image.tag for image in images)
+        say(f"CLUSTER=current: its nodes must have {tags}; set IMAGE_PREFIX to push them.")
+        return
+    for image in images:
+        remote = f"{prefix}/{image.name}:{VERSION}"
+        with step(f"Pushing {remote}", expected=30):
+            run("docker", "tag", image.tag, remote, env=engine.env)
+            run("docker", "push", remote, env=engine.env)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,16 @@
+# The project's own images. Included by the Makefile at the top.
+
+.PHONY: images images-lock
+
+images: ## Build the operator's, the scoring and the MLflow image, and load them into the cluster
+	@python3 -m images.build
+
+# Never with the address of an index: the lock files hold names, versions and hashes only.
+COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url
+
+images-lock: $(VENV) ## Lock the Python packages of the images and of the development environment
+	@$(COMPILE) -o images/operator.lock pyproject.toml
+	@$(COMPILE) --extra image -o images/scoring.lock scoring/pyproject.toml
+	@$(COMPILE) -o images/mlflow.lock images/mlflow.in
+	@$(COMPILE) --all-extras -o requirements.lock pyproject.toml
