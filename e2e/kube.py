@@ -228,4 +228,4 @@ def _request(method: str, path: str, **arguments: Any) -> KubeObject:
     return found
 
 
-__all__ = ["DynamicApiError", "KubeObject"]
+__all__ = ["DynamicApiError", "Kind", "KubeObject"]

@@ -121,8 +121,8 @@ def _push(images: list[Image], engine: Engine) -> None:
     for image in images:
         remote = f"{prefix}/{image.name}:{VERSION}"
         with step(f"Pushing {remote}", expected=30):
-            run("docker", "tag", image.tag, remote, env=engine.env)
-            run("docker", "push", remote, env=engine.env)
+            run("docker", "tag", image.tag, remote, env=engine.env, log="push")
+            run("docker", "push", remote, env=engine.env, log="push")
 
 
 if __name__ == "__main__":

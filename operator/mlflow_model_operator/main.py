@@ -69,6 +69,7 @@ class Operator:
                 watched,
                 self.cache,
                 self._enqueue,
+                self.cluster.login,
                 namespaces=self.settings.namespaces,
                 ready=self.synced,
                 stop=self.stopping,

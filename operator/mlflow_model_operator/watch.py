@@ -8,7 +8,8 @@ nothing for `event` handlers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 import kopf
@@ -16,6 +17,7 @@ import kopf
 from mlflow_model_operator import labels
 from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.cache import Cache
+from mlflow_model_operator.cluster.client import Login
 from mlflow_model_operator.cluster.kinds import Kind
 from mlflow_model_operator.domain import Key
 
@@ -32,16 +34,24 @@ async def watch(
     watched: Iterable[Kind],
     cache: Cache,
     enqueue: Callable[[Key], None],
+    login: Callable[[], Awaitable[Login]],
     *,
     namespaces: tuple[str, ...],
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Feeds `cache` and `enqueue` until `stop` is set; sets `ready` when all lists were read."""
+    """Feeds `cache` and `enqueue` until `stop` is set; sets `ready` when the watches begin.
+
+    `login` is asked for credentials at the start and whenever they are refused.
+    """
     registry = kopf.OperatorRegistry()
     for kind in watched:
         _register(registry, kind, cache, enqueue)
-    kopf.on.login(registry=registry)(_login)
+
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**asdict(await login()))
+
+    kopf.on.login(registry=registry)(log_in)
     await kopf.operator(
         registry=registry,
         settings=_settings(),
@@ -62,11 +72,6 @@ def _register(
             enqueue(key)
 
     kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
-
-
-async def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """A pod's service account, or a person's kubeconfig."""
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +45,18 @@ class ApiError(Exception):
         return self.status in (0, 401, 409, 429) or self.status >= 500
 
 
+@dataclass(frozen=True)
+class Login:
+    """How to reach the API server, and as whom."""
+
+    server: str
+    ca_path: str | None
+    token: str | None  # without "Bearer"
+    certificate_path: str | None
+    private_key_path: str | None
+    insecure: bool
+
+
 class Cluster:
     """A connection to the API server. `observe(verb, kind, status)` is told of each request."""
 
@@ -61,6 +74,19 @@ class Cluster:
     async def close(self) -> None:
         """Closes the connections."""
         await self.api_client.close()
+
+    async def login(self) -> Login:
+        """The address and credentials as they are now, for others that connect by themselves."""
+        configuration = self.api_client.configuration
+        token = await configuration.get_api_key_with_prefix("BearerToken")
+        return Login(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            token=token.partition(" ")[2] if token else None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+            insecure=not configuration.verify_ssl,
+        )
 
     async def serves(self, kind: Kind) -> bool:
         """Whether the API has `kind`, that is, whether its CRD is installed."""

@@ -20,6 +20,13 @@ PRE_STOP_PAUSE = 5  # seconds
 SHUTDOWN_MARGIN = 5
 PROBE_PERIOD = 2
 DEFAULT_TIMEOUT = 30.0
+# Where the nginx in images of `mlflow models build-docker` writes; the rest of the root file system
+# is read-only. Volume name → folder.
+BUILD_DOCKER_FOLDERS = {
+    "run": "/run",
+    "nginx-log": "/var/log/nginx",
+    "nginx-lib": "/var/lib/nginx",
+}
 
 
 def pod_template(
@@ -30,6 +37,8 @@ def pod_template(
     image = spec.server.image or scoring_image(model, settings)
     requests, limits = _resources(resource)
     shutdown = _shutdown_timeout(resource)
+    # An image that is not ours may end at once when it is told to: it must have finished before.
+    pause = PRE_STOP_PAUSE + (shutdown if spec.server.image else 0)
     return fill(
         "pod",
         labels={**_plain(spec.pod.labels), **names.common_labels(resource)},
@@ -52,8 +61,9 @@ def pod_template(
         port=PORT,
         period=PROBE_PERIOD,
         startup_tries=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
-        pause=PRE_STOP_PAUSE,
+        pause=pause,
         grace=PRE_STOP_PAUSE + shutdown + SHUTDOWN_MARGIN,
+        scratch=BUILD_DOCKER_FOLDERS if spec.server.image else {},
         instance=resource.name,
     )
 
@@ -95,7 +105,7 @@ def _environment(
         path = f"{CA_FOLDER}/{spec.dependencies.ca_config_map.key}"
         ours |= dict.fromkeys(("CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), path)
     if spec.server.image:
-        ours |= BUILD_DOCKER_ENV
+        ours["MLFLOW_MODELS_WORKERS"] = str(spec.server.workers)
     users = [_plain(variable) for variable in spec.server.env]
     named = {variable["name"] for variable in users}
     stated = [
@@ -104,15 +114,6 @@ def _environment(
         if value is not None and name not in named
     ]
     return stated + users
-
-
-# What makes an image of `mlflow models build-docker` serve on our port, without its nginx.
-BUILD_DOCKER_ENV = {
-    "DISABLE_NGINX": "true",
-    "UVICORN_HOST": "0.0.0.0",
-    "UVICORN_PORT": str(PORT),
-    "GUNICORN_CMD_ARGS": f"--bind 0.0.0.0:{PORT}",
-}
 
 
 def _resources(resource: MLflowModelDeployment) -> tuple[dict[str, Any], dict[str, Any]]:

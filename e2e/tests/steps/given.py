@@ -1,0 +1,157 @@
+"""What there is before something happens."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from e2e import kube
+from e2e.kube import KubeObject
+from e2e.mlflow import server
+from e2e.tests.models import Facts
+from e2e.traffic import Endpoint, Request
+from mlflow_model_operator import labels
+
+# Many models run side by side on a small machine.
+SMALL = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
+SHARED_GATEWAY = {"name": "shared", "namespace": "gateways"}
+
+
+@dataclass(frozen=True)
+class DeployedModel:
+    """An MLflowModelDeployment of a test."""
+
+    namespace: str
+    name: str
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers, if it is behind the gateway."""
+        return Endpoint(hostname(self.name, self.namespace))
+
+    @property
+    def request(self) -> Request:
+        """A request that is answered with the version, at once."""
+        return self.slow_request(0)
+
+    def slow_request(self, seconds: float) -> Request:
+        """A request that takes the model so long."""
+        return Request(self.endpoint, [float(seconds)], ["wait"])
+
+    @property
+    def resource(self) -> KubeObject:
+        """The custom resource as it is now; with an empty status where there is none yet."""
+        found = kube.get(kube.RESOURCE, self.name, self.namespace)
+        assert found is not None, f"{self.namespace}/{self.name} is gone"
+        found.setdefault("status", {})
+        return found
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Its status, where it is about the present spec; else empty."""
+        resource = self.resource
+        status: dict[str, Any] = resource["status"]
+        fresh = status.get("observedGeneration") == resource["metadata"]["generation"]
+        return status if fresh else {}
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model; its versions answer with the label of the model that they are."""
+
+    name: str
+
+    def at(self, alias: str) -> str:
+        """The URI of an alias."""
+        return f"models:/{self.name}@{alias}"
+
+    def version(self, version: int | str) -> str:
+        """The URI of a version (or a stage)."""
+        return f"models:/{self.name}/{version}"
+
+
+def given_a_registered_model(facts: Facts, *versions: str, **aliases: int) -> RegisteredModel:
+    """A registered model with a version for each label, and aliases on version numbers."""
+    registry = registry_client()
+    model = RegisteredModel(f"model-{uuid.uuid4().hex[:8]}")
+    registry.create_registered_model(model.name)
+    for label in versions:
+        logged = facts.logged[label]
+        registry.create_model_version(model.name, logged.uri, model_id=logged.model_id)
+    for alias, version in aliases.items():
+        registry.set_registered_model_alias(model.name, alias, str(version))
+    return model
+
+
+def given_a_deployment(
+    namespace: str, uri: str, name: str = "wine", gateway: bool = True, **spec: Any
+) -> DeployedModel:
+    """An MLflowModelDeployment, small, and behind the shared gateway; `spec` adds to that."""
+    kube.apply(manifest(namespace, name, uri, gateway=gateway, **spec))
+    return DeployedModel(namespace, name)
+
+
+def manifest(
+    namespace: str, name: str, uri: str, *, gateway: bool = True, **spec: Any
+) -> KubeObject:
+    """The YAML of such a resource."""
+    routing = {"gateway": SHARED_GATEWAY, "hostnames": [hostname(name, namespace)]}
+    base: dict[str, Any] = {
+        "model": {"uri": uri},
+        "server": {"resources": SMALL},
+        **({"routing": routing} if gateway else {}),
+    }
+    return {
+        "apiVersion": labels.API_VERSION,
+        "kind": labels.KIND,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": _merged(base, spec),
+    }
+
+
+def given_objects(namespace: str, *objects: KubeObject) -> None:
+    """Other objects of a namespace."""
+    for obj in objects:
+        kube.apply({**obj, "metadata": {**obj["metadata"], "namespace": namespace}})
+
+
+def given_a_tracking_server_of_its_own(namespace: str) -> str:
+    """The one MLflow server under another name, which only this test's resources use.
+
+    So a test may take that name's server away without harm to the others. Returns its URI.
+    """
+    pods = kube.get_all(kube.POD, server.NAMESPACE, "app.kubernetes.io/name=mlflow")
+    address = next(pod["status"]["podIP"] for pod in pods if pod["status"]["phase"] == "Running")
+    port = {"name": "http", "port": 5000, "protocol": "TCP"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "mlflow"}}
+    endpoints = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "mlflow", "labels": {"kubernetes.io/service-name": "mlflow"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address]}],
+        "ports": [port],
+    }
+    given_objects(namespace, {**service, "spec": {"ports": [port]}}, endpoints)
+    return f"http://mlflow.{namespace}.svc:5000"
+
+
+def hostname(name: str, namespace: str) -> str:
+    """The host name that a test's model answers to."""
+    return f"{name}.{namespace}.example.com"
+
+
+def registry_client() -> Any:
+    """MLflow's own client for the shared server."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(server.mlflow_url())
+
+
+def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in more.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged

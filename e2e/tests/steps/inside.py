@@ -1,0 +1,96 @@
+"""Requests from a pod in the cluster to a model's Service, without a gateway."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from e2e import kube
+from e2e.tests.platform.pods import server_pod, wait_until_ready
+from e2e.tests.steps.given import DeployedModel
+
+NAME, NAMESPACE = "client", "clients"
+IMAGE = "mlflow-model-operator/scoring:0.1.0"
+SLEEP = ["python", "-c", "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8080)"]
+# Each request on a connection of its own: a Service spreads connections, not requests.
+ASK = """
+import json, sys, time, urllib.request
+url, times, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+body = json.dumps({"dataframe_split": {"columns": ["wait"], "data": [[0.0]]}}).encode()
+headers = {"Content-Type": "application/json"}
+for _ in range(times):
+    try:
+        request = urllib.request.Request(url, body, headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            print(json.dumps({"answer": json.load(response)["predictions"][0]}), flush=True)
+    except Exception as error:
+        print(json.dumps({"failure": f"{type(error).__name__}: {error}"}), flush=True)
+    time.sleep(pause)
+"""
+MOST_REQUESTS = 3000
+
+
+@dataclass
+class Answers:
+    """What came back."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def take(self, line: str) -> None:
+        """One line of the client's output."""
+        told = json.loads(line)
+        if "failure" in told:
+            self.failures.append(told["failure"])
+        else:
+            self.counts[told["answer"]] += 1
+
+
+def answers_from_inside(deployed: DeployedModel, times: int) -> Answers:
+    """Sends requests to the resource's Service, one after the other."""
+    answers = Answers()
+    with _client(deployed, times, 0.0) as client:
+        assert client.stdout is not None
+        for line in client.stdout:
+            answers.take(line)
+    assert sum(answers.counts.values()) + len(answers.failures) == times, "the client has died"
+    return answers
+
+
+@contextmanager
+def load_from_inside(deployed: DeployedModel, pause: float = 0.05) -> Iterator[Answers]:
+    """Sends requests until the block ends."""
+    answers = Answers()
+    with _client(deployed, MOST_REQUESTS, pause) as client:
+
+        def listen() -> None:
+            assert client.stdout is not None
+            for line in client.stdout:
+                answers.take(line)
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            yield answers
+            assert client.poll() is None, "the client has ended too early"
+        finally:
+            client.terminate()
+            listener.join()
+
+
+def _client(deployed: DeployedModel, times: int, pause: float) -> subprocess.Popen[str]:
+    """Starts it in the one client pod that all tests share."""
+    kube.apply(*server_pod(NAME, NAMESPACE, IMAGE, SLEEP, 8080, [], []))
+    wait_until_ready(NAME, NAMESPACE)
+    url = f"http://{deployed.name}.{deployed.namespace}/invocations"
+    command = ["kubectl", "exec", f"--namespace={NAMESPACE}", f"deployment/{NAME}", "--"]
+    return subprocess.Popen(
+        [*command, "python", "-c", ASK, url, str(times), str(pause)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )

@@ -1,0 +1,79 @@
+"""How many pods there are, and who decides it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from e2e import kube
+from e2e.kube import kubectl
+from e2e.tests.models import Facts
+from e2e.tests.steps import (
+    children_of,
+    given_a_deployment,
+    given_a_registered_model,
+    then_condition,
+    then_is_served,
+    then_it_answers,
+    wait_for,
+    when_the_spec_changes,
+)
+
+
+def test_kubectl_scale(namespace: str, facts: Facts) -> None:
+    wine = given_a_deployment(namespace, given_a_registered_model(facts, "1").version(1))
+    then_is_served(wine, 1)
+    assert children_of(wine, kube.BUDGET) == []
+
+    kubectl("scale", "mmd", wine.name, "--replicas=3", f"--namespace={namespace}")
+
+    wait_for(wine, "3 pods are ready", lambda: _ready(wine.status) == 3)
+    status = then_is_served(wine, 1)
+    assert status["replicas"] == 3
+    (budget,) = children_of(wine, kube.BUDGET)
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert children_of(wine, kube.AUTOSCALER) == []
+
+    kubectl("scale", "mmd", wine.name, "--replicas=1", f"--namespace={namespace}")
+    wait_for(wine, "1 pod is left", lambda: len(children_of(wine, kube.POD)) == 1)
+    wait_for(wine, "the budget is gone", lambda: children_of(wine, kube.BUDGET) == [])
+
+
+def test_stop_and_start(namespace: str, facts: Facts) -> None:
+    wine = given_a_deployment(namespace, given_a_registered_model(facts, "1").version(1))
+    then_is_served(wine, 1)
+
+    kubectl("scale", "mmd", wine.name, "--replicas=0", f"--namespace={namespace}")
+    then_condition(wine, "Available", "False", "Stopped", says=["minReplicas"])
+    wait_for(wine, "no pod is left", lambda: children_of(wine, kube.POD) == [])
+
+    kubectl("scale", "mmd", wine.name, "--replicas=1", f"--namespace={namespace}")
+    then_is_served(wine, 1)
+    then_it_answers(wine, "1")
+
+
+def test_an_autoscaler_works_and_its_number_is_left_alone(namespace: str, facts: Facts) -> None:
+    wine = given_a_deployment(
+        namespace,
+        given_a_registered_model(facts, "1").version(1),
+        scaling={"minReplicas": 1, "maxReplicas": 2, "targetCPUUtilization": 60},
+    )
+    revision = then_is_served(wine, 1)["stable"]["revision"]
+
+    def autoscaler_is_active() -> bool:
+        found = kube.get(kube.AUTOSCALER, revision, namespace) or {}
+        return kube.conditions(found).get("ScalingActive", {}).get("status") == "True"
+
+    wait_for(wine, "the autoscaler has measured the pods", autoscaler_is_active)
+    # As an autoscaler does it. It would take the pod away again after five quiet minutes.
+    kube.patch(kube.DEPLOYMENT, revision, namespace, {"spec": {"replicas": 2}}, subresource="scale")
+    wait_for(wine, "2 pods are ready", lambda: _ready(wine.status) == 2)
+
+    when_the_spec_changes(wine, scaling={"maxReplicas": None, "targetCPUUtilization": None})
+    wait_for(wine, "the autoscaler is gone", lambda: children_of(wine, kube.AUTOSCALER) == [])
+    wait_for(wine, "1 pod is left", lambda: len(children_of(wine, kube.POD)) == 1)
+    then_it_answers(wine, "1")
+
+
+def _ready(status: dict[str, Any]) -> int | None:
+    ready: int | None = status.get("stable", {}).get("readyReplicas")
+    return ready

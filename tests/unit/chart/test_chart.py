@@ -1,0 +1,264 @@
+"""The chart's objects: that they are right, and that they are what the operator expects."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from mlflow_model_operator import __version__, settings
+from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.settings import Settings, from_environment
+from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, Helm, container, of_kind, the
+
+CRD_FOLDER = CHART.parents[1] / "crds"
+OWN_KINDS = {"CustomResourceDefinition", "ServiceMonitor"}  # not in Kubernetes' own schemas
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "all-on": ALL_ON,
+    "nothing": {
+        "crds": {"install": False},
+        "rbac": {"create": False, "aggregate": False},
+        "serviceAccount": {"create": False},
+        "metrics": {"service": {"enabled": False}},
+    },
+}
+cases = pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+
+
+@cases
+def test_lint_finds_nothing(helm: Helm, values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+
+    done = helm.run("lint", "--strict", str(CHART), f"--values={file}")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@cases
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+def test_kubernetes_knows_every_field(helm: Helm, values: dict[str, Any], version: str) -> None:
+    objects = helm.render(**values)
+
+    for obj in objects:
+        if obj["kind"] not in OWN_KINDS:
+            kubernetes_validate.validate(obj, version, strict=True)
+    assert {obj["kind"] for obj in objects} >= {"Deployment"}
+
+
+@cases
+def test_every_object_has_the_usual_labels(helm: Helm, values: dict[str, Any]) -> None:
+    for obj in helm.render(**values):
+        labels = obj["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "mlflow-model-operator", obj["kind"]
+        assert labels["app.kubernetes.io/managed-by"] == "Helm", obj["kind"]
+
+
+@cases
+def test_no_object_is_made_twice(helm: Helm, values: dict[str, Any]) -> None:
+    found = [
+        (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        for obj in helm.render(**values)
+    ]
+    assert len(found) == len(set(found))
+
+
+def test_the_versions_are_the_operators() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["version"] == chart["appVersion"] == __version__
+
+
+# ── What the operator is told ──
+
+
+def environment(objects: list[KubeObject]) -> dict[str, str]:
+    """The variables as the container sees them."""
+    fields = {"metadata.name": "a-pod", "metadata.namespace": NAMESPACE}
+    return {
+        variable["name"]: variable["value"]
+        if "value" in variable
+        else fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+        for variable in container(objects)["env"]
+    }
+
+
+def test_the_operator_reads_its_defaults(helm: Helm) -> None:
+    assert from_environment(environment(helm.render())) == Settings(
+        scoring_images={"3.11": f"mlflow-model-operator/scoring:{__version__}"},
+        lease_name="mlflow-model-operator",
+        lease_namespace=NAMESPACE,
+        identity="a-pod",
+    )
+
+
+def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
+    objects = helm.render(
+        trackingUri="https://mlflow.example.com/a?b=c&d",
+        watchNamespaces=["team-a", "team-b"],
+        pollInterval=2.5,
+        scoringImages={"3.12": 'registry.example.com/"odd"'},
+        scoringImagePullPolicy="Always",
+        packageIndex={"url": "https://pypi.example.com/simple"},
+        workers=3,
+        resyncInterval=1_000_000,
+        drainDelay=0,
+        fullnameOverride="mmo",
+    )
+
+    assert from_environment(environment(objects)) == Settings(
+        tracking_uri="https://mlflow.example.com/a?b=c&d",
+        namespaces=("team-a", "team-b"),
+        poll_interval=2.5,
+        scoring_images={
+            "3.11": f"mlflow-model-operator/scoring:{__version__}",
+            "3.12": 'registry.example.com/"odd"',
+        },
+        image_pull_policy="Always",
+        index_url="https://pypi.example.com/simple",
+        workers=3,
+        resync_interval=1_000_000,
+        drain_delay=0,
+        lease_name="mmo",
+        lease_namespace=NAMESPACE,
+        identity="a-pod",
+    )
+
+
+def test_every_variable_of_the_operator_is_set(helm: Helm) -> None:
+    source = Path(settings.__file__).read_text(encoding="utf-8")
+    read = set(re.findall(r'"(MMO_\w+|MLFLOW_\w+|POD_NAME)"', source))
+
+    given = environment(helm.render(**ALL_ON))
+
+    assert given.keys() - {"MLFLOW_TRACKING_SERVER_CERT_PATH", "HTTPS_PROXY"} == read
+
+
+def test_the_tracking_servers_ca_is_where_the_variable_says(helm: Helm) -> None:
+    objects = helm.render(trackingCaConfigMap={"name": "company-ca", "key": "bundle.pem"})
+    pod = the(objects, "Deployment")["spec"]["template"]["spec"]
+
+    path = environment(objects)["MLFLOW_TRACKING_SERVER_CERT_PATH"]
+    (mount,) = (m for m in container(objects)["volumeMounts"] if path.startswith(m["mountPath"]))
+    (volume,) = (v for v in pod["volumes"] if v["name"] == mount["name"])
+    assert volume["configMap"] == {
+        "name": "company-ca",
+        "items": [{"key": "bundle.pem", "path": path.rpartition("/")[2]}],
+    }
+
+
+def test_credentials_come_from_the_named_secret(helm: Helm) -> None:
+    given = container(helm.render(trackingCredentialsSecret="mlflow"))
+
+    assert given["envFrom"] == [{"secretRef": {"name": "mlflow"}}]
+    assert "envFrom" not in container(helm.render())
+
+
+# ── How it runs ──
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({}, f"mlflow-model-operator/operator:{__version__}"),
+        ({"repository": "r.example.com/op", "tag": "1.2"}, "r.example.com/op:1.2"),
+        (
+            {"tag": "1.2", "digest": "sha256:" + "0" * 64},
+            "mlflow-model-operator/operator@sha256:" + "0" * 64,
+        ),
+    ],
+)
+def test_the_image_is_the_configured_one(helm: Helm, image: dict[str, str], expected: str) -> None:
+    assert container(helm.render(image=image))["image"] == expected
+
+
+def test_the_probes_ask_what_the_operator_serves(helm: Helm) -> None:
+    operator = container(helm.render())
+
+    assert operator["ports"] == [{"name": "http", "containerPort": Settings.http_port}]
+    assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+
+
+def test_one_replica_has_a_lease_and_no_budget(helm: Helm) -> None:
+    objects = helm.render()
+
+    assert environment(objects)["MMO_LEASE_NAME"] == "mlflow-model-operator"
+    assert of_kind(objects, "PodDisruptionBudget") == []
+
+
+def test_several_replicas_are_spread_and_not_evicted_together(helm: Helm) -> None:
+    objects = helm.render(replicas=2)
+    spec = the(objects, "Deployment")["spec"]
+    selector = spec["selector"]["matchLabels"]
+
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == selector
+    budget = the(objects, "PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+
+
+def test_all_selectors_select_the_pods(helm: Helm) -> None:
+    objects = helm.render(**ALL_ON | {"podLabels": {"app.kubernetes.io/name": "else"}})
+    spec = the(objects, "Deployment")["spec"]
+    labels = spec["template"]["metadata"]["labels"].items()
+
+    assert spec["selector"]["matchLabels"].items() <= labels
+    assert the(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels
+    assert the(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= labels
+    service = the(objects, "Service")
+    assert service["spec"]["selector"].items() <= labels
+    monitor = the(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"]
+    assert monitor.items() <= service["metadata"]["labels"].items()
+
+
+def test_openshift_may_choose_the_user(helm: Helm) -> None:
+    objects = helm.render(podSecurityContext={"runAsUser": None, "runAsGroup": None})
+
+    context = the(objects, "Deployment")["spec"]["template"]["spec"]["securityContext"]
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+# ── The CRD ──
+
+
+def test_the_crd_is_the_projects(helm: Helm) -> None:
+    (file,) = CRD_FOLDER.glob("*.yaml")
+    expected = yaml.safe_load(file.read_text(encoding="utf-8"))
+
+    crd = the(helm.render(), "CustomResourceDefinition")
+
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert crd["metadata"]["name"] == expected["metadata"]["name"]
+    assert {**crd, "metadata": 0} == {**expected, "metadata": 0}
+
+
+def test_the_crd_may_go_with_the_release(helm: Helm) -> None:
+    crd = the(helm.render(crds={"keep": False}), "CustomResourceDefinition")
+    assert "annotations" not in crd["metadata"]
+
+
+def test_the_crd_may_be_left_to_others(helm: Helm) -> None:
+    objects = helm.render(crds={"install": False})
+    assert of_kind(objects, "CustomResourceDefinition") == []
+
+
+# ── What people are told ──
+
+
+def test_the_notes_name_what_to_do(helm: Helm) -> None:
+    notes = helm.notes()
+    assert "the MLflowModelDeployments of all namespaces" in notes
+    assert "trackingUri: http://mlflow.mlflow:5000" in notes
+    assert f"kubectl --namespace {NAMESPACE} rollout status deployment/" in notes
+
+
+def test_the_notes_know_the_values(helm: Helm) -> None:
+    notes = helm.notes(trackingUri="http://mlflow:5000", watchNamespaces=["team-a", "team-b"])
+    assert "the namespaces team-a, team-b, from http://mlflow:5000" in notes
+    assert "namespace: team-a" in notes
+    assert "trackingUri" not in notes

@@ -1,0 +1,160 @@
+"""The values: all described, wrong ones refused, and none without an effect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from charts import generate
+from tests.unit.chart.rendering import ALL_ON, CHART, Helm
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+PATHS = [path for path, _, _ in generate.rows(SCHEMA, VALUES)]
+
+# Another value for each, where ALL_ON has none.
+OTHER: dict[str, Any] = {
+    "pollInterval": 60,
+    "scoringImages": {"3.12": "other"},
+    "scoringImagePullPolicy": "Always",
+    "crds.install": False,
+    "crds.keep": False,
+    "rbac.create": False,
+    "rbac.aggregate": False,
+    "serviceAccount.create": False,
+    "serviceAccount.name": "other",
+    "image.repository": "other",
+    "image.tag": "other",
+    "image.digest": "sha256:" + "1" * 64,
+    "image.pullPolicy": "Always",
+    "workers": 2,
+    "resyncInterval": 60,
+    "drainDelay": 1,
+    "resources": {"limits": {"memory": "1Gi"}},
+    "topologySpreadConstraints": [{"topologyKey": "zone"}],
+    "podSecurityContext": {"runAsUser": 1000},
+    "securityContext": {"privileged": False},
+    "podDisruptionBudget.enabled": False,
+    "podDisruptionBudget.maxUnavailable": "50%",
+    "metrics.service.enabled": False,
+    "metrics.serviceMonitor.interval": "5m",
+    "nameOverride": "other",
+    "fullnameOverride": "other",
+}
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """{"a.b": 1} as Helm wants it: {"a": {"b": 1}}."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+def at(values: dict[str, Any], path: str) -> Any:
+    found: Any = values
+    for name in path.split("."):
+        found = found[name]
+    return found
+
+
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    """The paths in values.yaml, as far down as the schema describes them."""
+    for name, value in values.items():
+        here = f"{path}{name}"
+        if isinstance(value, dict) and here not in PATHS:
+            yield from leaves(value, f"{here}.")
+        else:
+            yield here
+
+
+def objects_of(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, part in schema.get("properties", {}).items():
+        yield f"{path}{name}", part
+        yield from objects_of(part, f"{path}{name}.")
+
+
+def test_generated_files_are_fresh() -> None:
+    assert generate.stale() == [], "run `python charts/generate.py`"
+
+
+def test_the_schema_lists_exactly_the_values() -> None:
+    assert sorted(leaves(VALUES)) == sorted(PATHS)
+
+
+def test_every_value_is_described() -> None:
+    for path, part in objects_of(SCHEMA):
+        assert len(part["description"]) > 10, path
+
+
+def test_no_described_object_takes_unknown_names() -> None:
+    for path, part in [("", SCHEMA), *objects_of(SCHEMA)]:
+        if "properties" in part:
+            assert part["additionalProperties"] is False, path
+
+
+def base(path: str) -> dict[str, Any]:
+    """Values with which the one at `path` matters."""
+    needed = {
+        "gatewayNamespaces": {"watchNamespaces": ["team-a"]},
+        "metrics.serviceMonitor.interval": nested("metrics.serviceMonitor.enabled", True),
+        "metrics.serviceMonitor.labels": nested("metrics.serviceMonitor.enabled", True),
+        "networkPolicy.egress": nested("networkPolicy.enabled", True),
+        "networkPolicy.from": nested("networkPolicy.enabled", True),
+        "podDisruptionBudget.enabled": {"replicas": 2},
+        "podDisruptionBudget.maxUnavailable": {"replicas": 2},
+        "trackingCaConfigMap.key": {"trackingCaConfigMap": {"name": "company-ca"}},
+    }
+    return needed.get(path, {})
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_value_has_an_effect(helm: Helm, path: str) -> None:
+    override = OTHER[path] if path in OTHER else at(ALL_ON, path)
+    without = base(path)
+
+    assert helm.text(**without) != helm.text(**merged(without, nested(path, override)))
+
+
+def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    both = dict(values)
+    for name, value in more.items():
+        known = both.get(name)
+        if isinstance(known, dict) and isinstance(value, dict):
+            value = merged(known, value)
+        both[name] = value
+    return both
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("trackingURI", "http://mlflow", "additional properties 'trackingURI' not allowed"),
+        ("image.repo", "x", "additional properties 'repo' not allowed"),
+        ("replicas", -1, "at '/replicas': minimum"),
+        ("replicas", "two", "at '/replicas': got string, want integer"),
+        ("pollInterval", 0, "at '/pollInterval': minimum"),
+        ("workers", 0.5, "at '/workers'"),
+        ("watchNamespaces", "team-a", "at '/watchNamespaces': got string, want array"),
+        ("watchNamespaces", ["Team_A"], "at '/watchNamespaces/0'"),
+        ("watchNamespaces", ["a", "a"], "at '/watchNamespaces': items at 0 and 1 are equal"),
+        ("scoringImages", {"3": "image"}, "at '/scoringImages': additional properties '3' not"),
+        ("scoringImages", {"3.11": 5}, "at '/scoringImages/3.11': got number, want string"),
+        ("scoringImagePullPolicy", "Sometimes", "value must be one of 'Always', 'IfNotPresent'"),
+        ("packageIndex.url", "pypi", "at '/packageIndex/url'"),
+        ("image.digest", "latest", "at '/image/digest'"),
+        ("podDisruptionBudget.maxUnavailable", "half", "at '/podDisruptionBudget/maxUnavailable'"),
+        ("trackingCredentialsSecret", "Not A Name", "at '/trackingCredentialsSecret'"),
+        ("metrics.serviceMonitor.interval", 30, "at '/metrics/serviceMonitor/interval'"),
+        ("fullnameOverride", "a" * 60, "at '/fullnameOverride': maxLength"),
+    ],
+)
+def test_wrong_values_are_refused(helm: Helm, path: str, value: Any, says: str) -> None:
+    assert says in helm.refusal(**nested(path, value))
+
+
+def test_as_a_subchart_it_gets_global_values(helm: Helm) -> None:
+    assert helm.text(**{"global": {"anything": 1}}) == helm.text()
