@@ -29,6 +29,7 @@ NAMESPACE = "models"
 NAME = "wine"
 ENDPOINT = Endpoint("wine.models.example.com")
 POLL_SECONDS = 5  # how often the operator asks the registry here; its default is 15
+STABLE, CANARY = "examples/wine.yaml", "examples/wine-canary.yaml"
 WAIT_SECONDS = 180
 CANARY_REQUESTS = 500
 BOTTLES_SHOWN = 15
@@ -81,7 +82,7 @@ wine       178 bottles of three growers, 13 measurements each; {total} bottles h
         """The first version answers, and says what it says in Python."""
         screen = self.screen
         screen.chapter("Serve the champion")
-        screen.run(f"kubectl apply -n {NAMESPACE} -f examples/wine.yaml")
+        screen.run(f"kubectl apply -n {NAMESPACE} -f {STABLE}")
         self._wait_for("Available")
         self._wait_for_an_answer("1")
         self._compare("1")
@@ -90,8 +91,8 @@ wine       178 bottles of three growers, 13 measurements each; {total} bottles h
         """A second version gets a share of the requests."""
         screen, wine = self.screen, self.wine
         screen.chapter("Try version 2 on a fifth of the requests")
-        screen.run("diff examples/wine.yaml examples/wine-canary.yaml | grep '^[<>]' || true")
-        screen.run(f"kubectl apply -n {NAMESPACE} -f examples/wine-canary.yaml")
+        screen.run(f"grep -A2 canary: {CANARY}")
+        screen.run(f"kubectl apply -n {NAMESPACE} -f {CANARY}")
         self._wait_for("TrafficSplit")
         self._wait_for_an_answer("2")
         one, two = (trained.predictions[wine.telling_bottle] for trained in wine.versions)
@@ -112,7 +113,7 @@ wine       178 bottles of three growers, 13 measurements each; {total} bottles h
 
         screen = self.screen
         screen.chapter("Make version 2 the champion, under load")
-        screen.run(f"kubectl apply -n {NAMESPACE} -f examples/wine.yaml")
+        screen.run(f"kubectl apply -n {NAMESPACE} -f {STABLE}")
         with screen.working("The canary ends"):
             self._wait_until_settled("1")
         screen.say('\n>>> MlflowClient().set_registered_model_alias("wine", "champion", "2")')
@@ -249,5 +250,5 @@ def _empty_namespace() -> None:
     kube.apply(kube.restricted_namespace(NAMESPACE))
     kube.kubectl(
         *("delete", "--ignore-not-found", "--namespace", NAMESPACE),
-        *("--filename", "examples/wine.yaml"),
+        *("--filename", STABLE),
     )

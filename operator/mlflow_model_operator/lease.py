@@ -178,7 +178,12 @@ class _Lease:
             lease = lease or await self._read() or self._new()
             if not self._may_take(lease):
                 return str(lease.spec.holder_identity)
-            self._mine = await self._write(self._claimed(lease))
+            try:
+                self._mine = await self._write(self._claimed(lease))
+            except ApiException as error:
+                if error.status != 409:
+                    raise
+                return await self._take()  # somebody was quicker: see who
             return self._identity
 
     def _may_take(self, lease: Any) -> bool:

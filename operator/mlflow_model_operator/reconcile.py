@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 RETRY_REFUSED = 30.0  # seconds
 # How long a gateway may take to say whether it accepts a route before we look whether it exists.
 GATEWAY_PATIENCE = 5.0
+ABSENT = "all of it"
 
 
 @dataclass
@@ -116,9 +117,31 @@ class Reconciler:
         desired = desired_objects(resource, plan, live, self.settings)
         errors = [error for obj in desired if (error := await self._apply_one(key, resource, obj))]
         await self._prune(superfluous_objects(plan, desired, live))
-        if not errors:
+        # Others may have changed a child while we wrote. Between this look and the note of it
+        # nothing is awaited, so what is noted is what was looked at.
+        if self._is_so(key, resource, plan, desired):
             self._settled[key] = self._state(key, resource, plan)
         return errors
+
+    def _is_so(
+        self,
+        key: Key,
+        resource: MLflowModelDeployment,
+        plan: Plan,
+        desired: Iterable[KubeObject],
+    ) -> bool:
+        """Whether all that is desired is so in the cache, and nothing else is there."""
+        live = self.cache.children(key, resource.uid)
+        return not superfluous_objects(plan, desired, live) and all(
+            self._difference(key, resource, obj) is None for obj in desired
+        )
+
+    def _difference(self, key: Key, resource: MLflowModelDeployment, obj: KubeObject) -> str | None:
+        """The first field of `obj` that is not so; "all of it" where there is no such object."""
+        live = self.cache.child(key, kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"])
+        if live is None or not owned_by(live, resource.uid):
+            return ABSENT
+        return needs_apply(obj, live)
 
     def _state(self, key: Key, resource: MLflowModelDeployment, plan: Plan) -> int:
         children = self.cache.fingerprint(key)
@@ -128,15 +151,14 @@ class Reconciler:
         self, key: Key, resource: MLflowModelDeployment, obj: KubeObject
     ) -> ApplyError | None:
         kind, name = kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"]
-        live = self.cache.child(key, kind, name)
+        difference = self._difference(key, resource, obj)
+        if difference is None:
+            return None
         try:
-            if live is not None and owned_by(live, resource.uid):
-                difference = needs_apply(obj, live)
-                if difference is None:
-                    return None
-                log.info("%s: applying %s %s: %s differs", key, kind.kind, name, difference)
-            else:
+            if difference == ABSENT:
                 await self._check_free(kind, obj, resource.uid)
+            else:
+                log.info("%s: applying %s %s: %s differs", key, kind.kind, name, difference)
             self.cache.store(kind, await self.cluster.apply(kind, obj))
         except ApiError as error:
             if error.is_transient:

@@ -71,10 +71,14 @@ class RegisteredModel:
         return f"models:/{self.name}/{version}"
 
 
-def given_a_registered_model(facts: Facts, *versions: str, **aliases: int) -> RegisteredModel:
+def given_a_registered_model(
+    facts: Facts, *versions: str, name: str | None = None, **aliases: int
+) -> RegisteredModel:
     """A registered model with a version for each label, and aliases on version numbers."""
     registry = registry_client()
-    model = RegisteredModel(f"model-{uuid.uuid4().hex[:8]}")
+    model = RegisteredModel(name or f"model-{uuid.uuid4().hex[:8]}")
+    if name and registry.search_registered_models(f"name = '{name}'"):
+        registry.delete_registered_model(name)
     registry.create_registered_model(model.name)
     for label in versions:
         logged = facts.logged[label]

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from e2e import kube
 from e2e.tests.platform.pods import server_pod, wait_until_ready
 from e2e.tests.steps.given import DeployedModel
+from e2e.traffic import Request
 
 NAME, NAMESPACE = "client", "clients"
 IMAGE = "mlflow-model-operator/scoring:0.1.0"
@@ -20,8 +22,7 @@ SLEEP = ["python", "-c", "import http.server as h; h.test(h.SimpleHTTPRequestHan
 # Each request on a connection of its own: a Service spreads connections, not requests.
 ASK = """
 import json, sys, time, urllib.request
-url, times, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-body = json.dumps({"dataframe_split": {"columns": ["wait"], "data": [[0.0]]}}).encode()
+url, body, times, pause = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), float(sys.argv[4])
 headers = {"Content-Type": "application/json"}
 for _ in range(times):
     try:
@@ -39,7 +40,7 @@ MOST_REQUESTS = 3000
 class Answers:
     """What came back."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[Any] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def take(self, line: str) -> None:
@@ -51,10 +52,12 @@ class Answers:
             self.counts[told["answer"]] += 1
 
 
-def answers_from_inside(deployed: DeployedModel, times: int) -> Answers:
+def answers_from_inside(
+    deployed: DeployedModel, times: int, request: Request | None = None
+) -> Answers:
     """Sends requests to the resource's Service, one after the other."""
     answers = Answers()
-    with _client(deployed, times, 0.0) as client:
+    with _client(deployed, request or deployed.request, times, 0.0) as client:
         assert client.stdout is not None
         for line in client.stdout:
             answers.take(line)
@@ -66,7 +69,7 @@ def answers_from_inside(deployed: DeployedModel, times: int) -> Answers:
 def load_from_inside(deployed: DeployedModel, pause: float = 0.05) -> Iterator[Answers]:
     """Sends requests until the block ends."""
     answers = Answers()
-    with _client(deployed, MOST_REQUESTS, pause) as client:
+    with _client(deployed, deployed.request, MOST_REQUESTS, pause) as client:
 
         def listen() -> None:
             assert client.stdout is not None
@@ -83,14 +86,17 @@ def load_from_inside(deployed: DeployedModel, pause: float = 0.05) -> Iterator[A
             listener.join()
 
 
-def _client(deployed: DeployedModel, times: int, pause: float) -> subprocess.Popen[str]:
+def _client(
+    deployed: DeployedModel, request: Request, times: int, pause: float
+) -> subprocess.Popen[str]:
     """Starts it in the one client pod that all tests share."""
     kube.apply(*server_pod(NAME, NAMESPACE, IMAGE, SLEEP, 8080, [], []))
     wait_until_ready(NAME, NAMESPACE)
     url = f"http://{deployed.name}.{deployed.namespace}/invocations"
+    body = json.dumps({"dataframe_split": {"columns": request.columns, "data": [request.row]}})
     command = ["kubectl", "exec", f"--namespace={NAMESPACE}", f"deployment/{NAME}", "--"]
     return subprocess.Popen(
-        [*command, "python", "-c", ASK, url, str(times), str(pause)],
+        [*command, "python", "-c", ASK, url, body, str(times), str(pause)],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -1,6 +1,7 @@
 """A candidate as a process of its own: `candidate.py KUBECONFIG NAMESPACE IDENTITY DURATION`.
 
-It prints "leading" when it leads, and runs until it is killed or gets SIGTERM.
+It prints "leading" when it leads, and runs until it is killed or gets SIGTERM. With `stubborn` as a
+last argument, its work does not stop when it is cancelled.
 """
 
 from __future__ import annotations
@@ -21,14 +22,21 @@ def timing(duration: int) -> lease.Timing:
     return lease.Timing(duration=duration, deadline=duration * 2 / 3, retry=0.3)
 
 
-async def main(kubeconfig: str, namespace: str, identity: str, duration: str) -> None:
+async def main(
+    kubeconfig: str, namespace: str, identity: str, duration: str, manner: str = ""
+) -> None:
     settings = Settings(lease_name=LEASE, lease_namespace=namespace, identity=identity)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
 
     async def run() -> None:
         print("leading", flush=True)
-        await stop.wait()
+        while not stop.is_set():
+            try:
+                await stop.wait()
+            except asyncio.CancelledError:
+                if manner != "stubborn":
+                    raise
 
     async with await client.connect(kubeconfig) as api_client:
         await lease.lead(api_client, settings, run, timing(int(duration)))

@@ -78,6 +78,11 @@ class Candidates:
         self.stack.push_async_callback(api_client.close)
         return api_client
 
+    def give_to(self, name: str) -> None:
+        """Has somebody take the lease without asking."""
+        taken, content_type = {"spec": {"holderIdentity": name}}, "application/merge-patch+json"
+        self.server.request("PATCH", self.path, taken, content_type).raise_for_status()
+
     def spec(self) -> dict[str, Any]:
         response = self.server.request("GET", self.path)
         response.raise_for_status()
@@ -193,14 +198,21 @@ async def test_a_leader_stops_when_somebody_takes_the_lease(candidates: Candidat
     first = await candidates.start("first")
     await soon(first.leads.wait(), "the first leads")
 
-    taken = {"spec": {"holderIdentity": "somebody"}}
-    content_type = "application/merge-patch+json"
-    candidates.server.request("PATCH", candidates.path, taken, content_type).raise_for_status()
+    candidates.give_to("somebody")
 
     with pytest.raises(LeadershipLost, match=r"was taken by somebody"):
         await first.ended()
     assert candidates.working == set()
     assert candidates.spec()["holderIdentity"] == "somebody"
+
+
+async def test_work_that_cannot_be_stopped_ends_with_its_process(candidates: Candidates) -> None:
+    process = await started(candidates, "first", SHORT, "stubborn")
+
+    candidates.give_to("somebody")
+
+    async with asyncio.timeout(WITHIN):
+        assert await process.wait() == 1
 
 
 async def test_a_deleted_lease_is_made_anew(candidates: Candidates) -> None:
@@ -280,7 +292,7 @@ async def test_without_a_lease_the_work_just_runs(candidates: Candidates) -> Non
 
 
 async def started(
-    candidates: Candidates, name: str = "first", duration: int = SHORT
+    candidates: Candidates, name: str = "first", duration: int = SHORT, *manner: str
 ) -> asyncio.subprocess.Process:
     """A candidate in a process of its own, once it leads."""
     process = await asyncio.create_subprocess_exec(
@@ -290,6 +302,7 @@ async def started(
         candidates.namespace,
         name,
         str(duration),
+        *manner,
         stdout=asyncio.subprocess.PIPE,
         env={"PYTHONPATH": str(REPOSITORY / "operator")},
     )

@@ -145,9 +145,7 @@ def test_the_autoscalers_replicas_are_never_undone(world: World):
     world.patch("deployments", revision, {"spec": {"progressDeadlineSeconds": 1234}})
     world.until(
         "the drift mended",
-        lambda: (
-            world.children("deployments")[revision]["spec"]["progressDeadlineSeconds"] != 1234
-        ),
+        lambda: world.children("deployments")[revision]["spec"]["progressDeadlineSeconds"] != 1234,
     )
     assert world.children("deployments")[revision]["spec"]["replicas"] == 4
 

@@ -1,0 +1,126 @@
+"""Every file in examples/ works as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e import kube
+from e2e.kube import KubeObject, kubectl
+from e2e.tests.models import Facts
+from e2e.tests.platform import gpus, packages
+from e2e.tests.steps import (
+    DeployedModel,
+    children_of,
+    given_a_registered_model,
+    given_objects,
+    then_condition,
+    then_is_served,
+    then_it_answers,
+)
+from e2e.tests.steps.inside import answers_from_inside
+from e2e.traffic import Endpoint, Request
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+# Resources with one host name on one gateway take each other's requests.
+pytestmark = pytest.mark.xdist_group("examples")
+
+
+def nothing(*_: Any) -> None:
+    """Some examples need nothing."""
+
+
+def answers_through_the_gateway(deployed: DeployedModel, facts: Facts) -> None:
+    (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
+    request = Request(Endpoint(hostname), facts.wine_rows[0], facts.wine_columns)
+    then_it_answers(deployed, facts.wine_predictions["1"][0], request)
+
+
+def answers_by_its_service(deployed: DeployedModel, facts: Facts) -> None:
+    request = Request(deployed.endpoint, facts.wine_rows[0], facts.wine_columns)
+    answers = answers_from_inside(deployed, 1, request)
+    assert set(answers.counts) == {facts.wine_predictions["1"][0]}, answers
+
+
+def splits_the_traffic(deployed: DeployedModel, facts: Facts) -> None:
+    then_condition(deployed, "TrafficSplit", "True", "Applied", says=["20 %"])
+    answers_through_the_gateway(deployed, facts)
+
+
+def has_an_autoscaler(deployed: DeployedModel, facts: Facts) -> None:
+    (autoscaler,) = children_of(deployed, kube.AUTOSCALER)
+    assert autoscaler["spec"]["maxReplicas"] == 5
+    answers_by_its_service(deployed, facts)
+
+
+def runs_on_the_gpu_node(deployed: DeployedModel, facts: Facts) -> None:
+    (pod,) = children_of(deployed, kube.POD)
+    limits = pod["spec"]["containers"][-1]["resources"]["limits"]
+    assert limits[gpus.RESOURCE] == "1"
+    assert pod["spec"]["runtimeClassName"] == gpus.RUNTIME_CLASS
+    answers_by_its_service(deployed, facts)
+
+
+def runs_its_own_image(deployed: DeployedModel, facts: Facts) -> None:
+    (pod,) = children_of(deployed, kube.POD)
+    assert "initContainers" not in pod["spec"]
+    answers_by_its_service(deployed, facts)
+
+
+def a_gpu_node(_: str, facts: Facts) -> None:
+    if not facts.own_cluster:
+        pytest.skip("needs a node with a GPU")
+
+
+def a_bucket(_: str, facts: Facts) -> None:
+    if not facts.own_cluster:
+        pytest.skip("the S3 server's image is not on this cluster")
+
+
+def a_private_index(namespace: str, facts: Facts) -> None:
+    certificates = {"ca.crt": facts.authority}
+    config_map: KubeObject = {"apiVersion": "v1", "kind": "ConfigMap", "data": certificates}
+    given_objects(namespace, {**config_map, "metadata": {"name": "company-ca"}})
+    given_a_registered_model(facts, "needy", name="tasting", champion=1)
+
+
+def tastes(deployed: DeployedModel, _: Facts) -> None:
+    answers = answers_from_inside(deployed, 1)
+    assert set(answers.counts) == {packages.VERDICT}, answers
+
+
+def answers_as_the_test_model(deployed: DeployedModel, _: Facts) -> None:
+    answers = answers_from_inside(deployed, 1)
+    assert set(answers.counts) == {"1"}, answers
+
+
+# Example → what must be there before, and what must be so after.
+CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, Facts], None]]] = {
+    "autoscaling": (nothing, has_an_autoscaler),
+    "custom-image": (nothing, runs_its_own_image),
+    "dependencies": (a_private_index, tastes),
+    "gpu": (a_gpu_node, runs_on_the_gpu_node),
+    "no-gateway": (nothing, answers_by_its_service),
+    "storage-uri": (a_bucket, answers_as_the_test_model),
+    "wine": (nothing, answers_through_the_gateway),
+    "wine-canary": (nothing, splits_the_traffic),
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example(example: Path, namespace: str, facts: Facts) -> None:
+    before, after = CHECKS[example.stem]
+    before(namespace, facts)
+
+    kubectl("apply", f"--namespace={namespace}", f"--filename={example}")
+
+    documents = [obj for obj in yaml.safe_load_all(example.read_text()) if obj]
+    (resource,) = (obj for obj in documents if obj["kind"] == kube.RESOURCE.kind)
+    deployed = DeployedModel(namespace, resource["metadata"]["name"])
+    then_condition(deployed, "Available", "True")
+    then_is_served(deployed)
+    after(deployed, facts)
