@@ -18,6 +18,8 @@ help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 include e2e/cluster/cluster.mk
+include images/images.mk
+include images/images.mk
 
 $(VENV): requirements.lock
 	@$(STEP) "Python environment" --expected 60 -- ./e2e/venv.sh
@@ -34,9 +36,9 @@ test: check test-unit test-integration test-e2e ## Run all tests
 check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
 	@$(STEP) "Format" --expected 1 -- ruff format --check --quiet .
 	@$(STEP) "Lint" --expected 1 -- ruff check --quiet .
-	@$(STEP) "Types" --expected 10 -- mypy --no-error-summary operator/mlflow_model_operator scoring/mlflow_model_server e2e tests
+	@$(STEP) "Types" --expected 10 -- mypy --no-error-summary operator/mlflow_model_operator scoring/mlflow_model_server charts images e2e tests
 	@$(STEP) "Import layers" --expected 2 -- lint-imports
-	@$(STEP) "Generated files" --expected 2 -- python -m mlflow_model_operator.api.crd --check
+	@$(STEP) "Generated files" --expected 3 -- ./e2e/generated.sh --check
 
 .PHONY: test-unit
 test-unit: $(VENV) ## Unit and golden tests: no cluster
@@ -52,5 +54,9 @@ test-e2e: cluster images $(VENV) ## The whole thing on a real cluster, through H
 
 .PHONY: format
 format: $(VENV) ## Format the code and write the generated files anew
+	@./e2e/generated.sh
 	@ruff format . && ruff check --fix .
-	@python -m mlflow_model_operator.api.crd
+
+.PHONY: clean
+clean: cluster-clean ## Stop and remove all that was started; the builds in the cache stay
+	@rm -rf .venv

@@ -50,6 +50,7 @@ class Operator:
     async def run(self) -> None:
         """Works until `stopping` is set or a part of it fails."""
         self.leading = True
+        self.last_sign_of_life = time.monotonic()
         self.metrics.leading(True)
         await self._wait_for_crd()
         gateway_api = await self.cluster.serves(kinds.ROUTE)
@@ -76,6 +77,11 @@ class Operator:
             )
             for task in background:
                 task.cancel()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it watches, or stands by."""
+        return not self.leading or self.synced.is_set()
 
     @property
     def is_alive(self) -> bool:
@@ -173,7 +179,7 @@ async def serve(settings: Settings, kubeconfig: str | None = None) -> None:
             settings.http_port,
             metrics,
             is_alive=lambda: operator.is_alive,
-            is_ready=lambda: True,
+            is_ready=lambda: operator.is_ready,
         ):
             await _until_stopped(operator, lease.lead(api_client, settings, operator.run))
     finally:
@@ -204,7 +210,10 @@ def main() -> None:
         settings = from_environment()
     except SettingsError as error:
         sys.exit(f"mlflow-model-operator: {error}")
-    asyncio.run(serve(settings))
+    try:
+        asyncio.run(serve(settings))
+    except lease.LeadershipLost as error:
+        sys.exit(f"mlflow-model-operator: {error}")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,12 @@ class Reconciler:
         if gateway is None or route is None or not _is_left_alone(route, self.clock()):
             return None
         namespace = gateway.namespace or resource.namespace
-        return await self.cluster.get(kinds.GATEWAY, namespace, gateway.name) is not None
+        try:
+            return await self.cluster.get(kinds.GATEWAY, namespace, gateway.name) is not None
+        except ApiError as error:
+            if error.status == 403:  # in namespaced mode we may not look into each namespace
+                return None
+            raise
 
     async def _tell(self, raw: KubeObject, situation: Situation) -> None:
         new = observe.status(situation)

@@ -55,6 +55,8 @@ async def watch(
     await kopf.operator(
         registry=registry,
         settings=_settings(),
+        # kopf would ask for the user's name, which a container's user need not have.
+        identity=labels.FIELD_MANAGER,  # type: ignore[arg-type]  # a name for str that is not public
         namespaces=namespaces,
         clusterwide=not namespaces,
         ready_flag=ready,

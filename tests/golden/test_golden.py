@@ -1,0 +1,80 @@
+"""Each folder holds a resource and the objects that it becomes.
+
+`python -m tests.golden.test_golden` writes the outputs anew; read the difference before committing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.domain import LiveChildren, ModelVersion
+from mlflow_model_operator.plan import Meaning, RevisionNames, desired_objects, make_plan
+from mlflow_model_operator.settings import Settings
+
+FOLDER = Path(__file__).parent
+CASES = sorted(path.parent.name for path in FOLDER.glob("*/input.yaml"))
+SETTINGS = Settings(
+    tracking_uri="http://mlflow.mlflow:5000",
+    scoring_images={"3.11": "scoring:3.11", "3.12": "scoring:3.12"},
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_resource_becomes_these_objects(case: str):
+    expected = list(yaml.safe_load_all((FOLDER / case / "output.yaml").read_text()))
+    assert objects(case) == expected
+
+
+def test_there_are_cases():
+    assert len(CASES) >= 10
+
+
+def objects(case: str) -> list[dict[str, Any]]:
+    """The objects of a case: `resource`, what its URIs mean (`model`, `canary`), what is `live`."""
+    given = yaml.safe_load((FOLDER / case / "input.yaml").read_text())
+    raw = given["resource"]
+    raw["metadata"] = {"namespace": "models", "uid": "uid-1", "generation": 1, **raw["metadata"]}
+    resource = MLflowModelDeployment.parse(raw)
+    names = RevisionNames(SETTINGS)
+    meaning = Meaning(
+        model=ModelVersion(**given["model"]),
+        canary=ModelVersion(**given["canary"]) if "canary" in given else None,
+    )
+    live = LiveChildren()
+    if given.get("canary_is_ready") and isinstance(meaning.canary, ModelVersion):
+        resource, live = _ready(raw, resource, names, meaning)
+    plan = make_plan(resource, meaning, live, names, SETTINGS, now=0.0)
+    assert plan is not None
+    return desired_objects(resource, plan, live, SETTINGS)
+
+
+def _ready(
+    raw: dict[str, Any], resource: MLflowModelDeployment, names: RevisionNames, meaning: Meaning
+) -> tuple[MLflowModelDeployment, LiveChildren]:
+    """The same with the stable revision serving and the canary's pods ready."""
+    assert isinstance(meaning.model, ModelVersion) and isinstance(meaning.canary, ModelVersion)
+    stable = names.revision(resource, meaning.model)
+    canary = names.revision(resource, meaning.canary)
+    recorded = {"revision": stable.name, "modelUri": stable.model.uri, "modelVersion": "3"}
+    least = resource.spec.scaling.min_replicas
+    deployments = {
+        one.name: {
+            "metadata": {"name": one.name, "generation": 1},
+            "spec": {"replicas": least},
+            "status": {"observedGeneration": 1, "readyReplicas": least},
+        }
+        for one in (stable, canary)
+    }
+    live = LiveChildren(deployments=deployments)
+    return MLflowModelDeployment.parse({**raw, "status": {"stable": recorded}}), live
+
+
+if __name__ == "__main__":
+    for name in CASES:
+        text = yaml.safe_dump_all(objects(name), sort_keys=False, width=100)
+        (FOLDER / name / "output.yaml").write_text(text)
