@@ -19,7 +19,6 @@ help: ## Show this help
 
 include e2e/cluster/cluster.mk
 include images/images.mk
-include images/images.mk
 
 $(VENV): requirements.lock
 	@$(STEP) "Python environment" --expected 60 -- ./e2e/venv.sh

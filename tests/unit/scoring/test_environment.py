@@ -7,12 +7,14 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from mlflow_model_server import environment
 from mlflow_model_server.settings import Settings
 from mlflow_model_server.termination import Failed
 
+from tests.unit.scoring.process import environment_of_server
 from tests.unit.scoring.wheels import make_wheel
 
 
@@ -140,7 +142,7 @@ def test_a_package_that_no_index_has_is_named_with_its_file(settings: Settings):
 def test_a_version_that_no_index_has_is_named(settings: Settings, wheels: Path):
     make_wheel(wheels, "tinyone", "1.0")
     message = failure(settings, "tinyone==2.0\n")
-    assert message.startswith("requirements.txt names tinyone==2.0, which ")
+    assert message.startswith("requirements.txt names tinyone==2.0, which no index has: ")
 
 
 def test_requirements_that_exclude_each_other_are_told(settings: Settings, wheels: Path):
@@ -197,9 +199,9 @@ def test_the_server_sees_the_model_s_packages_first(settings: Settings, wheels: 
         "print(iniconfig.VERSION, sys.pth_was_run, subprocess.check_output(child, text=True))"
     )
     said = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], env=environment_of_server(), stdout=PIPE, check=True
     )
-    assert said.stdout.split() == ["99.0", "True", "1.0"]
+    assert said.stdout.decode().split() == ["99.0", "True", "1.0"]
 
 
 def test_mlflow_itself_is_never_older_than_3(settings: Settings, wheels: Path):

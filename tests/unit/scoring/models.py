@@ -1,0 +1,78 @@
+"""Small models, saved by MLflow itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow.pyfunc
+import mlflow.sklearn
+from sklearn.datasets import load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+# Its predictions need a module of its own, and a package that the image does not have.
+CUSTOM = """\
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Custom(PythonModel):
+    def load_context(self, context):
+        import tinyone
+        from helper import double
+
+        self.version, self.double = tinyone.VERSION, double
+
+    def predict(self, context, model_input, params=None):
+        return [f"{self.double(x)} by {self.version}" for x in model_input["x"]]
+
+
+set_model(Custom())
+"""
+
+# Tells when it has begun, and ends when it may.
+SLOW = """\
+import os, time
+from pathlib import Path
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+FOLDER = Path(os.environ["SLOW_FOLDER"])
+
+
+class Slow(PythonModel):
+    def predict(self, context, model_input, params=None):
+        (FOLDER / "begun").touch()
+        deadline = time.monotonic() + 60
+        while not (FOLDER / "go").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return list(model_input["x"])
+
+
+set_model(Slow())
+"""
+
+def save_wine(folder: Path) -> LogisticRegression:
+    """Saves a pipeline over scikit-learn's wine data; returns it."""
+    rows, labels = load_wine(return_X_y=True, as_frame=True)
+    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)
+    signature = mlflow.models.infer_signature(rows, fitted.predict(rows))
+    mlflow.sklearn.save_model(fitted, folder, signature=signature)
+    return fitted
+
+
+def save_from_code(folder: Path, code: str, helper: str | None = None) -> None:
+    """Saves a model that is a piece of code, and perhaps a module `helper` that it uses."""
+    source = folder.parent / "model.py"
+    source.write_text(code)
+    helpers = []
+    if helper is not None:
+        helpers = [folder.parent / "helper.py"]
+        helpers[0].write_text(helper)
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=str(source),
+        code_paths=[str(path) for path in helpers],
+        pip_requirements=["tinyone==1.0"],
+    )
