@@ -25,12 +25,12 @@ SETTINGS = Settings(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_resource_becomes_these_objects(case: str):
+def test_the_resource_becomes_these_objects(case: str) -> None:
     expected = list(yaml.safe_load_all((FOLDER / case / "output.yaml").read_text()))
     assert objects(case) == expected
 
 
-def test_there_are_cases():
+def test_there_are_cases() -> None:
     assert len(CASES) >= 10
 
 

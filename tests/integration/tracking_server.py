@@ -63,7 +63,10 @@ def tracking_server(folder: Path, port: int | None = None) -> Iterator[TrackingS
         "--serve-artifacts",
         "--workers=1",
     ]
-    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     with process("mlflow", command, folder) as running:
         _wait_until_healthy(running, f"{url}/health", requests.Session(), READY_WITHIN)
         yield TrackingServer(url)

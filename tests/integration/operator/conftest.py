@@ -112,7 +112,7 @@ class World:
         assert response.ok, response.text
 
     def set_ready(self, revision: str, ready: int | None = None) -> None:
-        """Plays the kubelet and the Deployment controller: so many pods are ready (default: all)."""
+        """Plays the kubelet and its controllers: so many pods are ready (default: all)."""
         deployment = self.children("deployments")[revision]
         wanted = deployment["spec"]["replicas"]
         status = {
@@ -139,7 +139,8 @@ class World:
             one = self.condition(type_, name)
             return one if (one.get("status"), one.get("reason")) == (status, reason) else None
 
-        return self.until(f"{type_}={status} ({reason})", found)
+        one: Json = self.until(f"{type_}={status} ({reason})", found)
+        return one
 
     def until_revision_of(self, version: str) -> str:
         """Waits for the Deployment that serves a model version; returns the revision's name."""

@@ -10,7 +10,7 @@ KINDS = ("mmd", "deployments", "services", "horizontalpodautoscalers", "poddisru
 
 def test_a_restart_with_nothing_to_do_writes_nothing(
     quiet_world: World, operator_settings: Settings
-):
+) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
     with OperatorThread(operator_settings, kubeconfig):
         world.given_wine_is_served(
@@ -33,7 +33,7 @@ def test_a_restart_with_nothing_to_do_writes_nothing(
 
 def test_an_update_that_began_before_a_restart_is_finished_after_it(
     quiet_world: World, operator_settings: Settings
-):
+) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
     with OperatorThread(operator_settings, kubeconfig):
         old = world.given_wine_is_served()
@@ -49,7 +49,7 @@ def test_an_update_that_began_before_a_restart_is_finished_after_it(
 
 def test_what_was_deleted_while_the_operator_was_away_comes_back(
     quiet_world: World, operator_settings: Settings
-):
+) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
     with OperatorThread(operator_settings, kubeconfig):
         revision = world.given_wine_is_served()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.integration.operator.conftest import World
 
 
-def test_a_resource_becomes_its_children_and_is_ready_when_they_are(world: World):
+def test_a_resource_becomes_its_children_and_is_ready_when_they_are(world: World) -> None:
     world.apply({"model": {"uri": f"models:/{world.model}@champion"}})
     revision = world.until_revision_of("1")
     starting = world.until_condition("Available", "False", "Starting")
@@ -26,7 +26,9 @@ def test_a_resource_becomes_its_children_and_is_ready_when_they_are(world: World
     assert world.children("poddisruptionbudgets") == {}
 
 
-def test_an_alias_that_moves_takes_the_traffic_over_when_the_new_version_is_ready(world: World):
+def test_an_alias_that_moves_takes_the_traffic_over_when_the_new_version_is_ready(
+    world: World,
+) -> None:
     old = world.given_wine_is_served()
 
     world.mlflow.point(world.model, "champion", "2")
@@ -46,7 +48,7 @@ def test_an_alias_that_moves_takes_the_traffic_over_when_the_new_version_is_read
     assert reasons.count("TrafficMoved") == 1
 
 
-def test_a_version_that_does_not_get_ready_never_takes_the_traffic(world: World):
+def test_a_version_that_does_not_get_ready_never_takes_the_traffic(world: World) -> None:
     old = world.given_wine_is_served()
     world.mlflow.point(world.model, "champion", "2")
     new = world.until_revision_of("2")
@@ -60,7 +62,9 @@ def test_a_version_that_does_not_get_ready_never_takes_the_traffic(world: World)
     assert _serves(world) == old
 
 
-def test_a_changed_template_is_a_new_revision_and_changing_back_returns_to_the_old(world: World):
+def test_a_changed_template_is_a_new_revision_and_changing_back_returns_to_the_old(
+    world: World,
+) -> None:
     spec = {"model": {"uri": f"models:/{world.model}@champion"}}
     old = world.given_wine_is_served(spec)
     world.apply({**spec, "server": {"env": [{"name": "MODE", "value": "new"}]}})
@@ -73,7 +77,9 @@ def test_a_changed_template_is_a_new_revision_and_changing_back_returns_to_the_o
     world.until_condition("Ready", "True", "Ready")
 
 
-def test_a_canary_without_a_gateway_gets_pods_near_its_weight_and_the_status_says_so(world: World):
+def test_a_canary_without_a_gateway_gets_pods_near_its_weight_and_the_status_says_so(
+    world: World,
+) -> None:
     spec = {"model": {"uri": f"models:/{world.model}@champion"}, "scaling": {"minReplicas": 3}}
     stable = world.given_wine_is_served(spec)
     world.apply({**spec, "canary": {"uri": f"models:/{world.model}/2", "weight": 40}})
@@ -99,7 +105,7 @@ def test_a_canary_without_a_gateway_gets_pods_near_its_weight_and_the_status_say
     assert "canary" not in world.status()
 
 
-def test_scaling_makes_an_autoscaler_and_a_budget_and_unmakes_them(world: World):
+def test_scaling_makes_an_autoscaler_and_a_budget_and_unmakes_them(world: World) -> None:
     spec = {"model": {"uri": f"models:/{world.model}@champion"}}
     revision = world.given_wine_is_served(spec)
 
@@ -120,21 +126,16 @@ def test_scaling_makes_an_autoscaler_and_a_budget_and_unmakes_them(world: World)
     world.until("no budget", lambda: not world.children("poddisruptionbudgets"))
 
 
-def test_kubectl_scale_works_and_zero_stops_the_model(world: World):
+def test_kubectl_scale_works_and_zero_stops_the_model(world: World) -> None:
     revision = world.given_wine_is_served()
     for replicas in (3, 0, 1):
         world.api.kubectl("scale", "mmd", "wine", f"--replicas={replicas}", "-n", world.namespace)
-        world.until(
-            f"{replicas} replicas",
-            lambda replicas=replicas: (
-                world.children("deployments")[revision]["spec"]["replicas"] == replicas
-            ),
-        )
+        world.until(f"{replicas} replicas", lambda: _replicas(world, revision) == replicas)  # noqa: B023
         if replicas == 0:
             world.until_condition("Available", "False", "Stopped")
 
 
-def test_the_autoscalers_replicas_are_never_undone(world: World):
+def test_the_autoscalers_replicas_are_never_undone(world: World) -> None:
     spec = {
         "model": {"uri": f"models:/{world.model}@champion"},
         "scaling": {"minReplicas": 1, "maxReplicas": 5},
@@ -150,7 +151,7 @@ def test_the_autoscalers_replicas_are_never_undone(world: World):
     assert world.children("deployments")[revision]["spec"]["replicas"] == 4
 
 
-def test_drift_is_mended_and_what_was_deleted_comes_back(world: World):
+def test_drift_is_mended_and_what_was_deleted_comes_back(world: World) -> None:
     revision = world.given_wine_is_served()
     uid = world.children("deployments")[revision]["metadata"]["uid"]
     world.patch("services", "wine", {"spec": {"selector": {"app": "other"}}})
@@ -174,7 +175,7 @@ def test_drift_is_mended_and_what_was_deleted_comes_back(world: World):
     assert _serves(world) == revision
 
 
-def test_nothing_but_the_status_of_the_resource_is_ever_written(world: World):
+def test_nothing_but_the_status_of_the_resource_is_ever_written(world: World) -> None:
     world.given_wine_is_served()
     managers = {
         (entry["manager"], entry.get("subresource"))
@@ -185,7 +186,7 @@ def test_nothing_but_the_status_of_the_resource_is_ever_written(world: World):
     assert "annotations" not in world.get()["metadata"]
 
 
-def test_hostile_strings_reach_the_pods_unharmed(world: World):
+def test_hostile_strings_reach_the_pods_unharmed(world: World) -> None:
     hostile = "'\"\n{{ x }}\n{% for %}\n&anchor *alias !!python/object\t\\ \u2028 é" + "x" * 10_000
     world.given_wine_is_served(
         {
@@ -204,3 +205,7 @@ def test_hostile_strings_reach_the_pods_unharmed(world: World):
 def _serves(world: World) -> str:
     selector = world.children("services")["wine"]["spec"]["selector"]
     return str(selector.get("mlflow-model-operator.dev/revision"))
+
+
+def _replicas(world: World, revision: str) -> int:
+    return int(world.children("deployments")[revision]["spec"]["replicas"])

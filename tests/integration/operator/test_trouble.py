@@ -21,7 +21,7 @@ from tests.integration.operator.conftest import World
 )
 def test_a_uri_that_means_nothing_says_what_is_missing(
     world: World, uri: str, reason: str, fix: str
-):
+) -> None:
     world.apply({"model": {"uri": uri.format(model=world.model)}})
     condition = world.until_condition("ModelResolved", "False", reason)
     assert fix in condition["message"]
@@ -29,20 +29,20 @@ def test_a_uri_that_means_nothing_says_what_is_missing(
     world.until_condition("Ready", "False", reason)
 
 
-def test_an_unreachable_registry_is_named(world: World):
+def test_an_unreachable_registry_is_named(world: World) -> None:
     server = f"http://127.0.0.1:{free_port()}"
     world.apply({"model": {"uri": "models:/wine/1", "trackingUri": server}})
     condition = world.until_condition("ModelResolved", "False", "RegistryUnreachable")
     assert server in condition["message"]
 
 
-def test_a_server_that_is_no_mlflow_is_named(world: World):
+def test_a_server_that_is_no_mlflow_is_named(world: World) -> None:
     world.apply({"model": {"uri": "models:/wine/1", "trackingUri": f"{world.mlflow.url}/nothing"}})
     condition = world.until_condition("ModelResolved", "False", "RegistryError")
     assert "correct the tracking URI" in condition["message"]
 
 
-def test_a_deleted_alias_leaves_the_version_serving(world: World):
+def test_a_deleted_alias_leaves_the_version_serving(world: World) -> None:
     world.given_wine_is_served()
     world.mlflow.drop_alias(world.model, "champion")
     world.until_condition("ModelResolved", "False", "AliasNotFound")
@@ -53,7 +53,7 @@ def test_a_deleted_alias_leaves_the_version_serving(world: World):
     world.until_condition("Ready", "True", "Ready")
 
 
-def test_a_name_that_is_taken_is_not_taken_over(world: World):
+def test_a_name_that_is_taken_is_not_taken_over(world: World) -> None:
     service = {
         "metadata": {"name": "wine"},
         "spec": {"selector": {"app": "old"}, "ports": [{"port": 80}]},
@@ -68,7 +68,7 @@ def test_a_name_that_is_taken_is_not_taken_over(world: World):
     assert world.children("services")["wine"]["spec"]["selector"] == {"app": "old"}
 
 
-def test_without_the_gateway_api_the_route_is_refused_and_the_service_serves(world: World):
+def test_without_the_gateway_api_the_route_is_refused_and_the_service_serves(world: World) -> None:
     world.apply(
         {
             "model": {"uri": f"models:/{world.model}@champion"},
@@ -83,7 +83,7 @@ def test_without_the_gateway_api_the_route_is_refused_and_the_service_serves(wor
     world.until_condition("Ready", "False", "GatewayApiMissing")
 
 
-def test_a_shape_that_only_kubernetes_knows_is_refused_with_its_words(world: World):
+def test_a_shape_that_only_kubernetes_knows_is_refused_with_its_words(world: World) -> None:
     world.apply(
         {
             "model": {"uri": f"models:/{world.model}@champion"},
@@ -94,7 +94,7 @@ def test_a_shape_that_only_kubernetes_knows_is_refused_with_its_words(world: Wor
     assert "nonsense" in condition["message"]
 
 
-def test_an_unresolved_canary_does_not_touch_the_stable_version(world: World):
+def test_an_unresolved_canary_does_not_touch_the_stable_version(world: World) -> None:
     spec = {"model": {"uri": f"models:/{world.model}@champion"}}
     revision = world.given_wine_is_served(spec)
     world.apply({**spec, "canary": {"uri": f"models:/{world.model}@nobody", "weight": 50}})
@@ -104,7 +104,7 @@ def test_an_unresolved_canary_does_not_touch_the_stable_version(world: World):
     assert world.condition("Available")["status"] == "True"
 
 
-def test_one_bad_resource_does_not_hold_up_another(world: World):
+def test_one_bad_resource_does_not_hold_up_another(world: World) -> None:
     world.apply({"model": {"uri": f"models:/{world.model}@nobody"}}, name="bad")
     world.given_wine_is_served()
     world.until_condition("ModelResolved", "False", "AliasNotFound", name="bad")

@@ -20,12 +20,12 @@ from mlflow_model_operator.rollout import approximate_canary_replicas
         (2, 100, 2),
     ],
 )
-def test_worked_examples(stable: int, weight: int, canary: int):
+def test_worked_examples(stable: int, weight: int, canary: int) -> None:
     assert approximate_canary_replicas(stable, weight) == canary
 
 
 @given(st.integers(1, 100), st.integers(1, 99))
-def test_no_other_count_comes_nearer_by_more_than_rounding(stable: int, weight: int):
+def test_no_other_count_comes_nearer_by_more_than_rounding(stable: int, weight: int) -> None:
     chosen = approximate_canary_replicas(stable, weight)
     assert chosen >= 1
     exact = stable * weight / (100 - weight)

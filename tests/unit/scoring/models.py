@@ -38,20 +38,20 @@ from pathlib import Path
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-FOLDER = Path(os.environ["SLOW_FOLDER"])
-
 
 class Slow(PythonModel):
     def predict(self, context, model_input, params=None):
-        (FOLDER / "begun").touch()
+        folder = Path(os.environ["SLOW_FOLDER"])
+        (folder / "begun").touch()
         deadline = time.monotonic() + 60
-        while not (FOLDER / "go").exists() and time.monotonic() < deadline:
+        while not (folder / "go").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         return list(model_input["x"])
 
 
 set_model(Slow())
 """
+
 
 def save_wine(folder: Path) -> LogisticRegression:
     """Saves a pipeline over scikit-learn's wine data; returns it."""

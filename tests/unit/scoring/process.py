@@ -25,7 +25,13 @@ SECONDS_TO_END = 30
 def environment_of_server(**variables: str) -> dict[str, str]:
     """The environment of a process that can import the server's package."""
     source = str(Path(mlflow_model_server.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": source, **variables}
+    return {
+        **os.environ,
+        "PYTHONPATH": source,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONDONTWRITEBYTECODE": "",  # else each process would compile all of MLflow anew
+        **variables,
+    }
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = SECONDS_TO_END) -> None:
