@@ -79,14 +79,15 @@ class Cache:
         key = _owner_key(kind, obj)
         if key is None:
             return None
+        # A late farewell to an object that has been made anew meanwhile concerns the old one only.
         if kind is kinds.RESOURCE:
-            self._resources.pop(key, None)
+            if _same_uid(self._resources.get(key), obj):
+                del self._resources[key]
             return key
         siblings = self._children.get(key, {})
         identity = (kind.kind, obj["metadata"]["name"])
         known = siblings.get(identity)
-        # A late farewell to an object that has been made anew meanwhile concerns the old one only.
-        if known and known.object["metadata"].get("uid") == obj["metadata"].get("uid"):
+        if _same_uid(known.object if known else None, obj):
             del siblings[identity]
             if not siblings:
                 self._children.pop(key, None)
@@ -152,6 +153,10 @@ def _owner_key(kind: Kind, obj: KubeObject) -> Key | None:
         return Key(metadata["namespace"], metadata["name"])
     name = metadata.get("labels", {}).get(labels.DEPLOYMENT)
     return Key(metadata["namespace"], name) if name else None
+
+
+def _same_uid(known: KubeObject | None, obj: KubeObject) -> bool:
+    return known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid")
 
 
 def _older(obj: KubeObject, known: KubeObject | None) -> bool:

@@ -1,0 +1,94 @@
+"""What the cache keeps, for whom, and in which order things may arrive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlflow_model_operator import labels
+from mlflow_model_operator.cluster import kinds
+from mlflow_model_operator.cluster.cache import Cache
+from mlflow_model_operator.domain import Key
+
+Json = dict[str, Any]
+KEY = Key("models", "wine")
+
+
+def deployment(version: int, uid: str = "d1", owner: str = "u1", **spec: Any) -> Json:
+    return {
+        "metadata": {
+            "namespace": "models",
+            "name": "wine-abc",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "labels": {labels.DEPLOYMENT: "wine"},
+            "ownerReferences": [{"uid": owner}],
+            "managedFields": [{"manager": "x"}],
+        },
+        "spec": spec,
+        "status": {"readyReplicas": version},
+    }
+
+
+def resource(version: int, uid: str) -> Json:
+    metadata = {"namespace": "models", "name": "wine", "uid": uid, "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": {}}
+
+
+def test_a_child_is_found_by_its_resource_and_owner() -> None:
+    cache = Cache()
+    assert cache.store(kinds.DEPLOYMENT, deployment(1)) == KEY
+    assert set(cache.children(KEY, "u1").deployments) == {"wine-abc"}
+    assert cache.children(KEY, "another uid").deployments == {}
+
+
+def test_managed_fields_are_not_kept() -> None:
+    cache = Cache()
+    cache.store(kinds.DEPLOYMENT, deployment(1))
+    child = cache.child(KEY, kinds.DEPLOYMENT, "wine-abc")
+    assert child is not None
+    assert "managedFields" not in child["metadata"]
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    cache = Cache()
+    cache.store(kinds.DEPLOYMENT, deployment(10, replicas=2))
+    cache.store(kinds.DEPLOYMENT, deployment(9, replicas=1))
+    child = cache.child(KEY, kinds.DEPLOYMENT, "wine-abc")
+    assert child is not None
+    assert child["spec"]["replicas"] == 2
+
+
+def test_a_late_farewell_does_not_concern_a_new_object_of_the_same_name() -> None:
+    cache = Cache()
+    cache.store(kinds.DEPLOYMENT, deployment(5, uid="new"))
+    cache.drop(kinds.DEPLOYMENT, deployment(4, uid="old"))
+    assert cache.child(KEY, kinds.DEPLOYMENT, "wine-abc") is not None
+    cache.store(kinds.RESOURCE, resource(5, uid="new"))
+    cache.drop(kinds.RESOURCE, resource(4, uid="old"))
+    assert cache.resource(KEY) is not None
+
+
+def test_what_is_deleted_is_gone() -> None:
+    cache = Cache()
+    cache.store(kinds.DEPLOYMENT, deployment(5))
+    cache.store(kinds.RESOURCE, resource(5, uid="u1"))
+    cache.drop(kinds.DEPLOYMENT, deployment(6))
+    cache.drop(kinds.RESOURCE, resource(6, uid="u1"))
+    assert list(cache) == []
+    assert cache.children(KEY, "u1").deployments == {}
+
+
+def test_the_fingerprint_sees_all_but_the_status() -> None:
+    cache = Cache()
+    cache.store(kinds.DEPLOYMENT, deployment(1, replicas=1))
+    before = cache.fingerprint(KEY)
+    cache.store(kinds.DEPLOYMENT, deployment(2, replicas=1))  # another status
+    assert cache.fingerprint(KEY) == before
+    cache.store(kinds.DEPLOYMENT, deployment(3, replicas=2))
+    assert cache.fingerprint(KEY) != before
+
+
+def test_an_object_without_our_label_is_nobodys() -> None:
+    stray = deployment(1)
+    stray["metadata"]["labels"] = {}
+    assert Cache().store(kinds.DEPLOYMENT, stray) is None
