@@ -13,6 +13,7 @@ CHART = Path(__file__).parents[1] / "charts" / "mlflow-model-operator"
 RELEASE = "mlflow-model-operator"
 NAMESPACE = "mlflow-model-operator"
 SELECTOR = "app.kubernetes.io/name=mlflow-model-operator"
+IMAGE = "mlflow-model-operator/operator:0.1.0"
 READY_SECONDS = 180
 
 
@@ -25,9 +26,18 @@ def install_operator(**values: Any) -> None:
     kube.run(
         *("helm", "upgrade", "--install", RELEASE, str(CHART), f"--namespace={NAMESPACE}"),
         *("--wait", f"--timeout={READY_SECONDS}s", "--values=-"),
-        stdin=json.dumps({"trackingUri": URI_IN_CLUSTER, **values}),
+        stdin=json.dumps({"trackingUri": URI_IN_CLUSTER, **_image_note(), **values}),
         timeout=READY_SECONDS + 30,
     )
+
+
+def _image_note() -> dict[str, Any]:
+    """Which build of the image is meant: a new one under the old tag must start new pods."""
+    try:
+        built = kube.run("docker", "image", "inspect", "--format={{.Id}}", IMAGE)
+    except kube.CommandError:  # a cluster of somebody's own, and no Docker here
+        return {}
+    return {"podAnnotations": {"mlflow-model-operator.dev/image": built.strip()}}
 
 
 def operator_pods() -> list[kube.KubeObject]:

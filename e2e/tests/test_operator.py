@@ -1,4 +1,4 @@
-"""The operator may be killed, stopped or asked twice at any time, and leaves what is not its own."""
+"""The operator may be killed, stopped, asked twice; and it leaves alone what is not its own."""
 
 from __future__ import annotations
 

@@ -39,7 +39,14 @@ def bring_up_s3() -> None:
 
 
 def _command() -> list[str]:
-    return ["moto_server", "--host=0.0.0.0", f"--port={PORT}"]
+    # Else it takes the "s3" of its host name for a bucket.
+    return [
+        "env",
+        "S3_IGNORE_SUBDOMAIN_BUCKETNAME=true",
+        "moto_server",
+        "--host=0.0.0.0",
+        f"--port={PORT}",
+    ]
 
 
 def _ensure_image() -> str:

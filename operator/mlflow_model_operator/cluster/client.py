@@ -8,6 +8,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,8 +26,12 @@ from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.kinds import Kind
 from mlflow_model_operator.domain import Key, KubeObject, Notice
 
+log = logging.getLogger(__name__)
+
 OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+# A server-side apply with a field that the kind does not have is answered with status 500.
+UNKNOWN_FIELD = "failed to create typed patch object"
 REQUEST_TIMEOUT = 30.0  # seconds; the API server's own limit is 60
 
 
@@ -42,6 +47,8 @@ class ApiError(Exception):
     @property
     def is_transient(self) -> bool:
         """Whether the same request may succeed later with nothing changed by anybody."""
+        if UNKNOWN_FIELD in self.message:
+            return False
         return self.status in (0, 401, 409, 429) or self.status >= 500
 
 
@@ -167,7 +174,11 @@ class Cluster:
             raise
 
     async def tell(self, resource: KubeObject, notice: Notice) -> None:
-        """Writes a Kubernetes Event about `resource`, as shown by `kubectl describe`."""
+        """Writes a Kubernetes Event about `resource`, as shown by `kubectl describe`.
+
+        It is told once or, where the API server takes it not, as in a namespace that is ending,
+        not at all: the status says the same.
+        """
         metadata = resource["metadata"]
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         event = {
@@ -193,7 +204,10 @@ class Cluster:
             },
         }
         path = kinds.EVENT.path(metadata["namespace"])
-        await self._request("post", kinds.EVENT, path, body=event)
+        try:
+            await self._request("post", kinds.EVENT, path, body=event)
+        except ApiError as error:
+            log.info("no event about %s/%s: %s", metadata["namespace"], metadata["name"], error)
 
     async def _request(self, verb: str, kind: Kind, path: str, **options: Any) -> KubeObject:
         try:

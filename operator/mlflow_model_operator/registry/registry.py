@@ -76,17 +76,12 @@ class Registry:
 
     async def run(self) -> None:
         """Polls for ever; each server by itself, so that a slow one delays no other."""
-        try:
-            async with asyncio.TaskGroup() as polls:
-                while True:
-                    stray = random.uniform(1 - JITTER, 1 + JITTER)
-                    await asyncio.sleep(self._interval * stray)
-                    self._drop_idle_servers()
-                    for server in self._servers.values():
-                        polls.create_task(server.poll())
-        finally:
-            for server in self._servers.values():
-                server.close()
+        async with asyncio.TaskGroup() as polls:
+            while True:
+                await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
+                self._drop_idle_servers()
+                for server in self._servers.values():
+                    polls.create_task(server.poll())
 
     def _drop_idle_servers(self) -> None:
         self._servers = {uri: one for uri, one in self._servers.items() if not one.is_idle}

@@ -222,9 +222,8 @@ class TrackingServer:
         try:
             for path, query in artifacts:
                 status, body = self._get(path, query)
-                found = _PYTHON_VERSION.search(body.decode(errors="replace"))
-                if status == 200 and found:
-                    return found[1]
+                if status == 200:
+                    return python_version(body.decode(errors="replace"))
         except (_Refused, *_MALFORMED):
             log.debug("no Python version from %s", self.uri, exc_info=True)
         return None
@@ -238,6 +237,12 @@ class TrackingServer:
 
     def _failure(self, reason: str, what: str, of_server: bool = False) -> Failure:
         return Failure(reason, f"The tracking server {self.uri} {what}", of_server)
+
+
+def python_version(mlmodel: str) -> str | None:
+    """The Python version that an MLmodel file names, like "3.11.7"."""
+    found = _PYTHON_VERSION.search(mlmodel)
+    return found[1] if found else None
 
 
 def _logged_mlmodel(model_id: str) -> Artifact:

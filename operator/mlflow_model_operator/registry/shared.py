@@ -131,10 +131,6 @@ class SharedServer:
         finally:
             self._polling = False
 
-    def close(self) -> None:
-        """Starts no more requests."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     async def _poll(self, lookups: list[Lookup]) -> None:
         started = time.perf_counter()
         trouble = await self._first_trouble(lookups)

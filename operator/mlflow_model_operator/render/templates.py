@@ -8,6 +8,7 @@ joined inside the expression: `{{ name ~ "-" ~ suffix }}`.
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ import yaml
 
 from mlflow_model_operator.domain import KubeObject
 
+# What a JSON string may hold as it is and a quoted YAML scalar may not: controls, line separators.
+# (JSON's own ASCII form would not do: it writes 𝄞 as two escapes, which YAML refuses.)
+_NOT_IN_YAML = re.compile(
+    "[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _FOLDER = Path(__file__).with_name("templates")
 # The parser written in C is some ten times as fast; the wheels of PyYAML have it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -55,5 +61,8 @@ class _Verbatim(str):
 def _as_json(value: Any) -> str:
     if isinstance(value, _Verbatim):
         return value
-    # ASCII only: YAML forbids some characters that JSON strings may hold as they are.
-    return json.dumps(value, ensure_ascii=True)
+    return _NOT_IN_YAML.sub(_escaped, json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

@@ -59,7 +59,7 @@ class Server:
         assert self.process.poll() is None, f"the server ended:\n{self.output.read_text()}"
         try:
             return requests.get(self.url("/ping"), timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def refuses_connections(self) -> bool:

@@ -83,7 +83,9 @@ def test_a_registered_version_is_fetched(
     assert not (settings.model_dir / "download").exists()
 
 
-def test_a_model_in_s3_is_fetched(settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_in_s3_is_fetched(
+    settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
+):
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -171,7 +173,9 @@ def test_what_is_no_model_is_told(
     assert sentence in told.message
 
 
-def test_prepare_does_its_work_once(settings: Settings, caplog: pytest.LogCaptureFixture):
+def test_prepare_does_its_work_once(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+):
     prepare(settings)
     with caplog.at_level("INFO"):
         prepare(settings)

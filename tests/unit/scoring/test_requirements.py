@@ -113,7 +113,9 @@ def test_index_options_are_kept_apart(model: Path, monkeypatch: pytest.MonkeyPat
     assert [line.text for line in wanted.lines] == ["--no-binary :all:", "a"]
 
 
-def test_unknown_options_are_ignored_with_a_warning(model: Path, caplog: pytest.LogCaptureFixture):
+def test_unknown_options_are_ignored_with_a_warning(
+    model: Path, caplog: pytest.LogCaptureFixture
+):
     write(model, requirements__txt="--use-feature=fast-deps\na\n")
     assert lines(model) == ["a"]
     assert "--use-feature=fast-deps is ignored" in caplog.text
