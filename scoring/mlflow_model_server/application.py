@@ -1,44 +1,46 @@
-"""MLflow's scoring application with the prepared model; each worker imports this module."""
+"""The ASGI application that answers requests: for now MLflow's own."""
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import traceback
 from typing import Any
 
-from mlflow_model_server.settings import Settings, from_environment
-from mlflow_model_server.termination import Failed, leave_word
+from mlflow_model_server.settings import Settings
+from mlflow_model_server.termination import Failed, last_line, without_passwords
 
 
-def make(settings: Settings) -> Any:
-    """The FastAPI application of `mlflow models serve`.
+def load(settings: Settings) -> Any:
+    """The application of `mlflow models serve`, with the prepared model loaded.
 
     Raises Failed with ModelLoadFailed, naming the exception.
     """
-    from mlflow.pyfunc import scoring_server
-
     try:
-        model = scoring_server.load_model_with_mlflow_config(str(settings.artifact))
-    except Exception as error:  # a model's code may raise anything
+        return _load(settings)
+    # A model's code may raise anything, and may even exit.
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
-        raise Failed(
-            "ModelLoadFailed", f"The model does not load: {type(error).__name__}: {error}"
-        ) from error
+        what = without_passwords(settings.model_uri) or "The model"
+        cause = last_line(_unwrapped(error))
+        raise Failed("ModelLoadFailed", f"{what} does not load: {cause}") from error
+
+
+def _load(settings: Settings) -> Any:
+    from mlflow.pyfunc import load_model, scoring_server
+
+    config = os.environ.get(scoring_server.SERVING_MODEL_CONFIG)
+    model = load_model(
+        str(settings.artifact.resolve()),  # MLflow refuses a link that leads out of its folder
+        # They are about mlflow-skinny not being mlflow, and about Python: `prepare` has told.
+        suppress_warnings=True,
+        model_config=json.loads(config) if config else None,
+    )
     return scoring_server.init(model)
 
 
-def _application() -> Any:
-    settings = from_environment()
-    try:
-        return make(settings)
-    except Failed as failure:
-        if settings.workers == 1:
-            raise
-        # uvicorn would start a failing worker again and again: end them all, with the reason told.
-        leave_word(failure, settings.termination_log)
-        os.kill(os.getppid(), signal.SIGTERM)
-        raise SystemExit(1) from failure
-
-
-app = _application()
+def _unwrapped(error: BaseException) -> BaseException:
+    """What the model's own code raised, where MLflow wrapped it in an exception of its own."""
+    while type(error).__name__ == "MlflowException" and error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -1,17 +1,27 @@
-"""The command `mlflow-model-server`: prepare, serve, or run (both)."""
+"""The command `mlflow-model-server`: prepare, serve, or run (both).
+
+Until a command begins, nothing but the standard library is imported.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
 
-from mlflow_model_server.settings import Settings, from_environment
+from mlflow_model_server.settings import Settings, SettingsError, from_environment
 from mlflow_model_server.termination import Failed, leave_word
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Runs one of the commands; ends with exit code 1 and a word for the operator if it fails."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one of the commands.
+
+    Returns 1 for a failure, with a word for the operator; 2 for a setting that can't be used.
+    """
     parser = argparse.ArgumentParser(prog="mlflow-model-server", description=__doc__)
     parser.add_argument(
         "command",
@@ -23,34 +33,46 @@ def main(arguments: list[str] | None = None) -> None:
     )
     chosen = parser.parse_args(arguments).command
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    settings = from_environment()
+    # The first process of a container ignores SIGTERM unless it has a handler.
+    signal.signal(signal.SIGTERM, _end_at_once)
     try:
-        _COMMANDS[chosen](settings)
+        settings = from_environment()
+        return _run_one(_COMMANDS[chosen], settings)
+    except SettingsError as error:
+        logging.error("%s", error)
+        return 2
+
+
+def _run_one(command: Callable[[Settings], int], settings: Settings) -> int:
+    try:
+        return command(settings)
     except Failed as failure:
         leave_word(failure, settings.termination_log)
-        sys.exit(1)
+        return 1
 
 
-def _prepare(settings: Settings) -> None:
-    # Imported here: serving need not pay for what preparing needs, nor the other way round.
+def _prepare(settings: Settings) -> int:
+    # Imported here: serving must not have loaded what preparing needs.
     from mlflow_model_server.prepare import prepare
 
     prepare(settings)
+    return 0
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings) -> int:
     from mlflow_model_server.serve import serve
 
-    serve(settings)
+    return serve(settings)
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings) -> int:
     _prepare(settings)
-    _serve(settings)
+    # A new process, which has loaded none of the image's packages yet.
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow_model_server", "serve"])
+
+
+def _end_at_once(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 _COMMANDS = {"prepare": _prepare, "serve": _serve, "run": _run}
-
-
-if __name__ == "__main__":
-    main()

@@ -1,168 +1,212 @@
 """Installs exactly what a model's files name, and nothing that the image has already.
 
-uv resolves, with the image's own versions as its preferences, so that packages which the files
-leave open stay those of the image. What differs from it goes into a folder of its own, which comes
-first on the path.
+uv resolves for the image's own interpreter, so that all which is in the image and fits stays, and
+need not be in the index. What it would change there goes into a folder of its own, which comes
+first on the path of the server.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mlflow_model_server import requirements
+from mlflow_model_server import image, requirements
+from mlflow_model_server.requirements import Line, Wanted
 from mlflow_model_server.settings import Settings
-from mlflow_model_server.termination import Failed
+from mlflow_model_server.termination import Failed, without_passwords
 
 log = logging.getLogger(__name__)
 
-MOST_ERROR_LINES = 12
+# What serving itself needs: these must fit the model's packages, in whatever versions that takes.
+SERVER_PACKAGES = (image.SKINNY, "pandas")
+SERVABLE = f"{image.SKINNY}>={image.FIRST_SERVABLE}"
+# ` + name==1.0`, ` + name @ file:///…` in what uv says that it would do.
+_CHANGE = re.compile(r"^ [+~] (?P<name>[^\s=@]+)(?:==(?P<version>\S+)| @ (?P<url>\S+))", re.M)
 
 
-def install(settings: Settings) -> None:
+def install(settings: Settings, mlmodel: dict[str, Any]) -> None:
     """Installs into `settings.packages` what the model needs beyond the image.
 
-    Raises Failed with DependencyInstallFailed and uv's own explanation.
+    Raises Failed with DependencyInstallFailed and the essence of what uv says.
     """
-    wanted = requirements.read(settings.artifact)
-    requirements.warn_of_python(wanted)
+    wanted = requirements.read(settings.artifact, mlmodel)
+    _warn_of_python(wanted.python)
+    wanted.lines = [line for raw in wanted.lines if (line := image.with_skinny(raw))]
     shutil.rmtree(settings.packages, ignore_errors=True)
-    have = _image_packages()
-    if all(_is_there(line, have) for line in wanted.lines):
-        log.info("the image has all %d packages that the model names", len(wanted.lines))
+    if all(map(image.has, wanted.lines)) and all(map(image.allows, wanted.constraints)):
+        log.info("the image has all that the model's %d requirements name", len(wanted.lines))
         return
-    missing = _difference(_resolve(settings, wanted, have), have)
-    if missing:
-        log.info("installing %s", ", ".join(missing))
-        _install(settings, missing)
+    installer = _Installer(settings, wanted)
+    try:
+        changes = installer.changes()
+        if changes:
+            log.info("installing %s", ", ".join(changes))
+            installer.install(changes)
+    finally:
+        installer.clean_up()
 
 
-def _image_packages() -> dict[str, str]:
-    """Name → version of all that the image has."""
-    return {
-        canonicalize_name(found.metadata["Name"]): found.version
-        for found in metadata.distributions()
-        if found.metadata["Name"]
-    }
-
-
-def _is_there(line: str, have: dict[str, str]) -> bool:
-    requirement = requirements.simple(line)
-    if requirement is None or requirement.url:
-        return False
-    if requirement.marker is not None and not requirement.marker.evaluate():
-        return True
-    version = have.get(canonicalize_name(requirement.name))
-    if version is None or not requirement.specifier.contains(version, prereleases=True):
-        return False
-    return not requirement.extras or _extras_are_there(requirement, have)
-
-
-def _extras_are_there(requirement: Requirement, have: dict[str, str]) -> bool:
-    """Whether what the extras of a package bring is there too, one level deep."""
-    for line in metadata.requires(requirement.name) or ():
-        needed = Requirement(line)
-        asked = any(
-            needed.marker is not None and needed.marker.evaluate({"extra": extra})
-            for extra in requirement.extras
+def _warn_of_python(wanted: str | None) -> None:
+    ours = ".".join(map(str, sys.version_info[:2]))
+    theirs = ".".join((wanted or ours).split(".")[:2])
+    if theirs != ours:
+        log.warning(
+            "the model was logged with Python %s and runs with this image's %s: if it does not "
+            "load, give the operator a scoring image with Python %s",
+            wanted,
+            ours,
+            theirs,
         )
-        plain = needed.marker is None or needed.marker.evaluate({"extra": ""})
-        if asked and not plain and canonicalize_name(needed.name) not in have:
-            return False
-    return True
 
 
-def _resolve(settings: Settings, wanted: requirements.Wanted, have: dict[str, str]) -> list[str]:
-    """All packages with exact versions, as uv resolves them for this interpreter."""
-    folder = settings.model_dir
-    asked, constraints = folder / "requirements.in", folder / "constraints.in"
-    resolved = folder / "requirements.resolved"
-    asked.write_text("\n".join(wanted.lines) + "\n")
-    constraints.write_text("\n".join(wanted.constraints) + "\n")
-    # uv keeps the versions of an output file that is there already, wherever they fit.
-    resolved.write_text("".join(f"{name}=={version}\n" for name, version in have.items()))
-    _uv(
-        settings,
-        "pip",
-        "compile",
-        "--quiet",
-        "--no-header",
-        "--no-annotate",
-        f"--python={sys.executable}",
-        f"--constraints={constraints}",
-        f"--output-file={resolved}",
-        str(asked),
-        cwd=settings.artifact,
-    )
-    lines = resolved.read_text().splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith(("#", "-"))]
+class _Installer:
+    """Runs uv, with files in a folder of its own beside the model's."""
+
+    def __init__(self, settings: Settings, wanted: Wanted) -> None:
+        self._settings = settings
+        self._wanted = wanted
+        self._folder = settings.model_dir / "uv"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def changes(self) -> list[str]:
+        """What uv would add to the image or change in it, as lines with exact versions or URLs."""
+        excluded = [name for name in image.PARTS_OF_MLFLOW if name != image.SKINNY]
+        said = self._uv(
+            "--dry-run",
+            self._file("--requirement", "wanted", [*self._wanted.lines, *self._server_lines()]),
+            self._file("--constraint", "constraints", [*self._wanted.constraints, SERVABLE]),
+            # Other packages may depend on mlflow itself, which mlflow-skinny stands in for.
+            self._file("--excludes", "excluded", excluded),
+        )
+        hashes = {
+            canonicalize_name(line.requirement.name): line.hashes
+            for line in self._wanted.lines
+            if line.requirement
+        }
+        return [
+            f"{_pin(change)} {hashes.get(canonicalize_name(change['name']), '')}".strip()
+            for change in _CHANGE.finditer(said)
+        ]
+
+    def install(self, changes: Sequence[str]) -> None:
+        """Installs these, and nothing else."""
+        self._uv(
+            "--no-deps",  # the resolution was complete
+            "--compile-bytecode",  # the server may not write, and must not compile at each start
+            f"--target={self._settings.packages}",
+            self._file("--requirement", "changes", [*changes, *self._options()]),
+        )
+
+    def clean_up(self) -> None:
+        """Removes the files and uv's cache: the volume counts as the pod's own storage."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _server_lines(self) -> list[str]:
+        """The server's own packages, where the model does not say which."""
+        named = {canonicalize_name(x.requirement.name) for x in self._wanted.lines if x.requirement}
+        return [name for name in SERVER_PACKAGES if name not in named]
+
+    def _options(self) -> list[str]:
+        return [str(line) for line in self._wanted.lines if line.text.startswith("-")]
+
+    def _file(self, option: str, name: str, lines: Sequence[object]) -> str:
+        path = self._folder / f"{name}.txt"
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return f"{option}={path}"
+
+    def _uv(self, *arguments: str) -> str:
+        """Runs `uv pip install`; returns what it said."""
+        # The environment, unlike the command line, is nobody else's to see: indexes have passwords.
+        places, indexes = self._places()
+        done = subprocess.run(
+            [
+                _uv_binary(),
+                "pip",
+                "install",
+                f"--python={sys.executable}",
+                *arguments,
+                *places,
+                *(["--prerelease=allow"] if self._wanted.prereleases else []),
+            ],
+            cwd=self._settings.artifact,
+            env={**os.environ, **self._environment(), **indexes},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            log.error("uv says:\n%s", without_passwords(done.stderr))
+            raise Failed("DependencyInstallFailed", explanation(done.stderr, self._wanted.lines))
+        return done.stderr
+
+    def _places(self) -> tuple[list[str], dict[str, str]]:
+        """Where packages come from: options for the command line, and variables.
+
+        What the resource says wins over what the model's files say: those were written elsewhere.
+        """
+        settings, theirs = self._settings, self._wanted.index_options
+        ours = [f"--find-links={place}" for place in settings.find_links]
+        if settings.no_index:
+            ours.append("--no-index")
+        if settings.index_url or settings.no_index:
+            if theirs:
+                log.info("INDEX_URL or NO_INDEX is set: the model's own index options are ignored")
+            index = settings.index_url
+            return ours, {"UV_DEFAULT_INDEX": index} if index else {}
+        # Those files were written for pip, which takes the best version of all indexes.
+        return [*ours, *theirs, "--index-strategy=unsafe-best-match"], {}
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            # On the volume of the packages, so that they are linked rather than copied.
+            "UV_CACHE_DIR": str(self._folder / "cache"),
+            "UV_NO_CONFIG": "1",
+            "UV_NO_PROGRESS": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "NO_COLOR": "1",
+        }
 
 
-def _difference(resolved: list[str], have: dict[str, str]) -> list[str]:
-    """What was resolved and is not in the image in that very version."""
-    return [line for line in resolved if not _is_there(line, have)]
+def explanation(said: str, lines: Sequence[Line]) -> str:
+    """One sentence about why uv failed, which names the file and the line that it is about."""
+    cause = _cause(said)
+    for line in lines:
+        name = re.escape(canonicalize_name(line.requirement.name)) if line.requirement else "(?!)"
+        if re.search(rf"Because (there is no version of {name}\b|{name} was not found)", cause):
+            return f"{line.file} names {line.text}, which no index has: {cause}"
+    files = ", ".join(dict.fromkeys(line.file for line in lines)) or "the model"
+    return f"The packages that {files} names can't be installed: {cause}"
 
 
-def _install(settings: Settings, missing: list[str]) -> None:
-    listed = settings.model_dir / "requirements.missing"
-    listed.write_text("\n".join(missing) + "\n")
-    _uv(
-        settings,
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",  # the resolution is complete
-        "--compile-bytecode",  # else the first import pays, and the server may not write
-        f"--python={sys.executable}",
-        f"--target={settings.packages}",
-        f"--requirement={listed}",
-        cwd=settings.artifact,
-    )
+def _cause(said: str) -> str:
+    """uv's error on one line, without its title, frames and hints about the command line."""
+    start = said.find("error:")
+    text = said[start:] if start >= 0 else said
+    lines = [re.sub(r"^[\s│├╰─▶×]+", "", line).strip() for line in text.splitlines()]
+    lines = [re.sub(r"^(error|cause|Caused by): *", "", line, flags=re.I) for line in lines]
+    kept = [line for line in lines if line and not line.startswith(("hint:", "help:"))]
+    if len(kept) > 1 and kept[0].startswith("No solution found"):
+        kept = kept[1:]
+    end = ", we can conclude that your requirements are unsatisfiable."
+    return " ".join(kept).removesuffix(end) or "uv gave no reason"
 
 
-def _uv(settings: Settings, *arguments: str, cwd: Path) -> None:
-    command = [_uv_binary(), *arguments]
-    if settings.index_url:
-        command.append(f"--index-url={settings.index_url}")
-    if settings.find_links:
-        command.append(f"--find-links={settings.find_links}")
-    done = subprocess.run(
-        command, cwd=cwd, env=_uv_environment(settings), capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise Failed("DependencyInstallFailed", _explanation(done.stderr))
+def _pin(change: re.Match[str]) -> str:
+    """The exact requirement for one of uv's changes."""
+    if change["url"]:
+        return f"{change['name']} @ {change['url']}"
+    return f"{change['name']}=={change['version']}"
 
 
 def _uv_binary() -> str:
     import uv
 
     return str(uv.find_uv_bin())
-
-
-def _uv_environment(settings: Settings) -> dict[str, str]:
-    env = {
-        **os.environ,
-        "UV_CACHE_DIR": str(settings.model_dir / "uv-cache"),
-        "UV_NO_CONFIG": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
-        "UV_LINK_MODE": "hardlink",
-    }
-    if settings.ca_bundle:
-        env["SSL_CERT_FILE"] = settings.ca_bundle
-    return env
-
-
-def _explanation(stderr: str) -> str:
-    """uv's last lines, which hold the reason, on one line."""
-    lines = [line.strip(" │├╰─▶×") for line in stderr.splitlines() if line.strip()]
-    text = " ".join(lines[-MOST_ERROR_LINES:])
-    return f"The model's packages can't be installed: {text or 'uv gave no reason'}"

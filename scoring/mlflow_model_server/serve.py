@@ -1,59 +1,130 @@
-"""Serves the prepared model by MLflow's own scoring application.
+"""Serves the prepared model until SIGTERM, then finishes what is in flight.
 
-uvicorn runs the application directly, without nginx before it: it finishes the requests in flight
-when it is told to end, and answers health checks meanwhile.
+uvicorn runs the application directly, without nginx before it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import os
+import signal
+import socket
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
+from mlflow_model_server import application, paths, threads, trust, workers
 from mlflow_model_server.settings import Settings
-from mlflow_model_server.termination import Failed
+from mlflow_model_server.termination import Failed, leave_word
+
+if TYPE_CHECKING:
+    import uvicorn
 
 log = logging.getLogger(__name__)
 
-_APPLICATION = "mlflow_model_server.application:app"
+# Longer than the hour for which Envoy keeps an idle connection: if the server closes it first, it
+# may do so just when a request comes, which is then lost.
+KEEP_ALIVE_SECONDS = 3660
 
 
-def serve(settings: Settings) -> None:
-    """Serves until SIGTERM, then finishes what is in flight within the shutdown timeout.
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM, with `settings.workers` processes; returns the exit code.
 
-    Raises Failed with ModelLoadFailed where a single worker can't load the model; of several, the
-    first to fail leaves the word itself and all end.
+    Raises Failed with InvalidModel where nothing was prepared, with ModelLoadFailed where the only
+    process can't load the model; of several, each leaves the word itself.
     """
     if not (settings.artifact / "MLmodel").is_file():
         raise Failed("InvalidModel", f"There is no model in {settings.artifact}: prepare it first")
-    if settings.packages.is_dir() and str(settings.packages) not in sys.path:
-        _restart_with(settings)
-    os.environ["MODEL_DIR"] = str(settings.model_dir)
-    import uvicorn
-
-    uvicorn.run(
-        _load_application() if settings.workers == 1 else _APPLICATION,
-        host="0.0.0.0",  # a pod's own address; nothing else is reachable in it
-        port=settings.port,
-        workers=settings.workers,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
-        access_log=False,
-        log_level="info",
+    paths.use_packages(settings.packages)
+    trust.use_trusted(settings)
+    threads.limit_threads(settings.workers)
+    listener = _bind(settings.port)
+    if settings.workers == 1:
+        _serve_here(settings, listener, on_ready=lambda: None)
+    return workers.run(
+        settings.workers,
+        lambda on_ready: _work(settings, listener, on_ready),
+        # Else connections would still be taken that nobody answers.
+        on_end=listener.close,
+        seconds_to_end=settings.shutdown_timeout + 5,
     )
 
 
-def _restart_with(settings: Settings) -> None:
-    """Starts this process anew with the model's packages before the image's own.
+def _work(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    try:
+        _serve_here(settings, listener, on_ready)
+    except Failed as failure:
+        leave_word(failure, settings.termination_log)
+        os._exit(1)
 
-    Packages that are loaded already, and start-up hooks, would else be the image's.
+
+def _serve_here(
+    settings: Settings, listener: socket.socket, on_ready: Callable[[], None]
+) -> NoReturn:
+    """Loads the model and serves it; ends the process."""
+    # Loading makes many objects that stay: collecting garbage meanwhile, or among them later, only
+    # costs time.
+    gc.disable()
+    app = application.load(settings)
+    gc.freeze()
+    gc.enable()
+
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            log.info("serving on port %d", settings.port)
+            on_ready()
+
+    server = Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=settings.shutdown_timeout,
+        )
+    )
+    # uvicorn handles the signal while it serves, and afterwards sends it again to whoever handled
+    # it before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_until_done(server, listener))
+    raise AssertionError("unreachable")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _until_done(server: uvicorn.Server, listener: socket.socket) -> NoReturn:
+    await server.serve(sockets=[listener])
+    # At once: leaving the ordinary way would wait for predictions that were cancelled in vain.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0 if server.started else 1)
+
+
+def _bind(port: int) -> socket.socket:
+    """A socket for all of the pod's addresses, IPv6 too where there is IPv6.
+
+    It listens once uvicorn starts: until then connections are refused, as probes expect it.
     """
-    path = os.pathsep.join(filter(None, [str(settings.packages), os.environ.get("PYTHONPATH")]))
-    os.environ["PYTHONPATH"] = path
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow_model_server.cli", "serve"])
-
-
-def _load_application() -> Any:
-    from mlflow_model_server.application import app
-
-    return app
+    family, address = (
+        (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")
+    )
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.bind((address, port))
+    return listener

@@ -9,29 +9,52 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-MOST_CHARACTERS = 1000  # Kubernetes keeps 4096 bytes of a termination message
-_PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
+# Kubernetes keeps 4096 bytes of a termination message; people read a sentence or two.
+MOST_BYTES = 1000
 
 
 class Failed(Exception):
-    """Preparing or serving can't go on. `reason` becomes a reason of the resource's conditions."""
+    """Preparing or serving can't go on. `reason` becomes a reason of the resource's conditions.
+
+    `message` is one line of at most MOST_BYTES bytes, without passwords.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = bounded(without_passwords(message))
+        super().__init__(f"{reason}: {self.message}")
 
 
 def leave_word(failure: Failed, path: Path) -> None:
     """Writes reason and message as JSON to the termination log, and to the ordinary log."""
-    message = without_passwords(failure.message)[:MOST_CHARACTERS]
-    log.error("%s: %s", failure.reason, message)
+    log.error("%s", failure)
+    told = {"reason": failure.reason, "message": failure.message}
     try:
-        path.write_text(json.dumps({"reason": failure.reason, "message": message}))
+        path.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
     except OSError:
         log.debug("no termination log at %s: not in a pod", path)
 
 
+def last_line(error: BaseException) -> str:
+    """The type of an exception and the last line that it says, as a traceback ends."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+
+
 def without_passwords(text: str) -> str:
-    """`text` with user and password taken out of its URLs."""
-    return _PASSWORD.sub("", text)
+    """`text` with users, passwords and queries (which may be signatures) taken out of its URLs.
+
+    >>> without_passwords("no https://me:secret@example.com/x?X-Amz-Signature=1f here")
+    'no https://***@example.com/x?*** here'
+    """
+    text = re.sub(r"(?<=://)[^\s/@'\"`]+@", "***@", text)
+    return re.sub(r"(://[^\s?'\"`]+\?)[^\s'\"`)]+", r"\1***", text)
+
+
+def bounded(text: str) -> str:
+    """One line of at most MOST_BYTES bytes. Too long a text loses its middle: its ends say most."""
+    line = " ".join(text.split()).encode()
+    if len(line) <= MOST_BYTES:
+        return line.decode()
+    half = MOST_BYTES // 2 - 2
+    return f"{line[:half].decode(errors='ignore')}…{line[-half:].decode(errors='ignore')}"

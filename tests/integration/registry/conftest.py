@@ -92,9 +92,15 @@ Follow = Callable[[str | None], Following]
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps its database, mlflow.db."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(mlflow_folder: Path) -> Iterator[TrackingServer]:
     """A real MLflow tracking server."""
-    with tracking_server(tmp_path_factory.mktemp("mlflow")) as server:
+    with tracking_server(mlflow_folder) as server:
         yield server
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -34,7 +35,9 @@ async def test_a_registered_model(
     following: Following, wine: Wine, uri: str, pods_see: str, version: str
 ):
     server = wine.client.tracking_uri
-    assert await following.resolve(uri) == ModelVersion(uri, pods_see, version, server, "wine", PYTHON)
+    assert await following.resolve(uri) == ModelVersion(
+        uri, pods_see, version, server, "wine", PYTHON
+    )
 
 
 async def test_a_logged_model(following: Following, wine: Wine):
@@ -76,7 +79,9 @@ async def test_without_a_server_the_fix_is_named(follow: Follow, uri: str):
 
 
 async def test_a_tracking_uri_of_the_resource_wins(follow: Follow, wine: Wine):
-    found = await follow("http://mlflow.invalid").resolve("models:/wine/1", wine.client.tracking_uri)
+    found = await follow("http://mlflow.invalid").resolve(
+        "models:/wine/1", wine.client.tracking_uri
+    )
     assert found.tracking_uri == wine.client.tracking_uri
 
 
@@ -126,15 +131,15 @@ async def test_a_name_with_strange_characters(following: Following, mlflow_serve
 
 
 async def test_a_version_that_is_not_ready(
-    following: Following, mlflow_server: TrackingServer, new_model: Callable[[], str]
+    following: Following, mlflow_folder: Path, new_model: Callable[[], str]
 ):
     name = new_model()
-    _set_status(mlflow_server, name, "PENDING_REGISTRATION")
+    _set_status(mlflow_folder, name, "PENDING_REGISTRATION")
     error = await following.failure(f"models:/{name}@champion")
     assert error.reason == "VersionNotReady"
     assert "PENDING_REGISTRATION" in error.message
 
-    _set_status(mlflow_server, name, "READY")
+    _set_status(mlflow_folder, name, "READY")
     await following.until_told(KEY)
     assert (await following.resolve(f"models:/{name}@champion")).version == "1"
 
@@ -150,7 +155,7 @@ async def test_a_logged_model_that_is_not_ready(following: Following, wine: Wine
     assert (await following.resolve(f"models:/{model.model_id}")).version == model.model_id
 
 
-def _set_status(server: TrackingServer, name: str, status: str) -> None:
+def _set_status(mlflow_folder: Path, name: str, status: str) -> None:
     """MLflow's own store sets a version ready at once; other stores take their time."""
-    with sqlite3.connect(server.folder / "mlflow.db", timeout=30) as database:
+    with sqlite3.connect(mlflow_folder / "mlflow.db", timeout=30) as database:
         database.execute("UPDATE model_versions SET status = ? WHERE name = ?", (status, name))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import jinja2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mlflow_model_operator import render
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.domain import ModelVersion, Revision, Weight
+from mlflow_model_operator.render.templates import fill
 from mlflow_model_operator.settings import Settings
 from tests.golden.test_golden import CASES, objects
 
@@ -148,6 +150,11 @@ def _assert_restricted(pod: Json) -> None:
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert context["readOnlyRootFilesystem"] is True
     assert not any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
+
+
+def test_a_value_that_a_template_lacks_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="metadata"):
+        fill("service", selector={})
 
 
 def test_a_route_states_each_share() -> None:

@@ -52,6 +52,7 @@ class Slow(PythonModel):
 set_model(Slow())
 """
 
+
 def save_wine(folder: Path) -> LogisticRegression:
     """Saves a pipeline over scikit-learn's wine data; returns it."""
     rows, labels = load_wine(return_X_y=True, as_frame=True)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow_model_server
 import requests
+
+import mlflow_model_server
 
 SECONDS_TO_START = 120  # a loaded machine is slow to import what MLflow imports
 SECONDS_TO_END = 30

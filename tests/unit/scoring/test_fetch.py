@@ -12,11 +12,12 @@ from pathlib import Path
 import boto3
 import mlflow
 import pytest
+from moto.server import ThreadedMotoServer
+
 from mlflow_model_server.fetch import fetch
 from mlflow_model_server.prepare import prepare
 from mlflow_model_server.settings import Settings
 from mlflow_model_server.termination import Failed
-from moto.server import ThreadedMotoServer
 
 MLMODEL = "flavors: {python_function: {loader_module: mlflow.sklearn}}\n"
 AT_ONCE = (0.0, 0.0)
@@ -64,7 +65,9 @@ def refusing_server(requests_seen: list[str]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file:{}"])
-def test_a_model_on_a_volume_is_used_where_it_is(settings: Settings, model: Path, form: str):
+def test_a_model_on_a_volume_is_used_where_it_is(
+    settings: Settings, model: Path, form: str
+) -> None:
     content = fetch(dataclasses.replace(settings, model_uri=form.format(model)))
     assert settings.artifact.resolve() == model
     assert "python_function" in content["flavors"]
@@ -72,7 +75,7 @@ def test_a_model_on_a_volume_is_used_where_it_is(settings: Settings, model: Path
 
 def test_a_registered_version_is_fetched(
     settings: Settings, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     client.create_registered_model("wine")
@@ -85,7 +88,7 @@ def test_a_registered_version_is_fetched(
 
 def test_a_model_in_s3_is_fetched(
     settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -108,7 +111,7 @@ def test_a_model_in_s3_is_fetched(
         server.stop()
 
 
-def test_an_earlier_model_is_replaced(settings: Settings, model: Path, tmp_path: Path):
+def test_an_earlier_model_is_replaced(settings: Settings, model: Path, tmp_path: Path) -> None:
     fetch(settings)
     other = tmp_path / "other"
     other.mkdir()
@@ -118,13 +121,13 @@ def test_an_earlier_model_is_replaced(settings: Settings, model: Path, tmp_path:
     assert (model / "MLmodel").exists()
 
 
-def test_a_folder_that_is_not_there_is_told(settings: Settings, tmp_path: Path):
+def test_a_folder_that_is_not_there_is_told(settings: Settings, tmp_path: Path) -> None:
     told = failure(settings, str(tmp_path / "gone"))
     assert told.reason == "ArtifactUnreadable"
     assert "mount the volume" in told.message
 
 
-def test_no_uri_is_told(settings: Settings):
+def test_no_uri_is_told(settings: Settings) -> None:
     assert "MODEL_URI is not set" in failure(settings, "").message
 
 
@@ -133,7 +136,7 @@ def test_what_passes_is_tried_again(
     unused_tcp_port: int,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-):
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused_tcp_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     told = failure(settings, "models:/wine/1")
@@ -147,7 +150,7 @@ def test_what_does_not_pass_is_tried_once(
     refusing_server: str,
     requests_seen: list[str],
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", refusing_server)
     assert "403" in failure(settings, "models:/wine/1").message
     assert len(requests_seen) == 1
@@ -164,7 +167,7 @@ def test_what_does_not_pass_is_tried_once(
 )
 def test_what_is_no_model_is_told(
     settings: Settings, model: Path, mlmodel: str | None, sentence: str
-):
+) -> None:
     (model / "MLmodel").unlink()
     if mlmodel is not None:
         (model / "MLmodel").write_text(mlmodel)
@@ -173,9 +176,7 @@ def test_what_is_no_model_is_told(
     assert sentence in told.message
 
 
-def test_prepare_does_its_work_once(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-):
+def test_prepare_does_its_work_once(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     prepare(settings)
     with caplog.at_level("INFO"):
         prepare(settings)

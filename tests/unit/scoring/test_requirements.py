@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+
 from mlflow_model_server import image, requirements
 from mlflow_model_server.termination import Failed
-
 from tests.unit.scoring.wheels import make_wheel
 
 NEW_STYLE = {
@@ -38,7 +39,7 @@ def lines(model: Path, mlmodel: dict[str, Any] = NEW_STYLE) -> list[str]:
 
 
 def one(text: str) -> requirements.Line:
-    return requirements.Line(text, "requirements.txt", requirements.Requirement(text))
+    return requirements.Line(text, "requirements.txt", Requirement(text))
 
 
 def write(model: Path, **files: str) -> None:
@@ -46,14 +47,14 @@ def write(model: Path, **files: str) -> None:
         (model / name.replace("__", ".")).write_text(text)
 
 
-def test_python_env_comes_first_with_what_it_refers_to(model: Path):
+def test_python_env_comes_first_with_what_it_refers_to(model: Path) -> None:
     write(model, python_env__yaml=PYTHON_ENV, requirements__txt="a==1\nb\n", conda__yaml=CONDA)
     wanted = requirements.read(model, NEW_STYLE)
     assert [line.text for line in wanted.lines] == ["a==1", "b"]
     assert wanted.python == "3.11.7"
 
 
-def test_without_python_env_requirements_txt_wins_over_conda(model: Path):
+def test_without_python_env_requirements_txt_wins_over_conda(model: Path) -> None:
     write(model, requirements__txt="a==1\n", conda__yaml=CONDA)
     wanted = requirements.read(model, NEW_STYLE)
     assert [line.text for line in wanted.lines] == ["a==1"]
@@ -62,23 +63,23 @@ def test_without_python_env_requirements_txt_wins_over_conda(model: Path):
 
 def test_conda_alone_gives_its_pip_section_and_warns_of_the_rest(
     model: Path, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     write(model, conda__yaml=CONDA)
     assert lines(model) == ["from-conda==1.0"]
     warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warned) == 1 and "'libgomp=12'" in warned[0]
 
 
-def test_the_mlmodel_file_may_name_the_files_otherwise(model: Path):
+def test_the_mlmodel_file_may_name_the_files_otherwise(model: Path) -> None:
     write(model, my__yaml=CONDA)
     assert lines(model, {"flavors": {"python_function": {"env": "my.yaml"}}}) == ["from-conda==1.0"]
 
 
-def test_a_model_without_environment_files_asks_for_nothing(model: Path):
+def test_a_model_without_environment_files_asks_for_nothing(model: Path) -> None:
     assert lines(model) == []
 
 
-def test_comments_continuations_and_includes(model: Path):
+def test_comments_continuations_and_includes(model: Path) -> None:
     write(
         model,
         python_env__yaml="dependencies: [-r requirements.txt, inline>=2]",
@@ -96,7 +97,7 @@ def test_comments_continuations_and_includes(model: Path):
     assert [line.text for line in wanted.constraints] == ["d<4"]
 
 
-def test_index_options_are_kept_apart(model: Path, monkeypatch: pytest.MonkeyPatch):
+def test_index_options_are_kept_apart(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "secret")
     write(
         model,
@@ -115,13 +116,13 @@ def test_index_options_are_kept_apart(model: Path, monkeypatch: pytest.MonkeyPat
 
 def test_unknown_options_are_ignored_with_a_warning(
     model: Path, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     write(model, requirements__txt="--use-feature=fast-deps\na\n")
     assert lines(model) == ["a"]
     assert "--use-feature=fast-deps is ignored" in caplog.text
 
 
-def test_wheels_in_the_model_are_named_and_absolute(model: Path):
+def test_wheels_in_the_model_are_named_and_absolute(model: Path) -> None:
     wheel = make_wheel(model / "wheels", "tinyone", "1.0")
     write(
         model,
@@ -135,7 +136,7 @@ def test_wheels_in_the_model_are_named_and_absolute(model: Path):
     ]
 
 
-def test_hashes_stay_with_their_line(model: Path):
+def test_hashes_stay_with_their_line(model: Path) -> None:
     write(model, requirements__txt="a==1 \\\n  --hash=sha256:aa \\\n  --hash=sha256:bb\n")
     assert lines(model) == ["a==1 --hash=sha256:aa --hash=sha256:bb"]
 
@@ -149,14 +150,14 @@ def test_hashes_stay_with_their_line(model: Path):
         ("-r https://example.com/r.txt\n", "requirements.txt includes https://example.com/r.txt"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(model: Path, text: str, sentence: str):
+def test_what_cannot_be_read_is_refused_by_name(model: Path, text: str, sentence: str) -> None:
     write(model, requirements__txt=text)
     with pytest.raises(Failed, match=sentence) as failed:
         requirements.read(model, NEW_STYLE)
     assert failed.value.reason == "DependencyInstallFailed"
 
 
-def test_a_broken_environment_file_is_refused_by_name(model: Path):
+def test_a_broken_environment_file_is_refused_by_name(model: Path) -> None:
     write(model, python_env__yaml="dependencies: [")
     with pytest.raises(Failed, match=r"python_env\.yaml is not YAML"):
         requirements.read(model, NEW_STYLE)
@@ -183,7 +184,7 @@ OURS = version("mlflow-skinny")
         ("mlflow-extension==1", "mlflow-extension==1"),
     ],
 )
-def test_mlflow_is_provided_by_mlflow_skinny(asked: str, becomes: str | None):
+def test_mlflow_is_provided_by_mlflow_skinny(asked: str, becomes: str | None) -> None:
     line = image.with_skinny(one(asked))
     assert (line.text if line else None) == becomes
 
@@ -201,11 +202,11 @@ def test_mlflow_is_provided_by_mlflow_skinny(asked: str, becomes: str | None):
         ("packaging @ https://example.com/packaging-1.0.tar.gz", False),
     ],
 )
-def test_what_the_image_has(asked: str, is_there: bool):
+def test_what_the_image_has(asked: str, is_there: bool) -> None:
     assert image.has(one(asked)) is is_there
 
 
-def test_constraints_concern_only_what_the_image_has():
+def test_constraints_concern_only_what_the_image_has() -> None:
     assert image.allows(one("nosuchpkg<1"))
     assert image.allows(one(f"packaging>={version('packaging')}"))
     assert not image.allows(one("packaging<1"))

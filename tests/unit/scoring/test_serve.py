@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from mlflow_model_server import environment
-from mlflow_model_server.settings import Settings
 from sklearn.datasets import load_wine
 
+from mlflow_model_server import environment
+from mlflow_model_server.settings import Settings
 from tests.unit.scoring import models
 from tests.unit.scoring.process import running, serving, wait_until
 from tests.unit.scoring.wheels import make_wheel
@@ -31,7 +31,9 @@ def workers_of(pid: int) -> set[int]:
     return {int(child) for child in text.split()}
 
 
-def test_predictions_are_the_model_s_own(settings: Settings, model: Path, unused_tcp_port: int):
+def test_predictions_are_the_model_s_own(
+    settings: Settings, model: Path, unused_tcp_port: int
+) -> None:
     fitted = models.save_wine(model)
     rows, _ = load_wine(return_X_y=True, as_frame=True)
     rows = rows.iloc[::20]
@@ -51,7 +53,7 @@ def test_predictions_are_the_model_s_own(settings: Settings, model: Path, unused
 
 def test_the_model_s_packages_and_code_are_found(
     settings: Settings, model: Path, wheels: Path, unused_tcp_port: int
-):
+) -> None:
     make_wheel(wheels, "tinyone", "1.0")
     models.save_from_code(model, models.CUSTOM, helper="def double(x):\n    return 2 * x\n")
     environment.install(settings, {})
@@ -63,7 +65,7 @@ def test_the_model_s_packages_and_code_are_found(
 @BOTH
 def test_sigterm_loses_no_request_in_flight(
     settings: Settings, model: Path, tmp_path: Path, unused_tcp_port: int, workers: str
-):
+) -> None:
     models.save_from_code(model, models.SLOW)
     variables = {"SLOW_FOLDER": str(tmp_path), "WORKERS": workers}
     with (
@@ -83,7 +85,7 @@ def test_sigterm_loses_no_request_in_flight(
 
 def test_a_request_that_takes_too_long_does_not_keep_the_server_from_ending(
     settings: Settings, model: Path, tmp_path: Path, unused_tcp_port: int
-):
+) -> None:
     models.save_from_code(model, models.SLOW)
     variables = {"SLOW_FOLDER": str(tmp_path), "SHUTDOWN_TIMEOUT": "1"}
     with (
@@ -114,7 +116,7 @@ def test_a_request_that_takes_too_long_does_not_keep_the_server_from_ending(
 )
 def test_a_model_that_does_not_load_is_told(
     settings: Settings, model: Path, unused_tcp_port: int, workers: str, code: str, message: str
-):
+) -> None:
     models.save_from_code(model, models.SLOW)
     (model / "model.py").write_text(code)
     variables = {"WORKERS": workers, "MODEL_URI": "models:/slow/3"}
@@ -127,7 +129,9 @@ def test_a_model_that_does_not_load_is_told(
     }
 
 
-def test_a_worker_that_dies_is_replaced(settings: Settings, model: Path, unused_tcp_port: int):
+def test_a_worker_that_dies_is_replaced(
+    settings: Settings, model: Path, unused_tcp_port: int
+) -> None:
     models.save_from_code(model, models.SLOW)
     with serving(settings.model_dir, unused_tcp_port, WORKERS="2") as server:
         first = workers_of(server.process.pid)
@@ -145,7 +149,7 @@ def test_a_worker_that_dies_is_replaced(settings: Settings, model: Path, unused_
         assert server.ended() == 0
 
 
-def test_without_a_model_it_says_so(settings: Settings, model: Path, unused_tcp_port: int):
+def test_without_a_model_it_says_so(settings: Settings, model: Path, unused_tcp_port: int) -> None:
     model.mkdir()
     with running(settings.model_dir, unused_tcp_port) as server:
         assert server.ended() == 1

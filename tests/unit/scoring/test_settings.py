@@ -3,19 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from mlflow_model_server.settings import Settings, SettingsError, from_environment
 
 
-def test_what_is_not_set_has_its_default():
+def test_what_is_not_set_has_its_default() -> None:
     assert from_environment({}) == Settings()
 
 
-def test_an_empty_variable_counts_as_not_set():
+def test_an_empty_variable_counts_as_not_set() -> None:
     names = ("MODEL_DIR", "INDEX_URL", "FIND_LINKS", "NO_INDEX", "CA_BUNDLE", "WORKERS", "PORT")
     assert from_environment(dict.fromkeys(names, "")) == Settings()
 
 
-def test_all_variables_are_read():
+def test_all_variables_are_read() -> None:
     read = from_environment(
         {
             "MODEL_URI": "models:/wine/3",
@@ -53,6 +54,6 @@ def test_all_variables_are_read():
         ("NO_INDEX", "maybe", "NO_INDEX is 'maybe': write true or false"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_to_write(name: str, value: str, sentence: str):
+def test_a_wrong_value_is_refused_with_what_to_write(name: str, value: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         from_environment({name: value})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mlflow_model_server.termination import (
     MOST_BYTES,
     Failed,
@@ -16,13 +17,13 @@ from mlflow_model_server.termination import (
 )
 
 
-def test_the_word_is_one_json_object(tmp_path: Path):
+def test_the_word_is_one_json_object(tmp_path: Path) -> None:
     leave_word(Failed("InvalidModel", "no\nmodel  here"), tmp_path / "log")
     told = json.loads((tmp_path / "log").read_text())
     assert told == {"reason": "InvalidModel", "message": "no model here"}
 
 
-def test_no_place_for_the_word_is_no_failure(tmp_path: Path):
+def test_no_place_for_the_word_is_no_failure(tmp_path: Path) -> None:
     leave_word(Failed("InvalidModel", "no model"), tmp_path / "none" / "log")
 
 
@@ -37,22 +38,22 @@ def test_no_place_for_the_word_is_no_failure(tmp_path: Path):
         ("me@example.com", "me@example.com"),
     ],
 )
-def test_passwords_and_signatures_are_taken_out_of_urls(text: str, clean: str):
+def test_passwords_and_signatures_are_taken_out_of_urls(text: str, clean: str) -> None:
     assert without_passwords(text) == clean
 
 
 @given(st.text())
-def test_a_message_is_one_line_of_bounded_length(text: str):
+def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
     line = bounded(text)
     assert len(line.encode()) <= MOST_BYTES
     assert line.splitlines() in ([], [line])
 
 
-def test_too_long_a_message_keeps_its_ends():
+def test_too_long_a_message_keeps_its_ends() -> None:
     line = bounded("begin " + "x" * 5000 + " end")
     assert line.startswith("begin") and line.endswith("end")
 
 
-def test_an_exception_is_told_by_its_type_and_last_line():
+def test_an_exception_is_told_by_its_type_and_last_line() -> None:
     assert last_line(ValueError("first\n\nlast\n")) == "ValueError: last"
     assert last_line(KeyboardInterrupt()) == "KeyboardInterrupt"

@@ -1,0 +1,7 @@
+"""`python -m mlflow_model_server`, the same as the `mlflow-model-server` command."""
+
+import sys
+
+from mlflow_model_server.cli import main
+
+sys.exit(main())

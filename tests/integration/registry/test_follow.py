@@ -1,0 +1,203 @@
+"""What moves in the registry is told to those whom it concerns, by one poll for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mlflow import MlflowClient
+
+from mlflow_model_operator.domain import Key
+from tests.integration.registry.conftest import KEY, Follow, Following
+from tests.integration.registry.front import Front
+from tests.integration.tracking_server import TrackingServer
+
+GET_MODEL = "registered-models/get"
+OTHER = Key("default", "other")
+
+NewModel = Callable[[], str]
+
+
+async def test_a_moved_alias_is_told_and_resolves_to_the_new_version(
+    following: Following, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    uri = f"models:/{name}@champion"
+    assert (await following.resolve(uri)).version == "1"
+
+    mlflow_server.point(name, "champion", "2")
+
+    await following.until_told(KEY)
+    assert (await following.resolve(uri)).uri == f"models:/{name}/2"
+
+
+async def test_who_follows_another_alias_of_the_model_is_not_told(
+    following: Following, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    mlflow_server.point(name, "old", "1")
+    await following.resolve(f"models:/{name}@champion")
+    await following.resolve(f"models:/{name}@old", key=OTHER)
+
+    mlflow_server.point(name, "champion", "2")
+
+    await following.until_told(KEY)
+    await following.until_polled()
+    assert following.told[OTHER] == 0
+
+
+async def test_nothing_is_told_while_nothing_changes(following: Following, new_model: NewModel):
+    await following.resolve(f"models:/{new_model()}@champion")
+    await following.failure(f"models:/{new_model()}@nobody")
+    await following.until_polled(3)
+    assert not following.told
+
+
+async def test_an_alias_that_is_deleted_and_set_again(
+    following: Following, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    uri = f"models:/{name}@champion"
+    await following.resolve(uri)
+
+    mlflow_server.drop_alias(name, "champion")
+    await following.until_told(KEY)
+    assert (await following.failure(uri)).reason == "AliasNotFound"
+
+    mlflow_server.point(name, "champion", "1")
+    await following.until_told(KEY)
+    assert (await following.resolve(uri)).version == "1"
+
+
+async def test_an_alias_of_a_deleted_version(
+    following: Following, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    uri = f"models:/{name}@champion"
+    await following.resolve(uri)
+
+    MlflowClient(mlflow_server.url).delete_model_version(name, "1")
+
+    await following.until_told(KEY)
+    error = await following.failure(uri)
+    assert error.reason == "AliasNotFound"
+    assert error.last_known is None
+
+
+async def test_a_stage_and_the_latest_version_are_followed_too(
+    following: Following, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    client = MlflowClient(mlflow_server.url)
+    client.transition_model_version_stage(name, "1", "Production")
+    assert (await following.resolve(f"models:/{name}/Production")).version == "1"
+    assert (await following.resolve(f"models:/{name}/latest", key=OTHER)).version == "2"
+
+    client.transition_model_version_stage(name, "2", "Production")
+    await following.until_told(KEY)
+    assert (await following.resolve(f"models:/{name}/Production")).version == "2"
+
+    client.create_model_version(name, "s3://models/none")
+    await following.until_told(OTHER)
+    assert (await following.resolve(f"models:/{name}/latest", key=OTHER)).version == "3"
+
+
+async def test_a_model_that_is_registered_later_is_found(
+    following: Following, mlflow_server: TrackingServer
+):
+    uri = "models:/late/1"
+    assert (await following.failure(uri)).reason == "VersionNotFound"
+    mlflow_server.register("late")
+    await following.until_told(KEY)
+    assert (await following.resolve(uri)).version == "1"
+
+
+async def test_however_many_resources_one_request_per_poll(
+    follow: Follow, front: Front, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    following = follow(front.url)
+    keys = [Key("default", f"wine-{number}") for number in range(200)]
+    uri = f"models:/{name}@champion"
+
+    await asyncio.gather(*(following.resolve(uri, key=key) for key in keys))
+
+    first = front.counts()
+    assert first.pop("model-versions/get") == 1
+    assert first.pop("model-versions/get-artifact") == 1
+    polls = sum(following.polls.values())
+    assert first == {GET_MODEL: 1 + polls}
+
+    await following.until_polled(5)
+    await asyncio.gather(*(following.resolve(uri, key=key) for key in keys))
+    polled = sum(following.polls.values())
+    assert front.counts()["model-versions/get"] == 1
+    # One more may be under way.
+    assert front.counts()[GET_MODEL] in (1 + polled, 2 + polled)
+
+    mlflow_server.point(name, "champion", "2")
+    await following.until_told(*keys)
+    versions = await asyncio.gather(*(following.resolve(uri, key=key) for key in keys))
+    assert {one.version for one in versions} == {"2"}
+    assert front.counts()["model-versions/get"] == 2
+
+
+async def test_what_never_changes_is_asked_once(follow: Follow, front: Front, new_model: NewModel):
+    fixed, moving = new_model(), new_model()
+    following = follow(front.url)
+    await following.resolve(f"models:/{fixed}/2")
+    await following.resolve(f"models:/{moving}@champion", key=OTHER)
+
+    await following.until_polled(3)
+
+    asked = [request for request in front.requests if request.query["name"] == [fixed]]
+    assert [request.what for request in asked] == [
+        "model-versions/get",
+        "model-versions/get-artifact",
+    ]
+
+
+async def test_what_nobody_follows_any_more_is_not_asked(
+    follow: Follow, front: Front, new_model: NewModel
+):
+    before, after = new_model(), new_model()
+    following = follow(front.url)
+    await following.resolve(f"models:/{before}@champion")
+    await following.resolve(f"models:/{after}@champion")  # the same key: it follows this one now
+    await following.until_polled(2)
+    asked = len(front.requests)
+
+    await following.until_polled(3)
+
+    assert {tuple(request.query["name"]) for request in front.requests[asked:]} == {(after,)}
+
+
+async def test_a_resource_that_is_gone_is_forgotten(
+    follow: Follow, front: Front, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    following = follow(front.url)
+    await following.resolve(f"models:/{name}@champion")
+    await following.resolve(f"models:/{name}@champion", key=OTHER)
+
+    following.registry.forget(KEY)
+    mlflow_server.point(name, "champion", "2")
+
+    await following.until_told(OTHER)
+    assert following.told[KEY] == 0
+
+
+async def test_a_resource_may_follow_two_uris(
+    following: Following, mlflow_server: TrackingServer, new_model: NewModel
+):
+    stable, canary = f"models:/{new_model()}@champion", f"models:/{new_model()}@champion"
+    registry = following.registry
+    registry.retain(KEY, {(None, stable), (None, canary)})
+    await registry.resolve(KEY, stable, None)
+    await registry.resolve(KEY, canary, None)
+
+    for uri in (stable, canary):
+        name = uri.removeprefix("models:/").removesuffix("@champion")
+        mlflow_server.point(name, "champion", "2")
+        await following.until_told(KEY)
+        assert (await registry.resolve(KEY, uri, None)).version == "2"

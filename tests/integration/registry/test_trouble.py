@@ -1,0 +1,329 @@
+"""A registry in trouble: what is said, what is remembered, and who is not held up by it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mlflow_model_operator.domain import Key
+from mlflow_model_operator.registry import shared
+from tests.integration.control_plane import free_port
+from tests.integration.registry.conftest import KEY, Follow, Wine
+from tests.integration.registry.front import Answer, Front, Request, answers, asks_for
+from tests.integration.tracking_server import TrackingServer, tracking_server
+
+OTHER = Key("default", "other")
+CHAMPION = "models:/wine@champion"
+
+NewModel = Callable[[], str]
+
+
+async def test_a_server_that_stops_and_starts_again(follow: Follow, tmp_path: Path):
+    port = free_port()
+    with tracking_server(tmp_path, port) as server:
+        server.register("wine", versions=2)
+        server.point("wine", "champion", "1")
+        following = follow(server.url)
+        known = await following.resolve(CHAMPION)
+        await following.resolve("models:/wine/2", key=OTHER)
+
+    await following.until_told(KEY)
+    error = await following.failure(CHAMPION)
+    assert error.reason == "RegistryUnreachable"
+    assert (
+        error.message
+        == f"The tracking server {server.url} can't be reached: it refuses the connection"
+    )
+    assert error.last_known == known
+    assert (await following.resolve("models:/wine/2", key=OTHER)).version == "2"
+
+    with tracking_server(tmp_path, port):
+        await following.until_told(KEY)
+        assert await following.resolve(CHAMPION) == known
+    assert following.told[OTHER] == 0
+
+
+async def test_an_alias_that_moved_while_the_server_was_away(
+    follow: Follow, front: Front, mlflow_server: TrackingServer, new_model: NewModel
+):
+    name = new_model()
+    uri = f"models:/{name}@champion"
+    following = follow(front.url)
+    await following.resolve(uri)
+    front.stop()
+    await following.until_told(KEY)
+    assert (await following.failure(uri)).reason == "RegistryUnreachable"
+    mlflow_server.point(name, "champion", "2")
+    front.start()
+    await following.until_told(KEY)
+    assert (await following.resolve(uri)).version == "2"
+
+
+async def test_one_word_of_trouble_not_one_per_poll(follow: Follow, front: Front, wine: Wine):
+    following = follow(front.url)
+    await following.resolve(CHAMPION)
+    front.stop()
+    await following.until_told(KEY)
+    await following.failure(CHAMPION)
+    await following.until_polled(3, "RegistryUnreachable")
+    assert not following.told
+
+
+async def test_a_server_that_is_not_there_at_first(follow: Follow, front: Front, wine: Wine):
+    front.stop()
+    following = follow(front.url)
+    error = await following.failure(CHAMPION)
+    assert (error.reason, error.last_known) == ("RegistryUnreachable", None)
+    front.start()
+    await following.until_told(KEY)
+    assert (await following.resolve(CHAMPION)).version == "1"
+
+
+async def test_an_unknown_host_is_named(follow: Follow):
+    error = await follow("http://mlflow.invalid:5000").failure(CHAMPION)
+    assert error.reason == "RegistryUnreachable"
+    assert "http://mlflow.invalid:5000" in error.message
+    assert "host name is unknown" in error.message
+
+
+async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
+    follow: Follow, front: Front, wine: Wine, new_model: NewModel
+):
+    following = follow(front.url)
+    front.rule = answers(503)
+    assert (await following.failure(CHAMPION)).reason == "RegistryError"
+    asked = len(front.requests)
+    following.registry.retain(KEY, {(None, f"models:/model-{n}@champion") for n in range(50)})
+    for number in range(50):
+        with pytest.raises(shared.ResolutionError):
+            await following.registry.resolve(KEY, f"models:/model-{number}@champion", None)
+    polls = following.polls[front.url, "RegistryError"]
+    assert len(front.requests) <= asked + polls + 1
+
+    asked, polls = len(front.requests), following.polls[front.url, "RegistryError"]
+    await following.until_polled(3, "RegistryError")
+    polls = following.polls[front.url, "RegistryError"] - polls
+    assert len(front.requests) <= asked + polls + 1
+
+
+async def test_a_silent_server_holds_up_nobody(
+    follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shared, "PATIENCE", 0.5)
+    following = follow(wine.client.tracking_uri)
+    front.rule = front.hang
+    silent = [
+        asyncio.create_task(
+            following.registry.resolve(Key("silent", f"{n}"), f"models:/m{n}/1", front.url)
+        )
+        for n in range(20)
+    ]
+    assert (await following.resolve(CHAMPION)).version == "1"
+    assert not any(task.done() for task in silent)
+    failures = await asyncio.gather(*silent, return_exceptions=True)
+    assert {getattr(failure, "reason", None) for failure in failures} == {"RegistryUnreachable"}
+    assert (await following.resolve("models:/wine/2")).version == "2"
+
+    front.rule = lambda _: None
+    front.let_go.set()
+    await following.until_told(Key("silent", "0"))
+    assert (await following.failure("models:/m0/1", front.url)).reason == "VersionNotFound"
+
+
+async def test_a_late_answer_is_told(
+    follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shared, "PATIENCE", 0.2)
+    front.rule = front.hang
+    following = follow(front.url)
+    assert "has not answered yet" in (await following.failure("models:/wine/1")).message
+    front.let_go.set()
+    await following.until_told(KEY)
+    monkeypatch.undo()
+    assert (await following.resolve("models:/wine/1")).version == "1"
+
+
+async def test_a_host_name_that_the_server_does_not_accept(
+    follow: Follow, front: Front, wine: Wine
+):
+    front.host = "mlflow.mlflow:5000"
+    following = follow(front.url)
+    error = await following.failure(CHAMPION)
+    assert error.reason == "RegistryHostRejected"
+    assert "MLFLOW_SERVER_ALLOWED_HOSTS" in error.message
+
+    front.host = None
+    await following.until_told(KEY)
+    assert (await following.resolve(CHAMPION)).version == "1"
+
+
+async def test_credentials_are_for_the_operators_own_server_only(
+    follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
+):
+    front.rule = asks_for("operator", "secret")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "operator")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    assert (await follow(front.url).resolve(CHAMPION)).version == "1"
+    assert all(request.authorization for request in front.requests)
+
+    front.requests.clear()
+    error = await follow("http://mlflow.invalid").failure(CHAMPION, front.url)
+    assert error.reason == "RegistryUnauthorized"
+    assert "trackingUri" in error.message
+    assert [request.authorization for request in front.requests] == [None]
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_TOKEN"])
+async def test_a_token_too(
+    follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch, variable: str
+):
+    monkeypatch.setenv(variable, "t0ken")
+    await follow(front.url).resolve(CHAMPION)
+    assert {request.authorization for request in front.requests} == {"Bearer t0ken"}
+    front.requests.clear()
+    await follow(None).resolve(CHAMPION, front.url)
+    assert {request.authorization for request in front.requests} == {None}
+
+
+async def test_wrong_credentials_and_then_right_ones(
+    follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
+):
+    front.rule = asks_for("operator", "secret")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "operator")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+    following = follow(front.url)
+    error = await following.failure(CHAMPION)
+    assert error.reason == "RegistryUnauthorized"
+    assert "trackingCredentialsSecret" in error.message
+    assert "wrong" not in error.message
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    await following.until_told(KEY)
+    assert (await following.resolve(CHAMPION)).version == "1"
+
+
+async def test_a_model_that_the_operator_may_not_read_leaves_others_alone(
+    follow: Follow, front: Front, wine: Wine, new_model: NewModel
+):
+    private = new_model()
+
+    def rule(request: Request) -> Answer | None:
+        return (403, b"Permission denied", {}) if request.query["name"] == [private] else None
+
+    front.rule = rule
+    following = follow(front.url)
+    error = await following.failure(f"models:/{private}@champion")
+    assert error.reason == "RegistryUnauthorized"
+    assert private in error.message
+    await following.resolve(CHAMPION, key=OTHER)
+    await following.until_polled(2)
+    assert (await following.resolve(CHAMPION, key=OTHER)).version == "1"
+    assert following.told[OTHER] == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (
+            answers(500, b'{"error_code": "INTERNAL_ERROR", "message": "no database"}'),
+            "no database",
+        ),
+        (answers(500, b"<html>secret</html>"), "answers 500, and does not say why"),
+        (answers(502), "answers 502"),
+        (answers(404, b"<html>"), "no MLflow server"),
+        (answers(200, b"<html>Log in</html>"), "not as MLflow does"),
+        (answers(200, b"[]"), "not as MLflow does"),
+        (answers(200, b'{"registered_model": {"aliases": 1}}'), "not as MLflow does"),
+        (answers(200, b" " * 6_000_000), "not as MLflow does"),
+    ],
+)
+async def test_an_answer_that_is_no_answer(
+    follow: Follow, front: Front, rule: Callable[[Request], Answer | None], words: str
+):
+    front.rule = rule
+    error = await follow(front.url).failure(CHAMPION)
+    assert error.reason == "RegistryError"
+    assert words in error.message
+    assert "secret" not in error.message
+
+
+async def test_a_server_that_a_resource_names_cannot_send_the_operator_elsewhere(
+    follow: Follow, front: Front, mlflow_server: TrackingServer
+):
+    inner = Front(mlflow_server.url)
+    inner.start()
+    path = "/api/2.0/mlflow/registered-models/get?name=wine"
+    front.rule = answers(302, headers={"Location": f"{inner.url}{path}"})
+    error = await follow(None).failure(CHAMPION, front.url)
+    inner.stop()
+    assert error.reason == "RegistryError"
+    assert "redirects" in error.message
+    assert inner.requests == []
+
+
+async def test_files_that_cannot_be_read_leave_only_the_python_version_unknown(
+    follow: Follow, front: Front, wine: Wine
+):
+    front.rule = lambda request: (500, b"", {}) if "artifact" in request.path else None
+    found = await follow(front.url).resolve(CHAMPION)
+    assert (found.version, found.python_version) == ("1", None)
+
+
+async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front):
+    front.rule = answers(503, headers={"Retry-After": "3600"})
+    error = await asyncio.wait_for(follow(front.url).failure(CHAMPION), timeout=30)
+    assert "503" in error.message
+
+
+async def test_a_ca_of_ones_own_is_for_the_operators_own_server(
+    follow: Follow,
+    mlflow_server: TrackingServer,
+    wine: Wine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    front = Front(mlflow_server.url, tls=_own_certificate(tmp_path / "tls.pem"))
+    front.start()
+    error = await follow(front.url).failure(CHAMPION)
+    assert error.reason == "RegistryUnreachable"
+    assert "TLS fails (self-signed certificate)" in error.message
+
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "tls.pem"))
+    assert (await follow(front.url).resolve(CHAMPION)).version == "1"
+    front.stop()
+
+
+def _own_certificate(path: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mlflow")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
