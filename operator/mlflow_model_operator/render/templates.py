@@ -1,9 +1,9 @@
 """Loads `templates/*.yaml.j2` and turns them into objects.
 
 A template is YAML with expressions. An expression does not become text: it leaves a numbered slot,
-and its value is put into the finished object. So whatever a user wrote, quotes, line breaks, `{{` or
-10 kB of anything, is never parsed, and can't become structure. It is quick besides: the YAML, which
-then differs only where the template branches, is parsed once for all resources.
+and its value is put into the finished object. So whatever a user wrote, quotes, line breaks, `{{`
+or 10 kB of anything, is never parsed, and can't become structure. It is quick besides: the YAML,
+which then differs only where the template branches, is parsed once for all resources.
 """
 
 from __future__ import annotations
