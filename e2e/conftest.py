@@ -5,9 +5,12 @@ Run by `make test-e2e`; pytest-xdist's workers share one platform, brought up by
 
 from __future__ import annotations
 
+import fcntl
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +79,26 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
 def shared_namespace() -> Iterator[str]:
     """A namespace for what all tests of a worker may look at and none may change."""
     yield from _namespace("shared")
+
+
+@pytest.fixture
+def operator_alone() -> Iterator[None]:
+    """No other test stops or kills the operator meanwhile."""
+    yield from _alone("operator")
+
+
+@pytest.fixture
+def hostname_alone() -> Iterator[None]:
+    """No other test has a resource with the examples' host name meanwhile."""
+    yield from _alone("hostname")
+
+
+def _alone(what: str) -> Iterator[None]:
+    """One test at a time, of all workers'."""
+    lock = Path(tempfile.gettempdir()) / f"mlflow-model-operator-e2e-{what}.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _namespace(title: str) -> Iterator[str]:

@@ -21,10 +21,11 @@ from e2e.cluster.baseimage import ensure_base_image
 from e2e.cluster.engine import Engine, ensure_engine
 from e2e.cluster.progress import say, step
 from e2e.cluster.settings import REPOSITORY, read_settings
-from e2e.cluster.shell import attempt, run
+from e2e.cluster.shell import attempt, capture, run
 
 VERSION = "0.1.0"
 LABEL = "mlflow-model-operator.dev/fingerprint"
+BUILD_LOCK = "images/build.lock"  # what installs the packages in each of them
 SIDE_BY_SIDE = 2
 
 
@@ -50,9 +51,9 @@ class Image:
 IMAGES = {
     image.name: image
     for image in (
-        Image("operator", ("operator/mlflow_model_operator", "images/operator.lock"), 60),
-        Image("scoring", ("scoring/mlflow_model_server", "images/scoring.lock"), 90),
-        Image("mlflow", ("images/mlflow.lock",), 120),
+        Image("operator", ("operator/mlflow_model_operator", "images/operator.lock"), 30),
+        Image("scoring", ("scoring/mlflow_model_server", "images/scoring.lock"), 60),
+        Image("mlflow", ("images/mlflow.lock",), 60),
     )
 }
 
@@ -89,11 +90,21 @@ def _ensure(image: Image, base: str, engine: Engine) -> None:
             cwd=REPOSITORY,
             log=f"image-{image.name}",
         )
+        if image.name == "scoring":
+            _tag_by_python(image, engine)
+
+
+def _tag_by_python(image: Image, engine: Engine) -> None:
+    """Tags a scoring image by its Python too (0.1.0-py3.11): a registry holds several of them."""
+    show = "import sys; print('{}.{}'.format(*sys.version_info))"
+    python = ("--entrypoint=python", image.tag, "-c", show)
+    minor = capture("docker", "run", "--rm", *python, env=engine.env)
+    run("docker", "tag", image.tag, f"{image.tag}-py{minor}", env=engine.env, log="tag")
 
 
 def _fingerprint(image: Image, base: str, engine: Engine) -> str:
     digest = hashlib.sha256((_inspect(base, "{{.Id}}", engine) or base).encode())
-    for path in _files([image.dockerfile, *image.sources]):
+    for path in _files([image.dockerfile, BUILD_LOCK, *image.sources]):
         digest.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,9 +8,13 @@ images: ## Build the operator's, the scoring and the MLflow image, and load them
 # Never with the address of an index: the lock files hold names, versions and hashes only.
 COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url
+# What the tests run with is what the images have.
+COMPILE_IMAGE = $(COMPILE) --constraints requirements.lock
 
 images-lock: $(VENV) ## Lock the Python packages of the images and of the development environment
-	@$(COMPILE) -o images/operator.lock pyproject.toml
-	@$(COMPILE) --extra image -o images/scoring.lock scoring/pyproject.toml
-	@$(COMPILE) -o images/mlflow.lock images/mlflow.in
 	@$(COMPILE) --all-extras -o requirements.lock pyproject.toml
+	@$(COMPILE_IMAGE) -o images/operator.lock pyproject.toml
+	@# For any Python from 3.11 on: BASE_IMAGE decides.
+	@$(COMPILE_IMAGE) --universal --extra image -o images/scoring.lock scoring/pyproject.toml
+	@$(COMPILE_IMAGE) -o images/mlflow.lock images/mlflow.in
+	@$(COMPILE_IMAGE) -o images/build.lock images/build.in

@@ -1,17 +1,25 @@
 # MLflow's tracking server, for the demo and the tests. Build from the repository's root.
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS build
-RUN python3 -m venv /opt/venv
+# Where packages come from, if not from PyPI.
+ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX
+COPY images/build.lock /tmp/build.lock
+RUN python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
+      --no-deps --require-hashes -r /tmp/build.lock
 COPY images/mlflow.lock /tmp/requirements.lock
-RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
+RUN python3 -m venv --without-pip /opt/venv \
+ && /opt/build/bin/uv pip install --quiet --no-cache --python /opt/venv/bin/python \
       --no-deps --require-hashes -r /tmp/requirements.lock \
- && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib
+ && cd /opt/venv/lib/python3*/site-packages \
+ && find matplotlib numpy pandas pyarrow scipy sklearn -type d -name tests -prune -exec rm -rf {} + \
+ && /opt/venv/bin/python -m compileall -q -j 0 .
 
-ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    MLFLOW_DISABLE_TELEMETRY=true HOME=/tmp
+    MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet HOME=/tmp
 USER 65532:65532
 EXPOSE 5000
 ENTRYPOINT ["mlflow"]

@@ -1,26 +1,33 @@
 # The scoring image: prepares and serves a model. Build from the repository's root.
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS build
-RUN python3 -m venv /opt/venv
+# Where packages come from, if not from PyPI.
+ARG PIP_INDEX_URL
+ARG UV_DEFAULT_INDEX
+COPY images/build.lock /tmp/build.lock
+RUN python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
+      --no-deps --require-hashes -r /tmp/build.lock
 COPY images/scoring.lock /tmp/requirements.lock
-RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
-      --no-deps --require-hashes -r /tmp/requirements.lock
-# Packages' own test suites are a fifth of the image, and no model imports them.
-RUN find /opt/venv/lib -type d -name tests -prune \
-      \( -path '*/sklearn/*' -o -path '*/pandas/*' -o -path '*/scipy/*' -o -path '*/numpy/*' \) \
-      -exec rm -rf {} +
-COPY scoring/mlflow_model_server /src/mlflow_model_server
-RUN cp -r /src/mlflow_model_server /opt/venv/lib/python3*/site-packages/ \
- && printf '#!/opt/venv/bin/python\nfrom mlflow_model_server.cli import main\nmain()\n' \
+# Packages' own test suites are a tenth of the image, and no model imports them.
+RUN python3 -m venv --without-pip /opt/venv \
+ && /opt/build/bin/uv pip install --quiet --no-cache --python /opt/venv/bin/python \
+      --no-deps --require-hashes -r /tmp/requirements.lock \
+ && cd /opt/venv/lib/python3*/site-packages \
+ && find numpy pandas pyarrow scipy sklearn -type d -name tests -prune -exec rm -rf {} + \
+ && /opt/venv/bin/python -m compileall -q -j 0 . \
+ && echo /opt/mlflow-model-server > mlflow-model-server.pth \
+ && printf '#!/opt/venv/bin/python\nimport sys\nfrom mlflow_model_server.cli import main\nsys.exit(main())\n' \
       > /opt/venv/bin/mlflow-model-server \
- && chmod +x /opt/venv/bin/mlflow-model-server \
- && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib
+ && chmod +x /opt/venv/bin/mlflow-model-server
+COPY scoring/mlflow_model_server /opt/mlflow-model-server/mlflow_model_server
+RUN /opt/venv/bin/python -m compileall -q /opt/mlflow-model-server
 
-ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/mlflow-model-server /opt/mlflow-model-server
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    MLFLOW_DISABLE_TELEMETRY=true HOME=/tmp
+    MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet HOME=/tmp
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["mlflow-model-server"]

@@ -91,7 +91,7 @@ PROGRAMS = {
         _kubernetes("kube-controller-manager", on_host=True),
         _kubernetes("kubectl", on_host=True),
         _kubernetes("kubeadm", on_host=True),
-        _kubernetes("kube-scheduler"),
+        _kubernetes("kube-scheduler", on_host=True),
         _kubernetes("kube-proxy"),
         _kubernetes("kubelet"),
         Program("etcd", "kubernetes", "go.etcd.io/etcd/server/v3", versions.ETCD, on_host=True),

@@ -27,7 +27,7 @@ from e2e.traffic import Endpoint, Request
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 # Resources with one host name on one gateway take each other's requests.
-pytestmark = pytest.mark.xdist_group("examples")
+pytestmark = pytest.mark.usefixtures("hostname_alone")
 
 
 def nothing(*_: Any) -> None:

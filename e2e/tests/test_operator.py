@@ -31,8 +31,8 @@ from e2e.tests.steps import (
 from e2e.tests.steps.given import manifest
 from e2e.traffic import under_load
 
-# They stop the one operator, so they wait for each other (and the other tests a little for them).
-pytestmark = pytest.mark.xdist_group("operator")
+# They stop the one operator; the other tests wait a little for it.
+pytestmark = pytest.mark.usefixtures("operator_alone")
 
 
 def test_killed_while_it_works_it_goes_on(namespace: str, facts: Facts) -> None:

@@ -6,7 +6,6 @@ blocks: call it from a thread.
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
@@ -97,7 +96,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what it came from, outermost first."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        # urllib3 makes some errors without raising them: they only name what they came from.
+        named = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        error = error.__cause__ or error.__context__ or named
 
 
 def _why(causes: Sequence[BaseException]) -> str:
@@ -110,9 +111,11 @@ def _why(causes: Sequence[BaseException]) -> str:
                 return "its host name is unknown"
             case ConnectionRefusedError():
                 return "it refuses the connection"
+            case ConnectionResetError() | BrokenPipeError():
+                return "it closes the connection"
             case ssl.SSLError():
                 why = getattr(cause, "verify_message", "") or cause.reason or "no reason given"
                 return f"TLS fails ({why}); a CA of your own is named in trackingCaConfigMap"
             case OSError(strerror=str(text)):
                 return text.lower()
-    return re.sub(r"0x[0-9a-f]+|\(.*", "", str(causes[-1]).split("\n")[0])[:200]
+    return f"{type(causes[-1]).__name__}, without more words"

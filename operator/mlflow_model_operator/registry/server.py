@@ -48,7 +48,7 @@ _READY = frozenset({"READY", "LOGGED_MODEL_READY", "LOGGED_MODEL_STATUS_UNSPECIF
 # MLmodel is YAML, but it comes from anybody who may register a model, and hostile YAML can take
 # all memory: so the one line is looked for, in the shape in which MLflow writes it.
 _PYTHON_VERSION = re.compile(
-    r"^  python_function:\n(?:^ {3,}.*\n)*?^    python_version: '?(\d+\.\d+[\w.]*)'?$", re.MULTILINE
+    r"^  python_function:\n(?:   .*\n)*?    python_version: '?(\d+\.\d+[\w.]*)'?$", re.MULTILINE
 )
 
 

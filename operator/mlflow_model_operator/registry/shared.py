@@ -172,7 +172,10 @@ class SharedServer:
         return needed
 
     async def _ask(self, lookup: Lookup) -> Answer:
-        """Asks the server, or joins those who are asking it the same already."""
+        """Asks the server, unless that is known for ever; joins those who are asking already."""
+        known = self._answers.get(lookup)
+        if isinstance(known, VersionFacts):
+            return known
         if lookup not in self._asking:
             self._asking[lookup] = asyncio.create_task(self._fetch(lookup))
         return await asyncio.shield(self._asking[lookup])

@@ -160,6 +160,7 @@ class World:
         revision = self.until_revision_of("1")
         self.set_ready(revision)
         self.until_condition("Ready", "True", "Ready")
+        self.until("a settled status", lambda: self.status()["rollout"]["phase"] == "Stable")
         return revision
 
     @property

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import mlflow
 import pytest
+import requests
 from mlflow import MlflowClient
 
 from mlflow_model_operator.domain import Key, ModelVersion, ResolutionError
@@ -41,10 +44,10 @@ class Wine:
 class Following:
     """A registry at work, and what it has told."""
 
-    def __init__(self, tracking_uri: str | None) -> None:
+    def __init__(self, tracking_uri: str | None, interval: float) -> None:
         self.told: Counter[Key] = Counter()
         self.polls: Counter[tuple[str, str]] = Counter()  # by server and result
-        settings = Settings(tracking_uri=tracking_uri, poll_interval=INTERVAL)
+        settings = Settings(tracking_uri=tracking_uri, poll_interval=interval)
         self.registry = Registry(settings, lambda key: self.told.update([key]), observer=self)
 
     async def resolve(
@@ -88,7 +91,10 @@ class Following:
         return sum(n for (_, one), n in self.polls.items() if one == result)
 
 
-Follow = Callable[[str | None], Following]
+class Follow(Protocol):
+    """Starts a registry with that default tracking server."""
+
+    def __call__(self, tracking_uri: str | None, interval: float = INTERVAL) -> Following: ...
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +114,7 @@ def mlflow_server(mlflow_folder: Path) -> Iterator[TrackingServer]:
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model as files."""
     folder = tmp_path_factory.mktemp("models") / "model"
-    mlflow.pyfunc.save_model(folder, python_model=_predict, pip_requirements=["mlflow"])
+    mlflow.pyfunc.save_model(folder, python_model=Echo(), pip_requirements=["mlflow"])
     return folder
 
 
@@ -119,7 +125,7 @@ def wine(mlflow_server: TrackingServer, model_folder: Path) -> Wine:
     with _tracking_at(mlflow_server.url), mlflow.start_run() as run:
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=_predict,
+            python_model=Echo(),
             pip_requirements=["mlflow"],
             registered_model_name="wine",
         )
@@ -128,7 +134,7 @@ def wine(mlflow_server: TrackingServer, model_folder: Path) -> Wine:
     client.create_model_version("wine", f"{old.info.artifact_uri}/model", old.info.run_id)
     client.set_registered_model_alias("wine", "champion", "1")
     client.set_registered_model_alias("wine", "challenger", "2")
-    client.transition_model_version_stage("wine", "1", "Production")
+    move_to_stage(mlflow_server, "wine", "1", "Production")
     return Wine("wine", client, run.info.run_id, logged.model_id, old.info.run_id)
 
 
@@ -139,12 +145,23 @@ def new_model(mlflow_server: TrackingServer) -> Callable[[], str]:
 
 
 @pytest.fixture
-def front(mlflow_server: TrackingServer) -> Iterator[Front]:
+def new_front(mlflow_server: TrackingServer) -> Iterator[Callable[..., Front]]:
+    """Starts a proxy before the server."""
+    with contextlib.ExitStack() as stack:
+
+        def start(tls: ssl.SSLContext | None = None) -> Front:
+            front = Front(mlflow_server.url, tls)
+            front.start()
+            stack.callback(front.stop)
+            return front
+
+        yield start
+
+
+@pytest.fixture
+def front(new_front: Callable[..., Front]) -> Front:
     """A proxy before the server."""
-    front = Front(mlflow_server.url)
-    front.start()
-    yield front
-    front.stop()
+    return new_front()
 
 
 @pytest.fixture
@@ -153,8 +170,8 @@ async def follow() -> AsyncIterator[Follow]:
     async with asyncio.TaskGroup() as group:
         tasks = []
 
-        def start(tracking_uri: str | None) -> Following:
-            following = Following(tracking_uri)
+        def start(tracking_uri: str | None, interval: float = INTERVAL) -> Following:
+            following = Following(tracking_uri, interval)
             tasks.append(group.create_task(following.registry.run()))
             return following
 
@@ -169,6 +186,13 @@ def following(follow: Follow, mlflow_server: TrackingServer) -> Following:
     return follow(mlflow_server.url)
 
 
+def move_to_stage(server: TrackingServer, name: str, version: str, stage: str) -> None:
+    """What MLflow's own client does, with a warning that stages are deprecated."""
+    body = {"name": name, "version": version, "stage": stage, "archive_existing_versions": False}
+    url = f"{server.url}/api/2.0/mlflow/model-versions/transition-stage"
+    requests.post(url, json=body, timeout=30).raise_for_status()
+
+
 _names = (f"model-{number}" for number in count())
 
 
@@ -179,8 +203,12 @@ def _register(server: TrackingServer) -> str:
     return name
 
 
-def _predict(model_input: list[float]) -> list[float]:
-    return model_input
+class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """A model without any library."""
+
+    def predict(self, model_input: list[float]) -> list[float]:
+        """Gives back what it is given."""
+        return model_input
 
 
 @contextlib.contextmanager

@@ -33,59 +33,59 @@ PYTHON = platform.python_version()
 )
 async def test_a_registered_model(
     following: Following, wine: Wine, uri: str, pods_see: str, version: str
-):
+) -> None:
     server = wine.client.tracking_uri
     assert await following.resolve(uri) == ModelVersion(
         uri, pods_see, version, server, "wine", PYTHON
     )
 
 
-async def test_a_logged_model(following: Following, wine: Wine):
+async def test_a_logged_model(following: Following, wine: Wine) -> None:
     uri = f"models:/{wine.model_id}"
     expected = ModelVersion(uri, uri, wine.model_id, wine.client.tracking_uri, None, PYTHON)
     assert await following.resolve(uri) == expected
 
 
 @pytest.mark.parametrize("run", ["run_id", "old_run_id"], ids=["MLflow 3", "MLflow 2"])
-async def test_a_model_of_a_run(following: Following, wine: Wine, run: str):
+async def test_a_model_of_a_run(following: Following, wine: Wine, run: str) -> None:
     run_id = getattr(wine, run)
     uri = f"runs:/{run_id}/model"
     expected = ModelVersion(uri, uri, run_id, wine.client.tracking_uri, None, PYTHON)
     assert await following.resolve(uri) == expected
 
 
-async def test_what_pods_see_is_what_mlflow_itself_finds(following: Following, wine: Wine):
+async def test_what_pods_see_is_what_mlflow_itself_finds(following: Following, wine: Wine) -> None:
     for alias in ("champion", "challenger"):
         mlflows = wine.client.get_model_version_by_alias("wine", alias)
         assert (await following.resolve(f"models:/wine@{alias}")).version == mlflows.version
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/wine", "gs://bucket/wine", "/mnt/models/wine"])
-async def test_a_storage_uri_needs_no_server(follow: Follow, uri: str):
+async def test_a_storage_uri_needs_no_server(follow: Follow, uri: str) -> None:
     assert await follow(None).resolve(uri) == ModelVersion(uri, uri, "-")
 
 
-async def test_proxied_artifacts_need_a_server_but_ask_it_nothing(follow: Follow):
+async def test_proxied_artifacts_need_a_server_but_ask_it_nothing(follow: Follow) -> None:
     uri = "mlflow-artifacts:/1/models/m-1/artifacts"
     server = "http://mlflow.invalid:5000"
     assert await follow(server).resolve(uri) == ModelVersion(uri, uri, "-", server)
 
 
 @pytest.mark.parametrize("uri", ["models:/wine@champion", "runs:/1/model", "mlflow-artifacts:/1"])
-async def test_without_a_server_the_fix_is_named(follow: Follow, uri: str):
+async def test_without_a_server_the_fix_is_named(follow: Follow, uri: str) -> None:
     error = await follow(None).failure(uri)
     assert error.reason == "TrackingUriMissing"
     assert "spec.model.trackingUri" in error.message
 
 
-async def test_a_tracking_uri_of_the_resource_wins(follow: Follow, wine: Wine):
+async def test_a_tracking_uri_of_the_resource_wins(follow: Follow, wine: Wine) -> None:
     found = await follow("http://mlflow.invalid").resolve(
         "models:/wine/1", wine.client.tracking_uri
     )
     assert found.tracking_uri == wine.client.tracking_uri
 
 
-async def test_a_trailing_slash_names_no_other_server(follow: Follow, wine: Wine):
+async def test_a_trailing_slash_names_no_other_server(follow: Follow, wine: Wine) -> None:
     found = await follow(None).resolve("models:/wine/1", f"{wine.client.tracking_uri}/")
     assert found.tracking_uri == wine.client.tracking_uri
 
@@ -104,7 +104,7 @@ async def test_a_trailing_slash_names_no_other_server(follow: Follow, wine: Wine
 )
 async def test_what_is_missing_is_named(
     following: Following, wine: Wine, uri: str, reason: str, words: str
-):
+) -> None:
     error = await following.failure(uri)
     assert error.reason == reason
     assert words in error.message
@@ -112,17 +112,21 @@ async def test_what_is_missing_is_named(
     assert error.last_known is None
 
 
-async def test_no_uri_at_all(following: Following):
+async def test_no_uri_at_all(following: Following) -> None:
     assert (await following.failure("wine")).reason == "InvalidUri"
 
 
-async def test_a_model_without_versions(following: Following, mlflow_server: TrackingServer):
+async def test_a_model_without_versions(
+    following: Following, mlflow_server: TrackingServer
+) -> None:
     mlflow_server.register("empty", versions=0)
     error = await following.failure("models:/empty/latest")
     assert (error.reason, "register one" in error.message) == ("VersionNotFound", True)
 
 
-async def test_a_name_with_strange_characters(following: Following, mlflow_server: TrackingServer):
+async def test_a_name_with_strange_characters(
+    following: Following, mlflow_server: TrackingServer
+) -> None:
     name = "Weiß & rot #1 100%25 a+b"
     mlflow_server.register(name)
     mlflow_server.point(name, "champion", "1")
@@ -132,7 +136,7 @@ async def test_a_name_with_strange_characters(following: Following, mlflow_serve
 
 async def test_a_version_that_is_not_ready(
     following: Following, mlflow_folder: Path, new_model: Callable[[], str]
-):
+) -> None:
     name = new_model()
     _set_status(mlflow_folder, name, "PENDING_REGISTRATION")
     error = await following.failure(f"models:/{name}@champion")
@@ -144,7 +148,7 @@ async def test_a_version_that_is_not_ready(
     assert (await following.resolve(f"models:/{name}@champion")).version == "1"
 
 
-async def test_a_logged_model_that_is_not_ready(following: Following, wine: Wine):
+async def test_a_logged_model_that_is_not_ready(following: Following, wine: Wine) -> None:
     client: MlflowClient = wine.client
     model = client.create_logged_model("0", name="unfinished")
     error = await following.failure(f"models:/{model.model_id}")

@@ -14,12 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mlflow_model_operator.domain import Key
+from mlflow_model_operator.domain import Key, ResolutionError
 from mlflow_model_operator.registry import shared
-from tests.integration.control_plane import free_port
 from tests.integration.registry.conftest import KEY, Follow, Wine
 from tests.integration.registry.front import Answer, Front, Request, answers, asks_for
-from tests.integration.tracking_server import TrackingServer, tracking_server
+from tests.integration.tracking_server import TrackingServer
 
 OTHER = Key("default", "other")
 CHAMPION = "models:/wine@champion"
@@ -27,34 +26,31 @@ CHAMPION = "models:/wine@champion"
 NewModel = Callable[[], str]
 
 
-async def test_a_server_that_stops_and_starts_again(follow: Follow, tmp_path: Path):
-    port = free_port()
-    with tracking_server(tmp_path, port) as server:
-        server.register("wine", versions=2)
-        server.point("wine", "champion", "1")
-        following = follow(server.url)
-        known = await following.resolve(CHAMPION)
-        await following.resolve("models:/wine/2", key=OTHER)
+async def test_a_server_that_stops_and_starts_again(
+    follow: Follow, front: Front, wine: Wine
+) -> None:
+    following = follow(front.url)
+    known = await following.resolve(CHAMPION)
+    await following.resolve("models:/wine/2", key=OTHER)
 
+    front.stop()
     await following.until_told(KEY)
     error = await following.failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
-    assert (
-        error.message
-        == f"The tracking server {server.url} can't be reached: it refuses the connection"
-    )
+    assert error.message.startswith(f"The tracking server {front.url} can't be reached: it ")
     assert error.last_known == known
     assert (await following.resolve("models:/wine/2", key=OTHER)).version == "2"
 
-    with tracking_server(tmp_path, port):
-        await following.until_told(KEY)
-        assert await following.resolve(CHAMPION) == known
+    front.start()
+    await following.until_polled(1)
+    await following.until_told(KEY)
+    assert await following.resolve(CHAMPION) == known
     assert following.told[OTHER] == 0
 
 
 async def test_an_alias_that_moved_while_the_server_was_away(
     follow: Follow, front: Front, mlflow_server: TrackingServer, new_model: NewModel
-):
+) -> None:
     name = new_model()
     uri = f"models:/{name}@champion"
     following = follow(front.url)
@@ -68,17 +64,23 @@ async def test_an_alias_that_moved_while_the_server_was_away(
     assert (await following.resolve(uri)).version == "2"
 
 
-async def test_one_word_of_trouble_not_one_per_poll(follow: Follow, front: Front, wine: Wine):
+async def test_one_word_of_trouble_not_one_per_poll(
+    follow: Follow, front: Front, wine: Wine
+) -> None:
     following = follow(front.url)
     await following.resolve(CHAMPION)
     front.stop()
-    await following.until_told(KEY)
+    # The first requests may meet kept connections that are closed, the next ones a closed port.
+    await following.until_polled(2, "RegistryUnreachable")
     await following.failure(CHAMPION)
+    following.told.clear()
     await following.until_polled(3, "RegistryUnreachable")
     assert not following.told
 
 
-async def test_a_server_that_is_not_there_at_first(follow: Follow, front: Front, wine: Wine):
+async def test_a_server_that_is_not_there_at_first(
+    follow: Follow, front: Front, wine: Wine
+) -> None:
     front.stop()
     following = follow(front.url)
     error = await following.failure(CHAMPION)
@@ -88,7 +90,7 @@ async def test_a_server_that_is_not_there_at_first(follow: Follow, front: Front,
     assert (await following.resolve(CHAMPION)).version == "1"
 
 
-async def test_an_unknown_host_is_named(follow: Follow):
+async def test_an_unknown_host_is_named(follow: Follow) -> None:
     error = await follow("http://mlflow.invalid:5000").failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
     assert "http://mlflow.invalid:5000" in error.message
@@ -97,14 +99,14 @@ async def test_an_unknown_host_is_named(follow: Follow):
 
 async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
     follow: Follow, front: Front, wine: Wine, new_model: NewModel
-):
+) -> None:
     following = follow(front.url)
     front.rule = answers(503)
     assert (await following.failure(CHAMPION)).reason == "RegistryError"
     asked = len(front.requests)
     following.registry.retain(KEY, {(None, f"models:/model-{n}@champion") for n in range(50)})
     for number in range(50):
-        with pytest.raises(shared.ResolutionError):
+        with pytest.raises(ResolutionError):
             await following.registry.resolve(KEY, f"models:/model-{number}@champion", None)
     polls = following.polls[front.url, "RegistryError"]
     assert len(front.requests) <= asked + polls + 1
@@ -117,7 +119,7 @@ async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
 
 async def test_a_silent_server_holds_up_nobody(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(shared, "PATIENCE", 0.5)
     following = follow(wine.client.tracking_uri)
     front.rule = front.hang
@@ -141,7 +143,7 @@ async def test_a_silent_server_holds_up_nobody(
 
 async def test_a_late_answer_is_told(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(shared, "PATIENCE", 0.2)
     front.rule = front.hang
     following = follow(front.url)
@@ -154,7 +156,7 @@ async def test_a_late_answer_is_told(
 
 async def test_a_host_name_that_the_server_does_not_accept(
     follow: Follow, front: Front, wine: Wine
-):
+) -> None:
     front.host = "mlflow.mlflow:5000"
     following = follow(front.url)
     error = await following.failure(CHAMPION)
@@ -167,36 +169,45 @@ async def test_a_host_name_that_the_server_does_not_accept(
 
 
 async def test_credentials_are_for_the_operators_own_server_only(
-    follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
-):
+    follow: Follow,
+    front: Front,
+    new_front: Callable[..., Front],
+    wine: Wine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     front.rule = asks_for("operator", "secret")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "operator")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
     assert (await follow(front.url).resolve(CHAMPION)).version == "1"
     assert all(request.authorization for request in front.requests)
 
-    front.requests.clear()
-    error = await follow("http://mlflow.invalid").failure(CHAMPION, front.url)
+    other = new_front()
+    other.rule = front.rule
+    error = await follow(front.url).failure(CHAMPION, other.url)
     assert error.reason == "RegistryUnauthorized"
     assert "trackingUri" in error.message
-    assert [request.authorization for request in front.requests] == [None]
+    assert not any(request.authorization for request in other.requests)
 
 
-@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_TOKEN"])
 async def test_a_token_too(
-    follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch, variable: str
-):
-    monkeypatch.setenv(variable, "t0ken")
-    await follow(front.url).resolve(CHAMPION)
+    follow: Follow,
+    front: Front,
+    new_front: Callable[..., Front],
+    wine: Wine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = new_front()
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
+    following = follow(front.url)
+    await following.resolve(CHAMPION)
+    await following.resolve(CHAMPION, other.url, key=OTHER)
     assert {request.authorization for request in front.requests} == {"Bearer t0ken"}
-    front.requests.clear()
-    await follow(None).resolve(CHAMPION, front.url)
-    assert {request.authorization for request in front.requests} == {None}
+    assert {request.authorization for request in other.requests} == {None}
 
 
 async def test_wrong_credentials_and_then_right_ones(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     front.rule = asks_for("operator", "secret")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "operator")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
@@ -213,7 +224,7 @@ async def test_wrong_credentials_and_then_right_ones(
 
 async def test_a_model_that_the_operator_may_not_read_leaves_others_alone(
     follow: Follow, front: Front, wine: Wine, new_model: NewModel
-):
+) -> None:
     private = new_model()
 
     def rule(request: Request) -> Answer | None:
@@ -248,7 +259,7 @@ async def test_a_model_that_the_operator_may_not_read_leaves_others_alone(
 )
 async def test_an_answer_that_is_no_answer(
     follow: Follow, front: Front, rule: Callable[[Request], Answer | None], words: str
-):
+) -> None:
     front.rule = rule
     error = await follow(front.url).failure(CHAMPION)
     assert error.reason == "RegistryError"
@@ -257,14 +268,12 @@ async def test_an_answer_that_is_no_answer(
 
 
 async def test_a_server_that_a_resource_names_cannot_send_the_operator_elsewhere(
-    follow: Follow, front: Front, mlflow_server: TrackingServer
-):
-    inner = Front(mlflow_server.url)
-    inner.start()
+    follow: Follow, front: Front, new_front: Callable[..., Front]
+) -> None:
+    inner = new_front()
     path = "/api/2.0/mlflow/registered-models/get?name=wine"
     front.rule = answers(302, headers={"Location": f"{inner.url}{path}"})
     error = await follow(None).failure(CHAMPION, front.url)
-    inner.stop()
     assert error.reason == "RegistryError"
     assert "redirects" in error.message
     assert inner.requests == []
@@ -272,13 +281,13 @@ async def test_a_server_that_a_resource_names_cannot_send_the_operator_elsewhere
 
 async def test_files_that_cannot_be_read_leave_only_the_python_version_unknown(
     follow: Follow, front: Front, wine: Wine
-):
+) -> None:
     front.rule = lambda request: (500, b"", {}) if "artifact" in request.path else None
     found = await follow(front.url).resolve(CHAMPION)
     assert (found.version, found.python_version) == ("1", None)
 
 
-async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front):
+async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front) -> None:
     front.rule = answers(503, headers={"Retry-After": "3600"})
     error = await asyncio.wait_for(follow(front.url).failure(CHAMPION), timeout=30)
     assert "503" in error.message
@@ -286,20 +295,20 @@ async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front):
 
 async def test_a_ca_of_ones_own_is_for_the_operators_own_server(
     follow: Follow,
-    mlflow_server: TrackingServer,
+    new_front: Callable[..., Front],
     wine: Wine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-):
-    front = Front(mlflow_server.url, tls=_own_certificate(tmp_path / "tls.pem"))
-    front.start()
+) -> None:
+    front = new_front(tls=_own_certificate(tmp_path / "tls.pem"))
     error = await follow(front.url).failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
     assert "TLS fails (self-signed certificate)" in error.message
 
     monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "tls.pem"))
     assert (await follow(front.url).resolve(CHAMPION)).version == "1"
-    front.stop()
+    other = await follow(None).failure(CHAMPION, front.url)
+    assert "TLS fails" in other.message
 
 
 def _own_certificate(path: Path) -> ssl.SSLContext:

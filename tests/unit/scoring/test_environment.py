@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import PIPE
@@ -163,6 +167,30 @@ def test_an_index_that_cannot_be_reached_is_told_without_its_password(
     message = failure(away, "nosuchpkg==1.0\n")
     assert f"127.0.0.1:{unused_tcp_port}" in message
     assert "secret" not in message
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[str]:
+    """A package index with nothing but tinyone."""
+    make_wheel(tmp_path / "index" / "simple" / "tinyone", "tinyone", "1.0", requires=["numpy"])
+    handler = partial(_QuietHandler, directory=str(tmp_path / "index"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/simple"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_an_index_need_not_have_what_the_image_has(settings: Settings, index: str) -> None:
+    private = dataclasses.replace(settings, no_index=False, index_url=index, find_links=())
+    assert install(private, "scikit-learn\ntinyone\n") == ["tinyone-1.0.dist-info"]
 
 
 def test_the_resource_s_index_wins_over_the_model_s(
