@@ -49,7 +49,7 @@ test-integration: $(VENV) tools ## A real API server, a real MLflow server, the 
 
 .PHONY: test-e2e
 test-e2e: cluster images $(VENV) ## The whole thing on a real cluster, through Helm
-	@. .cluster/env && pytest -q e2e/tests
+	@. .cluster/env && pytest -q -n 3 --dist loadgroup e2e/tests
 
 .PHONY: format
 format: $(VENV) ## Format the code and write the generated files anew

@@ -1,0 +1,161 @@
+"""What a user does: makes many resources, and changes one now and then."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+
+from benchmarks.scale.plane import MODEL
+from mlflow_model_operator import labels
+from tests.integration.control_plane import ApiServer
+
+THREADS = 16
+NAMESPACE = "models"
+RESOURCES = f"/apis/{labels.API_VERSION}/namespaces/{NAMESPACE}/{labels.PLURAL}"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+WATCH_SECONDS = 1800
+
+Json = dict[str, Any]
+_local = threading.local()
+
+
+def resource(name: str) -> Json:
+    """One of the resources: a Deployment with one to three replicas, by an autoscaler."""
+    return {
+        "apiVersion": labels.API_VERSION,
+        "kind": labels.KIND,
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"uri": f"models:/{MODEL}@champion"},
+            "scaling": {"minReplicas": 1, "maxReplicas": 3},
+        },
+    }
+
+
+def names(count: int) -> list[str]:
+    """The names of so many resources."""
+    return [f"model-{number:04d}" for number in range(count)]
+
+
+def create(api: ApiServer, count: int) -> None:
+    """Makes so many resources, from several threads."""
+    api.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}}).raise_for_status()
+
+    def one(name: str) -> None:
+        answer = _session(api).post(f"{api.url}{RESOURCES}", json=resource(name), timeout=60)
+        answer.raise_for_status()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(one, names(count)))
+
+
+class ReadyWatch:
+    """Sees when each resource becomes Ready."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self.since: dict[str, float] = {}  # Unix time, by name
+        self._not_ready: set[str] = set()
+        self._api = api
+
+    def wait(self, count: int, within: float) -> None:
+        """Returns when so many are Ready; raises TimeoutError."""
+        deadline = time.monotonic() + within
+        while len(self.since) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(self.since)} of {count} are Ready after {within:g} s")
+            time.sleep(0.05)
+
+    def __call__(self, event: Json) -> None:
+        """Takes note of one event."""
+        obj = event["object"]
+        name = obj["metadata"]["name"]
+        conditions = obj.get("status", {}).get("conditions", ())
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in conditions):
+            self.since.setdefault(name, time.time())
+
+
+def change_latency(api: ApiServer, name: str, value: str) -> float:
+    """Seconds from a change of one resource's pods to the Deployment of their revision."""
+    appeared = threading.Event()
+    at: list[float] = []
+
+    def on_event(event: Json) -> None:
+        template = event["object"]["spec"]["template"]["metadata"]
+        if event["type"] == "ADDED" and template.get("annotations", {}).get("change") == value:
+            at.append(time.perf_counter())
+            appeared.set()
+
+    selector = f"labelSelector={labels.DEPLOYMENT}={name}"
+    with watch(api, f"{DEPLOYMENTS}?{selector}", on_event):
+        time.sleep(1.0)  # until the watch has brought what is there
+        patch = {"spec": {"pod": {"annotations": {"change": value}}}}
+        headers = {"Content-Type": "application/merge-patch+json"}
+        url = f"{api.url}{RESOURCES}/{name}"
+        session = _session(api)
+        session.get(url, timeout=60)  # opens the connection
+        begun = time.perf_counter()
+        session.patch(url, json.dumps(patch), headers=headers, timeout=60).raise_for_status()
+        if not appeared.wait(60):
+            raise TimeoutError(f"{name} was changed, and no Deployment came")
+    return at[0] - begun
+
+
+@contextmanager
+def watch(api: ApiServer, path: str, on_event: Callable[[Json], None]) -> Iterator[None]:
+    """Brings events to `on_event`, in a thread, until the end of the block."""
+    joint = "&" if "?" in path else "?"
+    url = f"{api.url}{path}{joint}watch=true&timeoutSeconds={WATCH_SECONDS}"
+    session = _new_session(api)
+    response = session.get(url, stream=True, timeout=(10, WATCH_SECONDS))
+    response.raise_for_status()
+    stopped = threading.Event()
+
+    def follow() -> None:
+        try:
+            for line in response.iter_lines(chunk_size=None):
+                on_event(json.loads(line))
+        except (requests.RequestException, AttributeError, ValueError, OSError):
+            if not stopped.is_set():
+                raise
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        _hang_up(response)
+        thread.join(5)
+
+
+def _hang_up(response: requests.Response) -> None:
+    """Wakes the thread that waits for the next event: closing alone would wait for it."""
+    import socket
+
+    connection = getattr(response.raw, "_connection", None)
+    sock = getattr(connection, "sock", None)
+    if sock is not None:
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _session(api: ApiServer) -> requests.Session:
+    """A session of this thread's own."""
+    if not hasattr(_local, "session"):
+        _local.session = _new_session(api)
+    session: requests.Session = _local.session
+    return session
+
+
+def _new_session(api: ApiServer) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.update(api.http.headers)
+    session.verify = api.http.verify
+    return session

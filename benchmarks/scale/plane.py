@@ -1,0 +1,176 @@
+"""The control plane of the benchmark: Kubernetes' own programs and kwok, as plain processes."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from tests.integration import control_plane
+from tests.integration.control_plane import ApiServer, free_port, process, wait_for
+from tests.integration.tracking_server import TrackingServer, tracking_server
+
+PROGRAMS = (
+    "kube-apiserver",
+    "etcd",
+    "kubectl",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kwok",
+    "helm",
+)
+NODES = 10
+OPERATOR_NAMESPACE = "operator"
+RELEASE = "mlflow-model-operator"
+USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}"
+CHART = control_plane.REPOSITORY / "charts" / "mlflow-model-operator"
+MODEL = "wine"
+MLMODEL = "flavors:\n  python_function:\n    python_version: 3.11.9\nmodel_uuid: wine\n"
+# By default these programs hold themselves back to 20 and 50 requests a second. The question is
+# what the operator can do, so they are not to be what it waits for.
+UNHURRIED = ("--kube-api-qps=1000", "--kube-api-burst=2000")
+
+
+@dataclass
+class Plane:
+    """All that the operator needs around it, running."""
+
+    api: ApiServer
+    mlflow: TrackingServer
+    audit_log: Path
+    pids: dict[str, int]
+
+
+@contextmanager
+def plane(folder: Path) -> Iterator[Plane]:
+    """Runs the control plane with its nodes, the CRD, the chart's RBAC and an MLflow server."""
+    binaries = control_plane.tools(*PROGRAMS)
+    audit_log = folder / "audit.log"
+    with ExitStack() as stack:
+        mlflow = stack.enter_context(tracking_server(folder))
+        _register_model(mlflow)
+        flags = _audit_flags(folder, audit_log)
+        api = stack.enter_context(control_plane.api_server(folder, binaries, flags))
+        controllers = ("--horizontal-pod-autoscaler-sync-period=15s", *UNHURRIED)
+        stack.enter_context(control_plane.controller_manager(api, controllers))
+        for name, command in _others(api, binaries).items():
+            stack.enter_context(process(name, command, folder))
+        _make_nodes(api)
+        api.install_crds(*sorted(control_plane.CRD_FOLDER.glob("*.yaml")))
+        _grant(api)
+        yield Plane(api, mlflow, audit_log, _pids(folder))
+
+
+def operator_kubeconfig(api: ApiServer) -> Path:
+    """The way in for the operator: its service account's token, as in a pod."""
+    path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts/{RELEASE}/token"
+    request = {"spec": {"expirationSeconds": 7200}}
+    answer = api.request("POST", path, request)
+    answer.raise_for_status()
+    config = yaml.safe_load(api.kubeconfig.read_text())
+    config["users"] = [{"name": "admin", "user": {"token": answer.json()["status"]["token"]}}]
+    file = api.folder / "operator.kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+def _audit_flags(folder: Path, log: Path) -> Sequence[str]:
+    policy = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}],
+    }
+    file = folder / "audit-policy.yaml"
+    file.write_text(yaml.safe_dump(policy))
+    return (f"--audit-policy-file={file}", f"--audit-log-path={log}")
+
+
+def _others(api: ApiServer, binaries: Path) -> dict[str, list[str | Path]]:
+    scheduler: list[str | Path] = [
+        binaries / "kube-scheduler",
+        f"--kubeconfig={api.kubeconfig}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={free_port()}",
+        f"--cert-dir={api.folder / 'scheduler'}",
+        "--leader-elect=false",
+        *UNHURRIED,
+    ]
+    kubelets: list[str | Path] = [
+        binaries / "kwok",
+        f"--kubeconfig={api.kubeconfig}",
+        "--manage-all-nodes",
+        "--node-lease-duration-seconds=40",
+        f"--server-address=127.0.0.1:{free_port()}",
+    ]
+    return {"kube-scheduler": scheduler, "kwok": kubelets}
+
+
+def _make_nodes(api: ApiServer) -> None:
+    for number in range(NODES):
+        node = {"metadata": {"name": f"node-{number}"}}
+        api.request("POST", "/api/v1/nodes", node).raise_for_status()
+    wait_for(lambda: _ready_nodes(api) == NODES, f"{NODES} nodes to be ready")
+
+
+def _ready_nodes(api: ApiServer) -> int:
+    nodes = api.request("GET", "/api/v1/nodes").json()["items"]
+    return sum(_is_ready(node) for node in nodes)
+
+
+def _is_ready(obj: dict[str, Any]) -> bool:
+    conditions = obj.get("status", {}).get("conditions", ())
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _grant(api: ApiServer) -> None:
+    """The operator's service account with the rights that the chart gives it, and no others."""
+    namespace = {"metadata": {"name": OPERATOR_NAMESPACE}}
+    api.request("POST", "/api/v1/namespaces", namespace).raise_for_status()
+    templates = ("rbac", "serviceaccount")
+    shown = [f"--show-only=templates/{name}.yaml" for name in templates]
+    command: list[str | Path] = [
+        api.bin / "helm",
+        "template",
+        RELEASE,
+        CHART,
+        "-n",
+        OPERATOR_NAMESPACE,
+        *shown,
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    api.kubectl("apply", "-n", OPERATOR_NAMESPACE, "-f", "-", given=done.stdout)
+
+
+def _register_model(mlflow: TrackingServer) -> None:
+    artifact = f"{mlflow.url}/api/2.0/mlflow-artifacts/artifacts/models/{MODEL}/MLmodel"
+    requests.put(artifact, data=MLMODEL.encode(), timeout=30).raise_for_status()
+    base = f"{mlflow.url}/api/2.0/mlflow"
+    version = {"name": MODEL, "source": f"mlflow-artifacts:/models/{MODEL}"}
+    for path, body in (
+        ("registered-models/create", {"name": MODEL}),
+        ("model-versions/create", version),
+    ):
+        answer = requests.post(f"{base}/{path}", json=body, timeout=30)
+        answer.raise_for_status()
+    mlflow.point(MODEL, "champion", "1")
+
+
+def _pids(folder: Path) -> dict[str, int]:
+    """The processes that run in the folder, by program."""
+    found: dict[str, int] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if (entry / "cwd").resolve() == folder.resolve():
+                found.setdefault((entry / "comm").read_text().strip(), int(entry.name))
+        except OSError:
+            continue  # ended meanwhile, or another user's
+    return found
