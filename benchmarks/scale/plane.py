@@ -12,6 +12,7 @@ from typing import Any
 import requests
 import yaml
 
+from e2e.cluster.binaries import source_folder
 from tests.integration import control_plane
 from tests.integration.control_plane import ApiServer, free_port, process, wait_for
 from tests.integration.tracking_server import TrackingServer, tracking_server
@@ -106,10 +107,19 @@ def _others(api: ApiServer, binaries: Path) -> dict[str, list[str | Path]]:
         binaries / "kwok",
         f"--kubeconfig={api.kubeconfig}",
         "--manage-all-nodes",
+        *(f"--config={file}" for file in _stages()),
         "--node-lease-duration-seconds=40",
         f"--server-address=127.0.0.1:{free_port()}",
     ]
     return {"kube-scheduler": scheduler, "kwok": kubelets}
+
+
+def _stages() -> list[Path]:
+    """How kwok's nodes and pods fare: as well and as quickly as they can."""
+    folder = source_folder("kubernetes", "sigs.k8s.io/kwok") / "kustomize" / "stage"
+    some = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
+    found = [file for one in some for file in sorted((folder / one).glob("*.yaml"))]
+    return [file for file in found if file.name != "kustomization.yaml"]
 
 
 def _make_nodes(api: ApiServer) -> None:
@@ -149,17 +159,22 @@ def _grant(api: ApiServer) -> None:
 
 
 def _register_model(mlflow: TrackingServer) -> None:
-    artifact = f"{mlflow.url}/api/2.0/mlflow-artifacts/artifacts/models/{MODEL}/MLmodel"
-    requests.put(artifact, data=MLMODEL.encode(), timeout=30).raise_for_status()
-    base = f"{mlflow.url}/api/2.0/mlflow"
-    version = {"name": MODEL, "source": f"mlflow-artifacts:/models/{MODEL}"}
-    for path, body in (
-        ("registered-models/create", {"name": MODEL}),
-        ("model-versions/create", version),
-    ):
-        answer = requests.post(f"{base}/{path}", json=body, timeout=30)
-        answer.raise_for_status()
+    """A model of which only that is there which the operator reads."""
+    run = _post(mlflow, "runs/create", {"experiment_id": "0"})["run"]["info"]
+    path = f"{run['artifact_uri'].partition(':/')[2]}/{MODEL}/MLmodel"
+    url = f"{mlflow.url}/api/2.0/mlflow-artifacts/artifacts/{path.lstrip('/')}"
+    requests.put(url, data=MLMODEL.encode(), timeout=30).raise_for_status()
+    version = {"name": MODEL, "source": f"{run['artifact_uri']}/{MODEL}", "run_id": run["run_id"]}
+    _post(mlflow, "registered-models/create", {"name": MODEL})
+    _post(mlflow, "model-versions/create", version)
     mlflow.point(MODEL, "champion", "1")
+
+
+def _post(mlflow: TrackingServer, path: str, body: dict[str, Any]) -> Any:
+    answer = requests.post(f"{mlflow.url}/api/2.0/mlflow/{path}", json=body, timeout=30)
+    if not answer.ok:
+        raise RuntimeError(f"{path}: {answer.text}")
+    return answer.json()
 
 
 def _pids(folder: Path) -> dict[str, int]:

@@ -46,6 +46,7 @@ def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any
     _remove(settings.artifact)
     folder = _local_folder(settings.model_uri)
     if folder is None:
+        _require_tracking_uri(settings.model_uri)
         _download(settings, pauses)
     elif folder.is_dir():
         settings.artifact.symlink_to(folder)
@@ -63,6 +64,17 @@ def _local_folder(uri: str) -> Path | None:
     if uri.startswith("/"):
         return Path(uri)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def _require_tracking_uri(uri: str) -> None:
+    """Without one, MLflow would look into a database file in the working directory."""
+    parts = urlsplit(uri)
+    asks_server = parts.scheme in ("models", "runs", "mlflow-artifacts") and not parts.netloc
+    if asks_server and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise Failed(
+            "ArtifactUnreadable",
+            f"{uri} is known to an MLflow server only: set MLFLOW_TRACKING_URI to its address",
+        )
 
 
 def _download(settings: Settings, pauses: Sequence[float]) -> None:

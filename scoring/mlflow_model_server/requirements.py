@@ -203,7 +203,8 @@ class _Reader:
 
     def _unnamed(self, text: str, file: str, hashes: str) -> Line:
         """A wheel, source archive, folder or URL without `name @` before it."""
-        place, bar, extras = text.partition("[")
+        text, semicolon, marker = text.partition(" ;")
+        place, bar, extras = text.strip().partition("[")
         where = self._place(place)
         if "://" not in where:
             if not Path(where).exists():
@@ -211,8 +212,8 @@ class _Reader:
             where = Path(where).as_uri()
         name = _package_name(place)
         if name is None:
-            return Line(where, file, None, hashes)
-        named = f"{name}{bar}{extras} @ {where}"
+            return Line(f"{where}{semicolon}{marker}", file, None, hashes)
+        named = f"{name}{bar}{extras} @ {where}{semicolon}{marker}"
         return Line(named, file, Requirement(named), hashes)
 
     def _place(self, text: str) -> str:

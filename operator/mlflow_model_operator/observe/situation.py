@@ -14,9 +14,10 @@ from mlflow_model_operator.domain import (
     Revision,
     RevisionState,
 )
+from mlflow_model_operator.observe.reasons import Reason
 from mlflow_model_operator.rollout import Decision
 
-NAME_TAKEN = "NameTaken"
+NAME_TAKEN = Reason.NAME_TAKEN.value
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,19 @@ class Situation:
     gateway_exists: bool | None = None  # None: nobody has looked
 
     def state(self, revision: Revision) -> RevisionState:
-        """What is seen of a revision's Deployment."""
+        """What is seen of a revision's Deployment.
+
+        A status that is older than the spec counts too: a revision's template never changes, so
+        its pods are the right ones, and each scaling would else look like an outage.
+        """
         deployment = self.live.deployments.get(revision.name)
         if deployment is None:
             return RevisionState(desired=0, ready=0, exists=False)
         status = deployment.get("status", {})
-        current = status.get("observedGeneration") == deployment["metadata"].get("generation")
         return RevisionState(
             desired=deployment["spec"].get("replicas", 1),
-            ready=status.get("readyReplicas", 0) if current else 0,
+            ready=status.get("readyReplicas", 0),
+            exists="deletionTimestamp" not in deployment["metadata"],
         )
 
     def pods(self, revision: Revision) -> list[KubeObject]:

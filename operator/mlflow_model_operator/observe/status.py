@@ -8,8 +8,9 @@ from typing import Any
 from mlflow_model_operator import labels
 from mlflow_model_operator.domain import Condition, ConditionStatus, KubeObject, Revision
 from mlflow_model_operator.observe.conditions import conditions
+from mlflow_model_operator.observe.reasons import Reason
 from mlflow_model_operator.observe.situation import Situation
-from mlflow_model_operator.rollout import Decision
+from mlflow_model_operator.rollout import Decision, Phase
 
 MOST_MESSAGE = 2000  # characters; Kubernetes allows 32768, people read less
 
@@ -35,7 +36,9 @@ def status(situation: Situation) -> KubeObject:
     }
     # As asked for, not as counted: pods that come up one by one would be a status write each.
     new["replicas"] = sum(
-        deployment["spec"].get("replicas", 1) for deployment in situation.live.deployments.values()
+        deployment["spec"].get("replicas", 1)
+        for deployment in situation.live.deployments.values()
+        if "deletionTimestamp" not in deployment["metadata"]
     )
     new["stable"] = _revision(decision.stable, situation)
     if decision.canary:
@@ -55,7 +58,7 @@ def invalid_status(raw: KubeObject, message: str, now: float) -> KubeObject:
     """The status of a resource that the operator can't read; what was decided before stays."""
     old = raw.get("status", {})
     generation = raw["metadata"].get("generation", 0)
-    condition = Condition("Ready", ConditionStatus.FALSE, "InvalidSpec", message)
+    condition = Condition("Ready", ConditionStatus.FALSE, Reason.INVALID_SPEC, message)
     others = [one for one in old.get("conditions", ()) if one.get("type") != "Ready"]
     stated = _stated(condition, generation, old.get("conditions", ()), now)
     return {**old, "observedGeneration": generation, "conditions": [stated, *others]}
@@ -100,7 +103,7 @@ def _stated(condition: Condition, generation: int, before: Any, now: float) -> K
     return {
         "type": condition.type,
         "status": condition.status.value,
-        "reason": condition.reason,
+        "reason": str(condition.reason),
         "message": condition.message[:MOST_MESSAGE],
         "lastTransitionTime": (same[0] if same else None) or _time(now),
         "observedGeneration": generation,
@@ -124,25 +127,40 @@ def _revision(revision: Revision, situation: Situation) -> KubeObject:
 
 def _rollout(decision: Decision, situation: Situation, found: list[Condition]) -> KubeObject:
     before = situation.resource.status.rollout
+    phase = _phase(decision, situation)
     same = before is not None and (before.phase, before.revision) == (
-        decision.phase.value,
+        phase.value,
         decision.target.name,
     )
     message = next(one.message for one in found if one.type == "Progressing")
     return {
-        "phase": decision.phase.value,
+        "phase": phase.value,
         "revision": decision.target.name,
         "message": message[:MOST_MESSAGE],
         "startedAt": (before.started_at if same and before else None) or _time(situation.now),
     }
 
 
+def _phase(decision: Decision, situation: Situation) -> Phase:
+    """Starting or Stable by what is seen now: the decision was made before its objects were.
+
+    Else each first start would write Starting, then Stable with nothing ready, and then Ready.
+    """
+    if decision.phase not in (Phase.STARTING, Phase.STABLE):
+        return decision.phase
+    return Phase.STABLE if situation.state(decision.stable).ready > 0 else Phase.STARTING
+
+
 def _url(situation: Situation) -> str:
-    """Where requests go: through the gateway by its host name, or to the Service."""
+    """Where requests go: through the gateway by its host name, or to the Service.
+
+    A gateway without a host name of ours may have any address; the Service answers in any case.
+    """
     resource = situation.resource
     routing = resource.spec.routing
-    if routing.gateway and routing.hostnames:
-        return f"http://{routing.hostnames[0]}{routing.path.rstrip('/')}/invocations"
+    hostname = next((name for name in routing.hostnames if not name.startswith("*")), None)
+    if routing.gateway and hostname:
+        return f"http://{hostname}{routing.path.rstrip('/')}/invocations"
     return f"http://{resource.name}.{resource.namespace}.svc/invocations"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlflow_model_operator import labels
@@ -17,6 +19,8 @@ from mlflow_model_operator.observe import ApplyError, Situation
 from mlflow_model_operator.rollout import Decision, Phase
 
 Json = dict[str, Any]
+
+NOW = 1_700_000_000.0
 
 V3 = Revision("wine-3", ModelVersion("models:/wine@champion", "models:/wine/3", "3", "http://m"))
 V4 = Revision("wine-4", ModelVersion("models:/wine@champion", "models:/wine/4", "4", "http://m"))
@@ -51,14 +55,51 @@ def pod(revision: Revision, name: str = "p1", **status: Any) -> Json:
     }
 
 
-def container(name: str = "server", **state: Any) -> Json:
-    last = state.pop("last", None)
+def container(name: str = "server", ready: bool = False, **state: Any) -> Json:
+    """One that is in `state`; `last` is how it ended before."""
+    last = state.pop("last", {})
+    return {"name": name, "ready": ready, "image": "scoring:1", "state": state, "lastState": last}
+
+
+def ended(
+    code: int = 1, message: str | None = None, reason: str = "Error", seconds: int = 5
+) -> Json:
+    """How a container ended that ran for so many seconds."""
+    end = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     return {
-        "name": name,
-        "ready": False,
-        "image": "scoring:1",
-        "state": state,
-        **({"lastState": last} if last else {}),
+        "containerID": "containerd://791a1526dd6c8d71b1d898ed5363568f31db76a4b4e470e60ca6c57049742",
+        "exitCode": code,
+        "reason": reason,
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": end.isoformat().replace("+00:00", "Z"),
+        **({"message": message} if message is not None else {}),
+    }
+
+
+def word(reason: str, message: str) -> str:
+    """The termination message that our own containers leave."""
+    return json.dumps({"reason": reason, "message": message})
+
+
+def service(name: str) -> Json:
+    return {"kind": "Service", "metadata": {"name": name}}
+
+
+def route(*verdicts: Json, generation: int = 1, gateway: str = "shared") -> Json:
+    """An HTTPRoute, and what a gateway says of its generation 1."""
+    parent = {
+        "controllerName": "gateway.envoyproxy.io/gatewayclass-controller",
+        "parentRef": {
+            "group": "gateway.networking.k8s.io",
+            "kind": "Gateway",
+            "name": gateway,
+            "namespace": "gateways",
+        },
+        "conditions": [{"observedGeneration": 1, **one} for one in verdicts],
+    }
+    return {
+        "metadata": {"name": "wine", "generation": generation},
+        "status": {"parents": [parent] if verdicts else []},
     }
 
 
@@ -71,6 +112,7 @@ def situation(
     errors: tuple[ApplyError, ...] = (),
     routes: tuple[Json, ...] = (),
     gateway_exists: bool | None = None,
+    now: float = NOW,
 ) -> Situation:
     return Situation(
         resource=of or resource(),
@@ -79,11 +121,16 @@ def situation(
         decision=decision,
         live=LiveChildren(
             deployments={o["metadata"]["name"]: o for o in objects if "spec" in o},
-            pods={o["metadata"]["name"]: o for o in objects if "spec" not in o},
+            services={o["metadata"]["name"]: o for o in objects if o.get("kind") == "Service"},
+            pods={
+                o["metadata"]["name"]: o
+                for o in objects
+                if "spec" not in o and o.get("kind") != "Service"
+            },
             routes={o["metadata"]["name"]: o for o in routes},
         ),
         apply_errors=errors,
-        now=1_700_000_000.0,
+        now=now,
         gateway_exists=gateway_exists,
     )
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from mlflow_model_operator.domain import Condition, ResolutionError
@@ -22,10 +17,11 @@ from tests.unit.observe.pods import (
     deployment,
     pod,
     resource,
+    route,
+    service,
     situation,
 )
 
-REPOSITORY = Path(__file__).parents[3]
 GATEWAY = {
     "gateway": {"name": "shared", "namespace": "gateways"},
     "hostnames": ["wine.example.com"],
@@ -39,14 +35,6 @@ def by_type(given: Situation) -> dict[str, Condition]:
 def said(given: Situation, type_: str) -> tuple[str, str]:
     one = by_type(given)[type_]
     return one.status.value, one.reason
-
-
-def route(*verdicts: Json, generation: int = 1) -> Json:
-    parents = [{"conditions": [{"observedGeneration": 1, **one} for one in verdicts]}]
-    return {
-        "metadata": {"name": "wine", "generation": generation},
-        "status": {"parents": parents if verdicts else []},
-    }
 
 
 def test_all_is_well() -> None:
@@ -133,6 +121,9 @@ REFUSED = {
         (route(), None, ("False", "WaitingForGateway")),
         (route(), False, ("False", "GatewayNotFound")),
         (route(ACCEPTED, generation=2), None, ("False", "WaitingForGateway")),
+        (route(ACCEPTED, gateway="another"), None, ("False", "WaitingForGateway")),
+        (route({**REFUSED, "reason": "Pending"}), None, ("False", "WaitingForGateway")),
+        (route({**ACCEPTED, "status": "Unknown"}), None, ("False", "WaitingForGateway")),
     ],
 )
 def test_what_the_gateway_says(live: Json, exists: bool | None, expected: tuple[str, str]) -> None:
@@ -198,28 +189,177 @@ def test_a_canary_that_means_the_stable_version() -> None:
     assert said(given, "Ready")[0] == "True"
 
 
-def test_every_reason_in_the_code_is_documented() -> None:
-    documented = set(re.findall(r"`(\w+)`", (REPOSITORY / "docs/conditions.md").read_text()))
-    undocumented = reasons_in_code() - documented
-    assert not undocumented
-    assert len(reasons_in_code()) > 30, "the search for reasons has gone blind"
+def test_a_canary_whose_uri_lost_its_meaning_keeps_its_share() -> None:
+    given = situation(
+        decision(V3, canary=V4, weight=10),
+        deployment(V3, 1),
+        deployment(V4, 1),
+        of=resource(canary=CANARY, routing=GATEWAY),
+        canary_resolution=ResolutionError("AliasNotFound", "no alias challenger"),
+    )
+    assert said(given, "CanaryReady") == ("False", "AliasNotFound")
+    assert "Version 4 stays on trial" in by_type(given)["CanaryReady"].message
+    assert said(given, "TrafficSplit") == ("True", "Applied")
 
 
-def reasons_in_code() -> set[str]:
-    """The constant reasons that the code passes to what makes conditions and failures."""
-    package = REPOSITORY / "operator/mlflow_model_operator"
-    found: set[str] = set()
-    for path in [*package.glob("observe/*.py"), *package.glob("registry/*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                found |= _reason(node)
-    return found
+def test_a_canary_beside_nothing_is_not_ready() -> None:
+    given = situation(
+        None,
+        of=resource(canary=CANARY),
+        resolution=ResolutionError("ModelNotFound", "no"),
+        canary_resolution=V4.model,
+    )
+    assert said(given, "CanaryReady") == ("False", "ModelUnresolved")
+    assert said(given, "TrafficSplit") == ("False", "CanaryNotReady")
 
 
-def _reason(call: ast.Call) -> set[str]:
-    place = {"_true": 1, "_false": 1, "Failure": 0, "ResolutionError": 0, "Notice": 0}
-    name = getattr(call.func, "id", "")
-    if name not in place or len(call.args) <= place[name]:
-        return set()
-    argument: Any = call.args[place[name]]
-    return {str(argument.value)} if isinstance(argument, ast.Constant) else set()
+def test_a_stopped_resource_has_a_stopped_canary() -> None:
+    given = situation(
+        decision(V3, canary=V4, phase=Phase.STOPPED),
+        deployment(V3, desired=0),
+        deployment(V4, desired=0),
+        of=resource(canary=CANARY),
+        canary_resolution=V4.model,
+    )
+    assert said(given, "CanaryReady") == ("False", "Stopped")
+    assert said(given, "Ready") == ("False", "Stopped")
+
+
+def test_a_share_that_no_gateway_has_taken_yet_says_so() -> None:
+    given = situation(
+        decision(V3, canary=V4, weight=10),
+        deployment(V3, 1),
+        deployment(V4, 1),
+        of=resource(canary=CANARY, routing=GATEWAY),
+        canary_resolution=V4.model,
+        routes=(route(),),
+    )
+    assert "see the condition RouteAccepted" in by_type(given)["TrafficSplit"].message
+
+
+# An autoscaler at work
+
+
+def test_an_autoscaler_that_adds_a_pod_is_no_outage_and_no_change() -> None:
+    scaled = deployment(V3, ready=1, desired=2)
+    # The Deployment controller has not seen the new number yet.
+    scaled["metadata"]["generation"] = 2
+    given = situation(decision(), scaled, of=resource(scaling={"minReplicas": 1, "maxReplicas": 3}))
+    assert said(given, "Available") == ("True", "MinimumReplicasAvailable")
+    assert said(given, "Progressing") == ("False", "Complete")
+    assert said(given, "Ready") == ("True", "Ready")
+
+
+def test_fewer_pods_than_the_spec_asks_for_are_a_change_under_way() -> None:
+    given = situation(
+        decision(), deployment(V3, ready=1, desired=3), of=resource(scaling={"minReplicas": 3})
+    )
+    assert said(given, "Available")[0] == "True"
+    assert said(given, "Progressing") == ("True", "NewRevision")
+    assert "1 of 3 pods ready" in by_type(given)["Progressing"].message
+
+
+def test_a_pod_that_an_autoscaler_can_not_add_is_told() -> None:
+    quota = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": 'pods "wine-3-x" is forbidden: exceeded quota: tight, requested: pods=1',
+    }
+    given = situation(
+        decision(),
+        deployment(V3, ready=1, desired=2, conditions=[quota]),
+        of=resource(scaling={"minReplicas": 1, "maxReplicas": 3}),
+    )
+    assert said(given, "Available")[0] == "True"
+    assert said(given, "Progressing") == ("False", "QuotaExceeded")
+
+
+# Objects that the API server refuses
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "tells"),
+    [
+        ("HorizontalPodAutoscaler", "wine-3", "Progressing"),
+        ("PodDisruptionBudget", "wine-3", "Progressing"),
+        ("Service", "wine", "Progressing"),
+        ("HTTPRoute", "wine", "RouteAccepted"),
+    ],
+)
+def test_a_refused_object_is_told_though_the_pods_serve(kind: str, name: str, tells: str) -> None:
+    given = situation(
+        decision(),
+        deployment(V3, ready=1),
+        service("wine"),
+        of=resource(routing=GATEWAY),
+        errors=(ApplyError(kind, name, 422, "Invalid", "spec.metrics[0]: Required value"),),
+        routes=(route(ACCEPTED),),
+    )
+    assert said(given, "Available")[0] == "True"
+    assert said(given, tells) == ("False", "ApplyRefused")
+    assert said(given, "Ready") == ("False", "ApplyRefused")
+    assert f"{kind} {name}: spec.metrics[0]: Required value" in by_type(given)[tells].message
+
+
+def test_a_canarys_refused_object_is_the_canarys_trouble() -> None:
+    given = situation(
+        decision(V3, canary=V4),
+        deployment(V3, ready=1),
+        of=resource(canary=CANARY),
+        canary_resolution=V4.model,
+        errors=(ApplyError("Deployment", "wine-4", 422, "Invalid", "no"),),
+    )
+    assert said(given, "Progressing") == ("False", "Complete")
+    assert said(given, "CanaryReady") == ("False", "ApplyRefused")
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "remedy"),
+    [
+        (422, "Deployment is invalid: spec.template: no", "Correct the field of spec"),
+        (
+            403,
+            'admission webhook "validate.kyverno.svc" denied the request: no',
+            "Correct what the webhook names",
+        ),
+        (
+            403,
+            'deployments.apps "wine-3" is forbidden: User "system:serviceaccount:a:b" cannot patch '
+            'resource "deployments" in API group "apps" in the namespace "models"',
+            "Give the operator's ServiceAccount this right",
+        ),
+        (
+            403,
+            "unable to create new content in namespace models because it is being terminated",
+            "See that the namespace is there",
+        ),
+    ],
+)
+def test_a_refusal_comes_with_a_remedy(status: int, message: str, remedy: str) -> None:
+    error = ApplyError("Deployment", "wine-3", status, "x", message)
+    given = situation(decision(), errors=(error,))
+    assert said(given, "Available") == ("False", "ApplyRefused")
+    assert remedy in by_type(given)["Available"].message
+
+
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        ("NotAllowedByListeners", "allow routes of namespace models"),
+        ("NoMatchingListenerHostname", "Write spec.routing.hostnames"),
+        ("NoMatchingParent", "HTTP listener"),
+        ("SomethingNew", "Correct spec.routing"),
+    ],
+)
+def test_a_refused_route_comes_with_the_gateways_words_and_a_remedy(why: str, remedy: str) -> None:
+    given = situation(
+        decision(),
+        deployment(V3, 1),
+        of=resource(routing=GATEWAY),
+        routes=(route({**REFUSED, "reason": why, "message": "its own {words}"}),),
+    )
+    message = by_type(given)["RouteAccepted"].message
+    assert f"Gateway gateways/shared refuses the route ({why}): its own {{words}}" in message
+    assert remedy in message
+    assert "spec.routing" in message

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_model_operator.domain import ResolutionError
-from mlflow_model_operator.observe import invalid_status, notices, status, status_patch
+from mlflow_model_operator.domain import LiveChildren, ResolutionError
+from mlflow_model_operator.observe import (
+    Situation,
+    invalid_status,
+    notices,
+    status,
+    status_patch,
+)
+from mlflow_model_operator.plan import Meaning, RevisionNames, make_plan
 from mlflow_model_operator.rollout import Phase
+from mlflow_model_operator.settings import Settings
 from tests.unit.observe.pods import V3, V4, Json, decision, deployment, resource, situation
 
 
@@ -113,3 +122,131 @@ def test_a_new_version_and_its_takeover_are_told() -> None:
         decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}), deployment(V4, 1)
     )
     assert [one.reason for one in notices(middle, status(done), done)] == ["TrafficMoved"]
+
+
+def test_going_back_is_told_as_such() -> None:
+    draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
+    moved = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
+    back = situation(
+        decision(V3, phase=Phase.DRAINING, draining={"wine-4": 2.0}),
+        deployment(V3, 1),
+        deployment(V4, 1),
+    )
+    assert [one.reason for one in notices(moved, status(back), back)] == ["RolledBack"]
+
+
+def test_an_update_that_is_given_up_is_told() -> None:
+    updating = decision(V3, target=V4, phase=Phase.UPDATING)
+    middle = status(situation(updating, deployment(V3, 1), deployment(V4)))
+    given_up = situation(decision(), deployment(V3, 1))
+    told = notices(middle, status(given_up), given_up)
+    assert [one.reason for one in told] == ["RolledBack"]
+    assert "wine-4 is not wanted any more" in told[0].message
+
+
+def test_a_revision_that_has_drained_is_told() -> None:
+    draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
+    before = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
+    done = situation(decision(V4), deployment(V4, 1))
+    assert [one.reason for one in notices(before, status(done), done)] == ["Drained"]
+
+
+def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
+    with_canary = resource(canary={"uri": "models:/wine@challenger", "weight": 10})
+    old = status(situation(decision(), deployment(V3, 9, 9)))
+    started = situation(
+        decision(V3, canary=V4, weight=10),
+        deployment(V3, 9, 9),
+        deployment(V4, 1),
+        of=with_canary,
+        canary_resolution=V4.model,
+    )
+    new = status(started)
+    told = notices(old, new, started)
+    assert [(one.reason, one.warning) for one in told] == [("CanaryStarted", False)]
+    assert "Version 4 (wine-4) gets 10 % of the requests" in told[0].message
+    assert notices(new, new, started) == []
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=900, max_size=1500))
+def test_an_event_is_never_longer_than_the_api_server_takes(words: str) -> None:
+    broken = situation(None, resolution=ResolutionError("ModelNotFound", words))
+    (told,) = notices({}, status(broken), broken)
+    assert len(told.message.encode()) <= 1024
+
+
+def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
+    new = status(situation(None, resolution=ResolutionError("ModelNotFound", "no")))
+    assert {type(one["reason"]) for one in new["conditions"]} == {str}
+    assert type(invalid_status({"metadata": {}}, "no", now=0.0)["conditions"][0]["reason"]) is str
+
+
+@pytest.mark.parametrize(
+    ("routing", "url"),
+    [
+        ({}, "http://wine.models.svc/invocations"),
+        ({"gateway": {"name": "g"}}, "http://wine.models.svc/invocations"),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["a.example.com", "b.example.com"]},
+            "http://a.example.com/invocations",
+        ),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["*.example.com", "b.example.com"]},
+            "http://b.example.com/invocations",
+        ),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["*.example.com"]},
+            "http://wine.models.svc/invocations",
+        ),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["a.example.com"], "path": "/wine"},
+            "http://a.example.com/wine/invocations",
+        ),
+    ],
+)
+def test_the_url_is_one_that_can_be_asked(routing: Json, url: str) -> None:
+    new = status(situation(decision(), deployment(V3, 1), of=resource(routing=routing)))
+    assert new["url"] == url
+
+
+def test_pods_that_are_going_are_not_counted() -> None:
+    going = deployment(V4, 3, 3)
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert status(situation(decision(), deployment(V3, 1, 2), going))["replicas"] == 2
+
+
+def test_an_autoscaler_at_work_changes_the_numbers_only() -> None:
+    scaling = {"minReplicas": 1, "maxReplicas": 3}
+    before = status(situation(decision(), deployment(V3, 1), of=resource(scaling=scaling)))
+    after = status(
+        situation(decision(), deployment(V3, 1, 2), of=resource(status=before, scaling=scaling))
+    )
+    assert status_patch(before, after) == {"replicas": 2}
+
+
+@pytest.mark.parametrize(("ready", "shown"), [(0, "Starting"), (1, "Stable")])
+@pytest.mark.parametrize("decided", [Phase.STARTING, Phase.STABLE])
+def test_the_phase_is_what_is_seen_not_what_was_decided_before_it(
+    decided: Phase, ready: int, shown: str
+) -> None:
+    new = status(situation(decision(phase=decided), deployment(V3, ready)))
+    assert new["rollout"]["phase"] == shown
+
+
+def test_a_good_start_takes_two_writes() -> None:
+    """By the decisions that the operator really takes, one after the other."""
+    settings = Settings(scoring_images={"3.11": "scoring:3.11"})
+    names = RevisionNames(settings)
+    live, writes = LiveChildren(), 0
+    old: Json = {}
+    for ready in (0, 0, 0, 1, 1):
+        seen = resource(status=old)
+        plan = make_plan(seen, Meaning(V3.model), live, names, settings, 1000.0)
+        assert plan is not None
+        # The objects are applied between the decision and the status.
+        revision = plan.decision.stable
+        live = LiveChildren(deployments={revision.name: deployment(revision, ready)})
+        new = status(Situation(seen, V3.model, None, plan.decision, live, (), 1000.0))
+        writes += status_patch(old, new) is not None
+        old = new
+    assert writes == 2

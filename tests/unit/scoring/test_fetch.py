@@ -73,17 +73,36 @@ def test_a_model_on_a_volume_is_used_where_it_is(
     assert "python_function" in content["flavors"]
 
 
-def test_a_registered_version_is_fetched(
-    settings: Settings, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return mlflow.MlflowClient(uri)
+
+
+def test_what_mlflow_keeps_is_fetched(
+    settings: Settings, model: Path, tmp_path: Path, tracking: mlflow.MlflowClient
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client.create_registered_model("wine")
-    client.create_model_version("wine", model.as_uri())
-    fetch(dataclasses.replace(settings, model_uri="models:/wine/1"))
-    assert not settings.artifact.is_symlink()
-    assert (settings.artifact / "data" / "weights").read_text() == "1"
-    assert not (settings.model_dir / "download").exists()
+    experiment = tracking.create_experiment("wine", artifact_location=(tmp_path / "kept").as_uri())
+    logged = tracking.create_logged_model(experiment, name="wine").model_id
+    tracking.log_model_artifacts(logged, str(model))
+    run = tracking.create_run(experiment).info.run_id
+    tracking.log_artifacts(run, str(model), "model")
+    tracking.create_registered_model("wine")
+    tracking.create_model_version("wine", model.as_uri())
+    for uri in (f"models:/{logged}", f"runs:/{run}/model", "models:/wine/1"):
+        fetch(dataclasses.replace(settings, model_uri=uri))
+        assert not settings.artifact.is_symlink()
+        assert (settings.artifact / "data" / "weights").read_text() == "1"
+        assert not (settings.model_dir / "download").exists()
+
+
+@pytest.mark.parametrize("uri", ["models:/wine/1", "runs:/1f/model", "mlflow-artifacts:/1/model"])
+def test_no_tracking_server_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert "set MLFLOW_TRACKING_URI" in failure(settings, uri).message
 
 
 def test_a_model_in_s3_is_fetched(

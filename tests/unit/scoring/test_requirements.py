@@ -127,10 +127,12 @@ def test_wheels_in_the_model_are_named_and_absolute(model: Path) -> None:
     write(
         model,
         requirements__txt="wheels/tinyone-1.0-py3-none-any.whl\n"
+        "./wheels/tinyone-1.0-py3-none-any.whl ; python_version > '3'\n"
         f"tinyone @ file://{wheel}\nhttps://example.com/tinytwo-2.0.tar.gz\n",
     )
     assert lines(model) == [
         f"tinyone @ {wheel.as_uri()}",
+        f"tinyone @ {wheel.as_uri()} ; python_version > '3'",
         f"tinyone @ file://{wheel}",
         "tinytwo @ https://example.com/tinytwo-2.0.tar.gz",
     ]

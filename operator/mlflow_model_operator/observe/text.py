@@ -1,0 +1,92 @@
+"""Words of others (pods, the scheduler, registries of images), made fit to be shown.
+
+They are data from outside: bounded, on one line, without passwords, and without characters that
+would not survive a round trip through the API server and so be written again and again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+MOST_TEXT = 600  # characters of somebody else's message
+_PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COUNTED = re.compile(r"^\d+ ")
+# "read udp 10.244.0.5:43210->10.96.0.10:53": another port with each try.
+_SOURCE_PORT = re.compile(r"(?<=\d):\d+(?=->)")
+
+
+class LastWord(NamedTuple):
+    """What one of our containers left as its termination message."""
+
+    reason: str
+    message: str
+
+
+def one_line(text: object) -> str:
+    """`text` on one printable line of at most MOST_TEXT characters; "" if it is no text."""
+    if not isinstance(text, str):
+        return ""
+    # Twice as much, so that what is then left out does not make the rest short.
+    plain = _COLOUR.sub("", text[: 2 * MOST_TEXT])
+    printable = "".join(c if c.isprintable() else " " for c in plain)
+    line = re.sub(" +", " ", _PASSWORD.sub("", printable)).strip()
+    return line if len(line) <= MOST_TEXT else line[: MOST_TEXT - 1] + "…"
+
+
+def last_line(text: object) -> str:
+    """The last line of `text` that is not empty, as one_line gives it."""
+    lines = text.splitlines() if isinstance(text, str) else []
+    return next((line for line in map(one_line, reversed(lines)) if line), "")
+
+
+def termination_message(text: object) -> LastWord | None:
+    """Reason and message of `{"reason": …, "message": …}`; None where `text` is not of that form.
+
+    Never raises, whatever the pod has written.
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets …
+        return None
+    if not isinstance(told, dict):
+        return None
+    reason, message = told.get("reason"), told.get("message")
+    if not isinstance(reason, str) or not isinstance(message, str):
+        return None
+    return LastWord(one_line(reason), one_line(message))
+
+
+def scheduler_message(text: object) -> str:
+    """Why no node will do, without the counts of nodes, which change with the cluster.
+
+    >>> scheduler_message("0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated "
+    ...     "taint(s). preemption: 0/3 nodes are available: 3 Preemption is not helpful")
+    'Insufficient cpu, node(s) had untolerated taint(s)'
+    """
+    line = one_line(text)
+    why = line.split(" nodes are available:", 1)[-1].split("preemption:", 1)[0].strip(" .")
+    return ", ".join(sorted({_COUNTED.sub("", part) for part in why.split(", ")})) or line
+
+
+def pull_message(text: object) -> str:
+    """Why an image can't be pulled: the same words while it is tried and between the tries.
+
+    >>> pull_message('Back-off pulling image "x:1": ErrImagePull: not found')
+    'not found'
+    """
+    line = re.sub(r'^Back-off pulling image "[^"]*"(: \w+: )?', "", one_line(text))
+    return _SOURCE_PORT.sub("", re.sub(r"^rpc error: code = \w+ desc = ", "", line))
+
+
+def without_pod_name(text: object) -> str:
+    """What admission says of a pod, without the pod's made-up name.
+
+    >>> without_pod_name('pods "wine-5grvzzsnnz-664cc6f7d8-2kqtp" is forbidden: exceeded quota: a')
+    'exceeded quota: a'
+    """
+    return re.sub(r'^pods "[^"]*" is forbidden: ', "", one_line(text))
