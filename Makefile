@@ -52,9 +52,12 @@ test-e2e: cluster images $(VENV) ## The whole thing on a real cluster, through H
 	@. .cluster/env && pytest -q -n 3 --dist loadgroup e2e/tests
 
 .PHONY: format
-format: $(VENV) ## Format the code and write the generated files anew
-	@./e2e/generated.sh
+format: $(VENV) ## Format the code
 	@ruff format . && ruff check --fix .
+
+.PHONY: generate
+generate: $(VENV) ## Write the generated files anew: CRD, field reference, the chart's copies
+	@./e2e/generated.sh
 
 .PHONY: clean
 clean: cluster-clean ## Stop and remove all that was started; the builds in the cache stay

@@ -27,6 +27,7 @@ from mlflow_model_operator.rollout import (
     Wanted,
     approximate_canary_replicas,
     decide,
+    deployment_state,
 )
 from mlflow_model_operator.settings import Settings
 
@@ -142,7 +143,9 @@ def traffic_applied(
     if resource.spec.routing.gateway is None:
         return True
     route = live.routes.get(resource.name)
-    return route is not None and route_weights(route) == dict(traffic) and route_accepted(route)
+    return (
+        route is not None and route_weights(route) == dict(traffic) and _accepted(resource, route)
+    )
 
 
 def route_weights(route: KubeObject) -> dict[str, int]:
@@ -155,15 +158,17 @@ def route_weights(route: KubeObject) -> dict[str, int]:
     }
 
 
-def route_accepted(route: KubeObject) -> bool:
-    """Whether a gateway has accepted the route as it stands, not an older one."""
+def _accepted(resource: MLflowModelDeployment, route: KubeObject) -> bool:
+    """Whether the gateway that is named has accepted the route as it stands, not an older one."""
+    gateway = resource.spec.routing.gateway
     generation = route["metadata"].get("generation")
     return any(
         condition.get("type") == "Accepted"
         and condition.get("status") == "True"
         and condition.get("observedGeneration") == generation
-        for parent in route.get("status", {}).get("parents", ())
-        for condition in parent.get("conditions", ())
+        for parent in route.get("status", {}).get("parents") or ()
+        if gateway and parent.get("parentRef", {}).get("name") == gateway.name
+        for condition in parent.get("conditions") or ()
     )
 
 
@@ -244,17 +249,6 @@ def _states(live: LiveChildren, restorable: Iterable[Revision]) -> Mapping[str, 
     for name, deployment in live.deployments.items():
         states[name] = deployment_state(deployment)
     return states
-
-
-def deployment_state(deployment: KubeObject) -> RevisionState:
-    """Replicas asked for and ready; none are ready while the status is of an older generation."""
-    status = deployment.get("status", {})
-    current = status.get("observedGeneration") == deployment["metadata"].get("generation")
-    return RevisionState(
-        desired=deployment["spec"].get("replicas", 1),
-        ready=status.get("readyReplicas", 0) if current else 0,
-        exists="deletionTimestamp" not in deployment["metadata"],
-    )
 
 
 def _replicas(

@@ -232,4 +232,7 @@ def _look_again_after(situation: Situation) -> float | None:
     route = situation.live.routes.get(situation.resource.name)
     if gateway and route and not route.get("status", {}).get("parents"):
         waits.append(GATEWAY_PATIENCE)
+    explained_later = observe.recheck_after(situation)
+    if explained_later is not None:
+        waits.append(explained_later)
     return min(waits, default=None)

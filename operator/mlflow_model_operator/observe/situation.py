@@ -15,7 +15,7 @@ from mlflow_model_operator.domain import (
     RevisionState,
 )
 from mlflow_model_operator.observe.reasons import Reason
-from mlflow_model_operator.rollout import Decision
+from mlflow_model_operator.rollout import Decision, deployment_state
 
 NAME_TAKEN = Reason.NAME_TAKEN.value
 
@@ -45,20 +45,8 @@ class Situation:
     gateway_exists: bool | None = None  # None: nobody has looked
 
     def state(self, revision: Revision) -> RevisionState:
-        """What is seen of a revision's Deployment.
-
-        A status that is older than the spec counts too: a revision's template never changes, so
-        its pods are the right ones, and each scaling would else look like an outage.
-        """
-        deployment = self.live.deployments.get(revision.name)
-        if deployment is None:
-            return RevisionState(desired=0, ready=0, exists=False)
-        status = deployment.get("status", {})
-        return RevisionState(
-            desired=deployment["spec"].get("replicas", 1),
-            ready=status.get("readyReplicas", 0),
-            exists="deletionTimestamp" not in deployment["metadata"],
-        )
+        """What is seen of a revision's Deployment."""
+        return deployment_state(self.live.deployments.get(revision.name))
 
     def pods(self, revision: Revision) -> list[KubeObject]:
         """The pods of a revision that are not ending, newest first."""

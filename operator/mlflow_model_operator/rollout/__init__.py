@@ -2,5 +2,14 @@
 
 from mlflow_model_operator.rollout.decide import Decision, Phase, Recorded, Wanted, decide
 from mlflow_model_operator.rollout.replicas import approximate_canary_replicas
+from mlflow_model_operator.rollout.state import deployment_state
 
-__all__ = ["Decision", "Phase", "Recorded", "Wanted", "approximate_canary_replicas", "decide"]
+__all__ = [
+    "Decision",
+    "Phase",
+    "Recorded",
+    "Wanted",
+    "approximate_canary_replicas",
+    "decide",
+    "deployment_state",
+]

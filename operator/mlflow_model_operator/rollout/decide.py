@@ -85,7 +85,7 @@ def decide(
     stable = _stable(wanted, recorded, states)
     canary = wanted.canary if wanted.canary and wanted.canary.name != stable.name else None
     traffic = _traffic(stable, canary, wanted.canary_weight, recorded, states)
-    leaving = _leaving(recorded, states, {stable.name, wanted.target.name}, canary, traffic)
+    leaving = _leaving(recorded, states, traffic)
     draining, recheck = _drain(
         leaving,
         recorded.draining,
@@ -93,13 +93,14 @@ def decide(
         now,
         drain_delay,
     )
+    staying = {one.name for one in (stable, wanted.target, canary) if one}
     return Decision(
         stable=stable,
         target=wanted.target,
         canary=canary,
         traffic=traffic,
         draining=draining,
-        phase=_phase(wanted, recorded, stable, states, draining),
+        phase=_phase(wanted, recorded, stable, states, is_draining=bool(set(draining) - staying)),
         recheck_after=recheck,
     )
 
@@ -140,16 +141,16 @@ def _may_serve(name: str, recorded: Recorded, states: Mapping[str, RevisionState
 
 
 def _leaving(
-    recorded: Recorded,
-    states: Mapping[str, RevisionState],
-    staying: set[str],
-    canary: Revision | None,
-    traffic: tuple[Weight, ...],
+    recorded: Recorded, states: Mapping[str, RevisionState], traffic: tuple[Weight, ...]
 ) -> set[str]:
-    """Revisions that had traffic and are no longer asked for. Others need no draining."""
+    """Revisions that had traffic and have none now. Those that never had any need no draining.
+
+    Also those that are still wanted, like a canary that has failed: if they are given up a moment
+    later, the data plane may still lead to them.
+    """
     had_traffic = {share.revision for share in recorded.traffic} | set(recorded.draining)
-    stays = staying | {share.revision for share in traffic} | ({canary.name} if canary else set())
-    return {name for name in had_traffic if name in states} - stays
+    has_traffic = {share.revision for share in traffic}
+    return {name for name in had_traffic if name in states} - has_traffic
 
 
 def _drain(
@@ -177,7 +178,8 @@ def _phase(
     recorded: Recorded,
     stable: Revision,
     states: Mapping[str, RevisionState],
-    draining: Mapping[str, float],
+    *,
+    is_draining: bool,
 ) -> Phase:
     if wanted.stopped:
         return Phase.STOPPED
@@ -187,4 +189,4 @@ def _phase(
     ready = stable.name in states and states[stable.name].is_ready
     if first_start and not ready:
         return Phase.STARTING
-    return Phase.DRAINING if draining else Phase.STABLE
+    return Phase.DRAINING if is_draining else Phase.STABLE

@@ -238,4 +238,15 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
 
 
 TestAnyCourseOfEvents = AnyCourseOfEvents.TestCase
-TestAnyCourseOfEvents.settings = hypothesis_settings(max_examples=200, deadline=None)
+TestAnyCourseOfEvents.settings = hypothesis_settings(max_examples=400, deadline=None)
+
+
+def test_a_revision_that_lost_its_traffic_drains_even_if_it_was_wanted_in_between() -> None:
+    """Found by the simulation: a canary, then the target, given up before the route was taken."""
+    recorded = Recorded(V3, (Weight("3", 99), Weight("4", 1)))
+    first = decided(Wanted(V4), recorded, applied=False, v3=READY, v4=STARTING)
+    assert set(first.draining) == {"4"}
+    assert first.phase == Phase.UPDATING
+    again = Recorded(first.stable, first.traffic, first.draining)
+    second = decided(Wanted(V3), again, applied=False, v3=READY, v4=STARTING)
+    assert "4" in second.keep
