@@ -35,7 +35,7 @@ test: check test-unit test-integration test-e2e ## Run all tests
 check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
 	@$(STEP) "Format" --expected 1 -- ruff format --check --quiet .
 	@$(STEP) "Lint" --expected 1 -- ruff check --quiet .
-	@$(STEP) "Types" --expected 10 -- mypy --no-error-summary operator/mlflow_model_operator scoring/mlflow_model_server charts images e2e tests
+	@$(STEP) "Types" --expected 10 -- mypy --no-error-summary operator/mlflow_model_operator scoring/mlflow_model_server charts images e2e tests benchmarks
 	@$(STEP) "Import layers" --expected 2 -- lint-imports
 	@$(STEP) "Generated files" --expected 3 -- ./e2e/generated.sh --check
 
