@@ -50,7 +50,7 @@ RESERVED_ENV = (
     "PORT",
     "SHUTDOWN_TIMEOUT",
 )
-RESERVED_VOLUMES = ("model", "tmp", "ca", "run", "nginx-log", "nginx-lib")
+RESERVED_VOLUMES = ("model", "tmp", "ca", "nginx-log", "nginx-lib")
 RESERVED_LABELS = (
     "app.kubernetes.io/managed-by",
     "app.kubernetes.io/name",

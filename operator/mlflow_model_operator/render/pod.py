@@ -23,7 +23,6 @@ DEFAULT_TIMEOUT = 30.0
 # Where the nginx in images of `mlflow models build-docker` writes; the rest of the root file system
 # is read-only. Volume name → folder.
 BUILD_DOCKER_FOLDERS = {
-    "run": "/run",
     "nginx-log": "/var/log/nginx",
     "nginx-lib": "/var/lib/nginx",
 }
