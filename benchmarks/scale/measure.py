@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from benchmarks.scale import audit, load, procfs
 from benchmarks.scale.operator import Operator, environment, operator
 from benchmarks.scale.plane import Plane, plane
@@ -104,8 +106,16 @@ def _measure_creation(running: Plane, one: Operator, options: Options, result: R
         _say(f"Ready after {result.ready_after:.1f} s")
         _note_cpu(result, pids, before, machine_before)
     _wait_until_settled(running, SETTLED_AFTER)
+    _keep_metrics(running, one)
     result.cpu_seconds = procfs.cpu_seconds(one.pid)
     _note_requests(result, audit.requests(running.audit_log), begun, options.resources)
+
+
+def _keep_metrics(running: Plane, one: Operator) -> None:
+    """For those who want to know what took so long; see --folder."""
+    folder = running.api.folder
+    (folder / "kube-apiserver.metrics").write_text(running.api.request("GET", "/metrics").text)
+    (folder / "operator.metrics").write_text(requests.get(f"{one.url}/metrics", timeout=30).text)
 
 
 def _note_cpu(

@@ -185,7 +185,8 @@ def _pids(folder: Path) -> dict[str, int]:
             continue
         try:
             if (entry / "cwd").resolve() == folder.resolve():
-                found.setdefault((entry / "comm").read_text().strip(), int(entry.name))
+                program = (entry / "cmdline").read_bytes().split(b"\0")[0].decode()
+                found.setdefault(Path(program).name, int(entry.name))
         except OSError:
             continue  # ended meanwhile, or another user's
     return found

@@ -256,7 +256,10 @@ def test_gateway_that_refuses_the_route(namespace: str, facts: Facts) -> None:
     given_objects(namespace, NO_ENVOY, a_gateway("by-name", "*.allowed.example.com"))
     given_objects("gateways", NO_ENVOY, a_gateway("not-for-others", "*.example.com"))
     gateways = {
-        "by-name": ({"name": "by-name"}, "NoMatchingListenerHostname"),
+        "by-name": (
+            {"name": "by-name", "namespace": namespace},
+            "NoMatchingListenerHostname",
+        ),
         "by-namespace": (
             {"name": "not-for-others", "namespace": "gateways"},
             "NotAllowedByListeners",

@@ -76,8 +76,44 @@ def _register(
     kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
 
 
+class _NoLastState(kopf.DiffBaseStorage):
+    """Spares kopf the copies that it makes of each object to tell later what has changed."""
+
+    def build(self, **_: Any) -> Any:
+        """Nothing is worth comparing."""
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing was kept."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Event handlers make none; kopf would look for it in each object, in a copy of that."""
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing was kept."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def purge(self, **_: Any) -> None:
+        """There is nothing."""
+
+    def touch(self, **_: Any) -> None:
+        """Objects are never written to."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """There is nothing."""
+        return essence
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NoLastState()
+    settings.persistence.progress_storage = _NoProgress()
     # We are the only one: the leader lease says so, and kopf's peering would need its own CRD.
     settings.peering.standalone = True
     # The kinds are known; watching for new CRDs and namespaces would need cluster-wide rights.

@@ -243,6 +243,8 @@ async def connect(kubeconfig: str | None = None) -> kubernetes_client.ApiClient:
     Raises kubernetes' ConfigException where there is neither.
     """
     configuration = kubernetes_client.Configuration()
+    # Else each request would look for proxies and .netrc, in two threads. The watches don't either.
+    configuration.client_session_kwargs = {"trust_env": False}
     if kubeconfig is None:
         try:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
