@@ -181,7 +181,8 @@ def _fingerprint(kind: Kind, obj: KubeObject) -> int:
         return 0
     metadata = obj["metadata"]
     stated: dict[str, Any] = {
-        "spec": obj.get("spec"),
+        # Where changes of the spec are counted, the count says it all.
+        "spec": metadata.get("generation") or obj.get("spec"),
         "uid": metadata.get("uid"),
         "labels": metadata.get("labels"),
         "annotations": metadata.get("annotations"),
