@@ -7,6 +7,7 @@ soon as they are answered, so that the next reconcile never acts on what it has 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ class Cache:
         identity = (kind.kind, obj["metadata"]["name"])
         known = siblings.get(identity)
         if not _older(obj, known.object if known else None):
-            kept = trim({**obj, "kind": kind.kind})
+            kept = _with_shared_text(trim({**obj, "kind": kind.kind}))
             siblings[identity] = _Entry(kept, _fingerprint(kind, kept))
         return key
 
@@ -174,6 +175,15 @@ def _version(obj: KubeObject) -> int:
 def _without_managed_fields(obj: KubeObject) -> KubeObject:
     metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
     return {**obj, "metadata": metadata}
+
+
+def _with_shared_text(value: Any) -> Any:
+    """A copy with one instance of each text for all objects: they say mostly the same."""
+    if isinstance(value, dict):
+        return {sys.intern(name): _with_shared_text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_shared_text(item) for item in value]
+    return sys.intern(value) if type(value) is str else value
 
 
 def _fingerprint(kind: Kind, obj: KubeObject) -> int:
