@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +24,8 @@ def main() -> None:
     parser.add_argument("--wrapper", default="", help="a command to start the operator with")
     parser.add_argument("--no-results", action="store_true", help="only print")
     given = parser.parse_args()
+    # So that all that was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = Options(
         given.resources, given.idle, given.changes, given.within, shlex.split(given.wrapper)
     )
