@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from e2e import kube
-from e2e.kube import KubeObject, kubectl
+from e2e.kube import kubectl
 from e2e.tests.models import Facts
 from e2e.tests.platform import gpus, packages
 from e2e.tests.steps import (
@@ -82,9 +82,7 @@ def a_bucket(_: str, facts: Facts) -> None:
 
 
 def a_private_index(namespace: str, facts: Facts) -> None:
-    certificates = {"ca.crt": facts.authority}
-    config_map: KubeObject = {"apiVersion": "v1", "kind": "ConfigMap", "data": certificates}
-    given_objects(namespace, {**config_map, "metadata": {"name": "company-ca"}})
+    given_objects(namespace, packages.ca_config_map(facts.authority))
     given_a_registered_model(facts, "needy", name="tasting", champion=1)
 
 

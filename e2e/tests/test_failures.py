@@ -11,6 +11,7 @@ import pytest
 from e2e import kube
 from e2e.kube import KubeObject
 from e2e.tests.models import Facts
+from e2e.tests.platform import packages
 from e2e.tests.steps import (
     DeployedModel,
     given_a_deployment,
@@ -135,9 +136,7 @@ def test_alias_that_is_deleted_leaves_its_version_serving(namespace: str, facts:
 
 
 def no_such_package(facts: Facts) -> dict[str, Any]:
-    # An address that nothing listens on: quicker than asking the real index, and as hopeless.
-    index = "https://pypi.packages:8443/simple"
-    return {"uri": facts.logged["impossible"].uri, "dependencies": {"indexUrl": index}}
+    return {"uri": facts.logged["impossible"].uri, "dependencies": packages.DEPENDENCIES}
 
 
 def files_are_gone(facts: Facts) -> dict[str, Any]:
@@ -204,6 +203,7 @@ def test_pods_that_do_not_get_ready(
     namespace: str,
     facts: Facts,
 ) -> None:
+    given_objects(namespace, packages.ca_config_map(facts.authority))
     wine = given_a_deployment(namespace, **cause(facts))
 
     then_condition(wine, "Available", "False", reason, says=says)

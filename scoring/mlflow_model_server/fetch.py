@@ -137,9 +137,7 @@ def _read_mlmodel(settings: Settings) -> dict[str, Any]:
     try:
         text = (settings.artifact / "MLmodel").read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Failed(
-            "InvalidModel", f"{uri} has no MLmodel file, so it is no MLflow model"
-        ) from None
+        raise _without_mlmodel(settings) from None
     except OSError as error:
         raise Failed("ArtifactUnreadable", f"{uri} can't be read: {last_line(error)}") from error
     try:
@@ -154,6 +152,18 @@ def _read_mlmodel(settings: Settings) -> dict[str, Any]:
             f"{', '.join(map(str, flavors or ())) or 'none'}), so MLflow can't serve it",
         )
     return dict(content)
+
+
+def _without_mlmodel(settings: Settings) -> Failed:
+    # An object store has no folders: one whose files are gone looks like one that is empty.
+    if next(settings.artifact.iterdir(), None) is None:
+        return Failed(
+            "ArtifactUnreadable",
+            f"There are no files at {settings.model_uri}: they were deleted or never stored",
+        )
+    return Failed(
+        "InvalidModel", f"{settings.model_uri} has no MLmodel file, so it is no MLflow model"
+    )
 
 
 def _remove(path: Path) -> None:

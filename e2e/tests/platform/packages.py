@@ -16,11 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from e2e import kube
+from e2e.kube import KubeObject
 from e2e.tests.models import PACKAGE
 from e2e.tests.platform.pods import server_pod, wait_until_ready
 
 # What examples/dependencies.yaml says.
 NAME, NAMESPACE, PORT = "pypi", "packages", 8443
+CA_CONFIG_MAP = "company-ca"
+DEPENDENCIES = {
+    "indexUrl": f"https://{NAME}.{NAMESPACE}:{PORT}/simple",
+    "caConfigMap": {"name": CA_CONFIG_MAP},
+}
 VERDICT = "dry, with a hint of pepper"
 WHEEL = f"{PACKAGE}-1.0-py3-none-any.whl"
 IMAGE = "mlflow-model-operator/scoring:0.1.0"
@@ -51,7 +57,7 @@ def bring_up_packages() -> str:
         "binaryData": {WHEEL: base64.b64encode(_wheel()).decode()},
     }
     path = f"simple/{PACKAGE}/{WHEEL}"
-    namespace, *others = server_pod(
+    server = server_pod(
         NAME,
         NAMESPACE,
         IMAGE,
@@ -71,9 +77,19 @@ def bring_up_packages() -> str:
     )
     # A server that is there already would go on with its old certificate.
     kube.delete(kube.DEPLOYMENT, NAME, NAMESPACE)
-    kube.apply(namespace, tls, wheels, *others)
+    kube.apply(kube.restricted_namespace(NAMESPACE), tls, wheels, *server)
     wait_until_ready(NAME, NAMESPACE)
     return authority.certificate_pem
+
+
+def ca_config_map(authority: str) -> KubeObject:
+    """What a namespace needs to trust the index."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": CA_CONFIG_MAP},
+        "data": {"ca.crt": authority},
+    }
 
 
 def _wheel() -> bytes:

@@ -1,7 +1,8 @@
-"""A small server in a namespace of its own, as restricted as the models are."""
+"""A small server, as restricted as the models are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from e2e import kube
@@ -14,10 +15,10 @@ def server_pod(
     image: str,
     command: list[str],
     port: int,
-    volumes: list[KubeObject],
-    mounts: list[KubeObject],
+    volumes: Sequence[KubeObject] = (),
+    mounts: Sequence[KubeObject] = (),
 ) -> list[KubeObject]:
-    """A namespace, a Deployment with one pod that listens at `port`, and its Service."""
+    """A Deployment with one pod that listens at `port`, and its Service."""
     labels = {"app.kubernetes.io/name": name}
     container: dict[str, Any] = {
         "name": name,
@@ -28,7 +29,7 @@ def server_pod(
         "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": mounts,
+        "volumeMounts": list(mounts),
     }
     pod = {
         "automountServiceAccountToken": False,
@@ -39,11 +40,10 @@ def server_pod(
         },
         "terminationGracePeriodSeconds": 1,
         "containers": [container],
-        "volumes": volumes,
+        "volumes": list(volumes),
     }
     metadata = {"name": name, "namespace": namespace}
     return [
-        kube.restricted_namespace(namespace),
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",

@@ -32,7 +32,8 @@ KEYS = {"aws_access_key_id": "wine", "aws_secret_access_key": "bottle"}
 def bring_up_s3() -> None:
     """A server with the tests' model of version 1 in s3://models/wine."""
     image = _ensure_image()
-    kube.apply(*server_pod(NAME, NAMESPACE, image, _command(), PORT, [], []))
+    kube.apply(kube.restricted_namespace(NAMESPACE))
+    kube.apply(*server_pod(NAME, NAMESPACE, image, _command(), PORT))
     wait_until_ready(NAME, NAMESPACE)
     with _forwarded() as url:
         _upload(url)

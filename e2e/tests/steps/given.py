@@ -7,14 +7,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from e2e import kube
-from e2e.kube import KubeObject
+from e2e.kube import KubeObject, wait_until
 from e2e.mlflow import server
 from e2e.tests.models import Facts
+from e2e.tests.platform.pods import server_pod, wait_until_ready
+from e2e.tests.steps.inside import answers_inside
 from e2e.traffic import Endpoint, Request
 from mlflow_model_operator import labels
 
 # Many models run side by side on a small machine.
 SMALL = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
+# Passes bytes on, in both directions.
+RELAY = """
+import asyncio, sys
+host, port = sys.argv[1].split(":")
+async def copy(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+async def relay(reader, writer):
+    far_reader, far_writer = await asyncio.open_connection(host, port)
+    await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+async def main():
+    await (await asyncio.start_server(relay, "0.0.0.0", 5000)).serve_forever()
+asyncio.run(main())
+"""
+RELAY_IMAGE = "mlflow-model-operator/scoring:0.1.0"
 SHARED_GATEWAY = {"name": "shared", "namespace": "gateways"}
 
 
@@ -121,24 +140,21 @@ def given_objects(namespace: str, *objects: KubeObject) -> None:
 
 
 def given_a_tracking_server_of_its_own(namespace: str) -> str:
-    """The one MLflow server under another name, which only this test's resources use.
+    """The one MLflow server, behind a relay that only this test's resources use.
 
-    So a test may take that name's server away without harm to the others. Returns its URI.
+    So a test may stop the relay without harm to the others. Returns its URI.
     """
-    pods = kube.get_all(kube.POD, server.NAMESPACE, "app.kubernetes.io/name=mlflow")
-    address = next(pod["status"]["podIP"] for pod in pods if pod["status"]["phase"] == "Running")
-    port = {"name": "http", "port": 5000, "protocol": "TCP"}
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "mlflow"}}
-    endpoints = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "mlflow", "labels": {"kubernetes.io/service-name": "mlflow"}},
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [address]}],
-        "ports": [port],
-    }
-    given_objects(namespace, {**service, "spec": {"ports": [port]}}, endpoints)
+    command = ["python", "-c", RELAY, server.URI_IN_CLUSTER.removeprefix("http://")]
+    kube.apply(*server_pod("mlflow", namespace, RELAY_IMAGE, command, 5000))
+    wait_for_tracking_server(namespace)
     return f"http://mlflow.{namespace}.svc:5000"
+
+
+def wait_for_tracking_server(namespace: str) -> None:
+    """Its pod is ready, and the way to it: packets to a new Service may go astray at first."""
+    wait_until_ready("mlflow", namespace)
+    health = f"http://mlflow.{namespace}.svc:5000/health"
+    wait_until(f"{health} answers in the cluster", lambda: answers_inside(health), seconds=60)
 
 
 def hostname(name: str, namespace: str) -> str:

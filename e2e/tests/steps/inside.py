@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2e import kube
 from e2e.tests.platform.pods import server_pod, wait_until_ready
-from e2e.tests.steps.given import DeployedModel
 from e2e.traffic import Request
+
+if TYPE_CHECKING:
+    from e2e.tests.steps.given import DeployedModel
 
 NAME, NAMESPACE = "client", "clients"
 IMAGE = "mlflow-model-operator/scoring:0.1.0"
@@ -34,6 +36,7 @@ for _ in range(times):
     time.sleep(pause)
 """
 MOST_REQUESTS = 3000
+IN_CLIENT = ("kubectl", "exec", f"--namespace={NAMESPACE}", f"deployment/{NAME}", "--")
 
 
 @dataclass
@@ -86,17 +89,32 @@ def load_from_inside(deployed: DeployedModel, pause: float = 0.05) -> Iterator[A
             listener.join()
 
 
+def ensure_client() -> None:
+    """The pod is there."""
+    kube.apply(kube.restricted_namespace(NAMESPACE))
+    kube.apply(*server_pod(NAME, NAMESPACE, IMAGE, SLEEP, 8080))
+    wait_until_ready(NAME, NAMESPACE)
+
+
+def answers_inside(url: str) -> bool:
+    """Whether a GET from inside the cluster is answered with 200."""
+    ensure_client()
+    get = (
+        "import sys, urllib.request as u; sys.exit(u.urlopen(sys.argv[1], timeout=5).status != 200)"
+    )
+    try:
+        kube.run(*IN_CLIENT, "python", "-c", get, url)
+    except kube.CommandError:
+        return False
+    return True
+
+
 def _client(
     deployed: DeployedModel, request: Request, times: int, pause: float
 ) -> subprocess.Popen[str]:
     """Starts it in the one client pod that all tests share."""
-    kube.apply(*server_pod(NAME, NAMESPACE, IMAGE, SLEEP, 8080, [], []))
-    wait_until_ready(NAME, NAMESPACE)
+    ensure_client()
     url = f"http://{deployed.name}.{deployed.namespace}/invocations"
     body = json.dumps({"dataframe_split": {"columns": request.columns, "data": [request.row]}})
-    command = ["kubectl", "exec", f"--namespace={NAMESPACE}", f"deployment/{NAME}", "--"]
-    return subprocess.Popen(
-        [*command, "python", "-c", ASK, url, body, str(times), str(pause)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [*IN_CLIENT, "python", "-c", ASK, url, body, str(times), str(pause)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

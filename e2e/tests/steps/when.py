@@ -9,8 +9,8 @@ from e2e.kube import KubeObject, kubectl, wait_until
 from e2e.tests.steps.given import (
     DeployedModel,
     RegisteredModel,
-    given_a_tracking_server_of_its_own,
     registry_client,
+    wait_for_tracking_server,
 )
 
 OPERATOR_SECONDS = 120
@@ -33,12 +33,13 @@ def when_it_is_deleted(deployed: DeployedModel) -> None:
 
 def when_the_tracking_server_is_gone(namespace: str) -> None:
     """Nothing answers any more where the test's own tracking server was."""
-    kube.delete(kube.SLICE, "mlflow", namespace)
+    _scale("mlflow", namespace, 0)
 
 
 def when_the_tracking_server_is_back(namespace: str) -> None:
     """It answers again."""
-    given_a_tracking_server_of_its_own(namespace)
+    _scale("mlflow", namespace, 1)
+    wait_for_tracking_server(namespace)
 
 
 def when_the_operator_is_killed() -> None:
@@ -53,21 +54,19 @@ def when_the_operator_is_killed() -> None:
 
 def when_the_operator_is_stopped() -> None:
     """No operator runs."""
-    _scale_operator(0)
+    _scale(installation.RELEASE, installation.NAMESPACE, 0)
     _wait_until_operators("no operator runs any more", 0)
 
 
 def when_the_operator_is_back() -> None:
     """An operator runs and is ready."""
-    _scale_operator(1)
+    _scale(installation.RELEASE, installation.NAMESPACE, 1)
     _wait_until_operators("the operator is ready", 1)
 
 
-def _scale_operator(replicas: int) -> None:
+def _scale(deployment: str, namespace: str, replicas: int) -> None:
     change = {"spec": {"replicas": replicas}}
-    kube.patch(
-        kube.DEPLOYMENT, installation.RELEASE, installation.NAMESPACE, change, subresource="scale"
-    )
+    kube.patch(kube.DEPLOYMENT, deployment, namespace, change, subresource="scale")
 
 
 def _wait_until_operators(what: str, number: int) -> None:
