@@ -1,26 +1,36 @@
 """Whether what we state is already so, and what is worth keeping of what is. Pure.
 
 Only what we state is compared: defaults that the API server fills in, and fields that others own,
-are none of our business. A field that we stated once and state no more is not seen here; for
-revisions it can't happen, since they are never edited, and Services, routes and autoscalers state
-the same fields always.
+are none of our business. A field that we stated once and state no more is not seen here: where that
+can happen, in autoscalers and routes, an annotation states what the whole spec was, so it differs.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow_model_operator.api import quantity
 from mlflow_model_operator.domain import KubeObject
 
-# Entries of these lists are known by a name, not by their place; others may add entries.
-_NAMED_LISTS = {
-    "containers": "name",
-    "initContainers": "name",
-    "ownerReferences": "uid",
+# Entries of these lists are known by a key, not by their place: others may add entries, which an
+# apply of ours leaves alone. Kubernetes' "list-map-keys" of the kinds that we make.
+_KEYED_LISTS: dict[str, tuple[str, ...]] = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "env": ("name",),
+    "ports": ("containerPort", "port", "protocol"),  # of a container, or of a Service
+    "volumes": ("name",),
+    "volumeMounts": ("mountPath",),
+    "imagePullSecrets": ("name",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "ownerReferences": ("uid",),
 }
 # Maps whose values are quantities: "0.5" and "500m" mean the same.
 _QUANTITY_MAPS = {"requests", "limits"}
+# Fields that are quantities, by the end of their path.
+_QUANTITY_FIELDS = re.compile(r"\.(averageValue|target\.value|sizeLimit|divisor)$")
 # Our own objects' selectors and labels: one key more would change what they mean.
 _EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
 
@@ -42,6 +52,8 @@ def _differs(desired: Any, live: Any, path: str) -> str | None:
         return _map_differs(desired, live, path)
     if isinstance(desired, list):
         return _list_differs(desired, live, path)
+    if _QUANTITY_FIELDS.search(path):
+        return None if live is not None and quantity.same(desired, live) else path
     return None if _same_value(desired, live) else path
 
 
@@ -66,9 +78,9 @@ def _list_differs(desired: list[Any], live: Any, path: str) -> str | None:
     live = live or []
     if not isinstance(live, list):
         return path
-    merge_key = _NAMED_LISTS.get(path.rsplit(".", 1)[-1])
-    if merge_key:
-        return _named_list_differs(desired, live, path, merge_key)
+    keys = _KEYED_LISTS.get(path.rsplit(".", 1)[-1])
+    if keys:
+        return _keyed_list_differs(desired, live, path, keys)
     if len(desired) != len(live):
         return path
     for index, (one, other) in enumerate(zip(desired, live, strict=True)):
@@ -78,17 +90,21 @@ def _list_differs(desired: list[Any], live: Any, path: str) -> str | None:
     return None
 
 
-def _named_list_differs(
-    desired: list[Any], live: list[Any], path: str, merge_key: str
+def _keyed_list_differs(
+    desired: list[Any], live: list[Any], path: str, keys: tuple[str, ...]
 ) -> str | None:
-    by_name = {entry.get(merge_key): entry for entry in live if isinstance(entry, dict)}
-    for entry in desired:
-        name = entry[merge_key]
-        place = f"{path}[{name}]"
-        difference = place if name not in by_name else _differs(entry, by_name[name], place)
+    by_key = {_key(entry, keys): entry for entry in live if isinstance(entry, dict)}
+    for index, entry in enumerate(desired):
+        place = f"{path}[{_entry_name(entry, index)}]"
+        found = by_key.get(_key(entry, keys))
+        difference = place if found is None else _differs(entry, found, place)
         if difference:
             return difference
     return None
+
+
+def _key(entry: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(entry.get(key) for key in keys)
 
 
 def _entry_name(entry: Any, index: int) -> str:

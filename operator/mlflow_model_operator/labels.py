@@ -16,3 +16,6 @@ MANAGED_BY_VALUE = "mlflow-model-operator"
 # Which resource a child belongs to, and which revision (absent on what spans revisions).
 DEPLOYMENT = f"{GROUP}/deployment"
 REVISION = f"{GROUP}/revision"
+# On autoscalers and routes: a hash of the spec that was applied, which shows a field that is stated
+# no more.
+APPLIED = f"{GROUP}/applied"

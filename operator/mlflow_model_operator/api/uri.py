@@ -17,12 +17,15 @@ REMOTE_SCHEMES = ("s3", "r2", "b2", "gs", "abfss", "wasbs", "sftp", "ftp", "http
 HOSTLESS_SCHEMES = ("mlflow-artifacts", "dbfs", "hdfs", "viewfs", "file")
 SCHEMES = ("models", "runs", *REMOTE_SCHEMES, *HOSTLESS_SCHEMES)
 
-_NAME = r"[^/:?\x00-\x20][^/:?\x00-\x1f]*"  # MLflow forbids "/" and ":"; a "?" would start a query
+# What Python calls white space beyond ASCII, and RE2's \s does not.
+_SPACE = "\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# MLflow forbids "/", ":" and names of nothing but white space; a "?" would start a query.
+_NAME = rf"[^/:?\x00-\x20{_SPACE}][^/:?\x00-\x1f]*"
 _PATH = r"[^\x00-\x20?#]+"
 
 SCHEME_PATTERN = rf"(?s:({'|'.join(SCHEMES)}):.*|/.*)"
 MODELS_PATTERN = (
-    rf"models:/(m-[0-9A-Za-z]+|{_NAME}@[^\s/:@?#]+"
+    rf"models:/(m-[0-9A-Za-z]+|{_NAME}@[^\x00-\x20{_SPACE}/:@?#]+"
     rf"|{_NAME}/([0-9]{{1,18}}|(?i:latest|{'|'.join(STAGES)})))"
 )
 RUNS_PATTERN = rf"runs:/[0-9A-Za-z_-]+/{_PATH}"

@@ -58,3 +58,9 @@ def metadata(
         "labels": object_labels,
         "ownerReferences": [owner],
     }
+
+
+def with_applied(obj: dict[str, Any]) -> dict[str, Any]:
+    """`obj` with an annotation that changes whenever its spec does, by a field less too."""
+    annotations = {labels.APPLIED: short_hash(obj["spec"])}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}

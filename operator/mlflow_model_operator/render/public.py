@@ -35,13 +35,15 @@ def _route(
 ) -> KubeObject:
     routing = resource.spec.routing
     assert routing.gateway is not None
-    return fill(
-        "route",
-        metadata=metadata,
-        gateway=routing.gateway.name,
-        gateway_namespace=routing.gateway.namespace or resource.namespace,
-        hostnames=list(routing.hostnames),
-        path=routing.path,
-        timeout=routing.timeout,
-        traffic=traffic,
+    return names.with_applied(
+        fill(
+            "route",
+            metadata=metadata,
+            gateway=routing.gateway.name,
+            gateway_namespace=routing.gateway.namespace or resource.namespace,
+            hostnames=list(routing.hostnames),
+            path=routing.path,
+            timeout=routing.timeout,
+            traffic=traffic,
+        )
     )

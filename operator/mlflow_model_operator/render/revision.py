@@ -65,13 +65,15 @@ def _autoscaler(
 ) -> KubeObject:
     scaling = resource.spec.scaling
     target = scaling.target_cpu_utilization or (None if scaling.metrics else DEFAULT_CPU_TARGET)
-    return fill(
-        "autoscaler",
-        metadata=metadata,
-        deployment=which.name,
-        least=scaling.min_replicas,
-        most=scaling.most_replicas,
-        cpu_target=target,
-        metrics=scaling.metrics,
-        behavior=scaling.behavior,
+    return names.with_applied(
+        fill(
+            "autoscaler",
+            metadata=metadata,
+            deployment=which.name,
+            least=scaling.min_replicas,
+            most=scaling.most_replicas,
+            cpu_target=target,
+            metrics=scaling.metrics,
+            behavior=scaling.behavior,
+        )
     )

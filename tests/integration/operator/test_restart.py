@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from mlflow_model_operator.settings import Settings
 from tests.integration.operator.conftest import OperatorThread, World
 
 KINDS = ("mmd", "deployments", "services", "horizontalpodautoscalers", "poddisruptionbudgets")
 
 
+@pytest.fixture
+def settings(operator_settings: Settings, namespace: str) -> Settings:
+    """For an operator that sees this test's namespace only: what others left is not its work."""
+    return replace(operator_settings, namespaces=(namespace,))
+
+
 def test_a_restart_with_nothing_to_do_writes_nothing(
-    quiet_world: World, operator_settings: Settings
+    quiet_world: World, settings: Settings
 ) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
-    with OperatorThread(operator_settings, kubeconfig):
-        world.given_wine_is_served(
+    with OperatorThread(settings, kubeconfig):
+        revision = world.given_wine_is_served(
             {
                 "model": {"uri": f"models:/{world.model}@champion"},
-                "scaling": {"minReplicas": 2, "maxReplicas": 4},
+                "scaling": {
+                    "minReplicas": 2,
+                    "maxReplicas": 4,
+                    "metrics": [_pods_metric("requests", "1000m"), _pods_metric("rows", "2e3")],
+                },
                 "server": {"resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}}},
-                "pod": {"tolerations": [{"operator": "Exists"}]},
+                "pod": {
+                    "tolerations": [{"operator": "Exists"}],
+                    "volumes": [{"name": "data", "emptyDir": {"sizeLimit": "1024Mi"}}],
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                },
             }
         )
+    # What others add is none of our business.
+    world.api.kubectl(
+        "set", "env", f"deployment/{revision}", "-n", world.namespace, "-c=server", "THEIRS=1"
+    )
     before = _versions(world)
 
-    with OperatorThread(operator_settings, kubeconfig) as thread:
+    with OperatorThread(settings, kubeconfig) as thread:
         world.until("the first reconcile", lambda: _reconciles(thread) >= 1)
         world.until("an empty queue", lambda: not len(thread.operator.queue))
 
@@ -32,30 +54,35 @@ def test_a_restart_with_nothing_to_do_writes_nothing(
 
 
 def test_an_update_that_began_before_a_restart_is_finished_after_it(
-    quiet_world: World, operator_settings: Settings
+    quiet_world: World, settings: Settings
 ) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
-    with OperatorThread(operator_settings, kubeconfig):
+    with OperatorThread(settings, kubeconfig):
         old = world.given_wine_is_served()
         world.mlflow.point(world.model, "champion", "2")
         new = world.until_revision_of("2")
 
     world.set_ready(new)
-    with OperatorThread(operator_settings, kubeconfig):
+    with OperatorThread(settings, kubeconfig):
         world.until("the old gone", lambda: set(world.children("deployments")) == {new})
         world.until_condition("Ready", "True", "Ready")
     assert old != new
 
 
 def test_what_was_deleted_while_the_operator_was_away_comes_back(
-    quiet_world: World, operator_settings: Settings
+    quiet_world: World, settings: Settings
 ) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
-    with OperatorThread(operator_settings, kubeconfig):
+    with OperatorThread(settings, kubeconfig):
         revision = world.given_wine_is_served()
     world.delete("services", revision)
-    with OperatorThread(operator_settings, kubeconfig):
+    with OperatorThread(settings, kubeconfig):
         world.until("the Service", lambda: revision in world.children("services"))
+
+
+def _pods_metric(name: str, value: str) -> dict[str, object]:
+    target = {"type": "AverageValue", "averageValue": value}
+    return {"type": "Pods", "pods": {"metric": {"name": name}, "target": target}}
 
 
 def _versions(world: World) -> dict[tuple[str, str], str]:

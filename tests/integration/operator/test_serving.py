@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.integration.operator.conftest import World
+from tests.integration.operator.conftest import Json, World
 
 
 def test_a_resource_becomes_its_children_and_is_ready_when_they_are(world: World) -> None:
@@ -209,3 +209,24 @@ def _serves(world: World) -> str:
 
 def _replicas(world: World, revision: str) -> int:
     return int(world.children("deployments")[revision]["spec"]["replicas"])
+
+
+def test_what_the_spec_states_no_more_goes_from_the_autoscaler(world: World) -> None:
+    model = {"uri": f"models:/{world.model}@champion"}
+    scaling = {"minReplicas": 1, "maxReplicas": 3}
+    calm = {"scaleDown": {"stabilizationWindowSeconds": 600}}
+    revision = world.given_wine_is_served(
+        {"model": model, "scaling": {**scaling, "behavior": calm}}
+    )
+    assert (
+        _autoscaler(world, revision)["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 600
+    )
+
+    world.apply({"model": model, "scaling": scaling})
+
+    world.until("no behavior", lambda: "behavior" not in _autoscaler(world, revision))
+
+
+def _autoscaler(world: World, revision: str) -> Json:
+    spec: Json = world.children("horizontalpodautoscalers")[revision]["spec"]
+    return spec

@@ -18,7 +18,7 @@ from tests.unit.api.model_uris import READ, REFUSED
 
 names = st.text(
     st.characters(exclude_characters="/:?", exclude_categories=("Cc", "Cs")), min_size=1
-).filter(lambda name: name[0] != " ")
+).filter(lambda name: not name[0].isspace())
 aliases = st.text(
     st.characters(exclude_characters="/:?@#", exclude_categories=("Z", "C")), min_size=1
 )

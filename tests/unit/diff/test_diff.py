@@ -32,6 +32,17 @@ def spec(**fields: Any) -> Json:
         (spec(value=""), spec()),
         (spec(flag=False), spec()),
         (spec(containers=[{"name": "a"}]), spec(containers=[{"name": "injected"}, {"name": "a"}])),
+        (
+            spec(env=[{"name": "A", "value": "1"}]),
+            spec(env=[{"name": "B"}, {"name": "A", "value": "1"}]),
+        ),
+        (
+            spec(ports=[{"port": 80, "protocol": "TCP"}]),
+            spec(ports=[{"port": 80, "protocol": "UDP"}, {"port": 80, "protocol": "TCP"}]),
+        ),
+        (spec(target={"averageValue": "1000m"}), spec(target={"averageValue": "1"})),
+        (spec(target={"value": "2e3"}), spec(target={"value": "2k"})),
+        (spec(emptyDir={"sizeLimit": "1024Mi"}), spec(emptyDir={"sizeLimit": "1Gi"})),
     ],
 )
 def test_these_mean_the_same(desired: Json, live: Json) -> None:
@@ -57,6 +68,12 @@ def test_these_mean_the_same(desired: Json, live: Json) -> None:
             spec(env=[{"name": "A", "value": "2"}]),
             "spec.env[A].value",
         ),
+        (
+            spec(env=[{"name": "A", "value": "1000m"}]),
+            spec(env=[{"name": "A", "value": "1"}]),
+            "spec.env[A].value",
+        ),
+        (spec(emptyDir={"sizeLimit": "1Gi"}), spec(emptyDir={}), "spec.emptyDir.sizeLimit"),
         (spec(selector={"a": "b"}), spec(selector={"a": "b", "c": "d"}), "spec.selector"),
     ],
 )
