@@ -49,10 +49,6 @@ test-integration: $(VENV) tools ## A real API server, a real MLflow server, the 
 
 .PHONY: test-e2e
 test-e2e: cluster images $(VENV) ## The whole thing on a real cluster, through Helm
-	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not unproven" e2e/tests
-
-.PHONY: test-e2e-all
-test-e2e-all: cluster images $(VENV) ## The same with the tests that are not proven yet
 	@. .cluster/env && pytest -q -n 2 --dist loadgroup e2e/tests
 
 .PHONY: format

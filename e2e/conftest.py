@@ -60,33 +60,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.line(line, red=True)
 
 
-# Written, but not yet seen to pass on a calm machine; some are known to fail. `make test` leaves
-# them out by their mark, `make test-e2e-all` runs them. A test that passes there leaves this list.
-UNPROVEN = (
-    "test_operator.py::test_restarted_it_writes_nothing",
-    "test_operator.py::test_deleting_needs_neither_operator_nor_registry",
-    "test_operator.py::test_what_changes_while_no_operator_runs_is_seen_later",
-    "test_operator.py::test_applying_the_same_again_changes_nothing",
-    "test_scaling.py",
-    "test_serving.py",
-    "test_updates.py::test_change_and_change_back",
-    "test_updates.py::test_drift_is_repaired",
-    "test_example[gpu]",
-    "test_registry_that_goes_away_and_comes_back",
-    "test_registry_that_rejects_its_host_name",
-    "test_gateway_that_refuses_the_route",
-    "[files_are_gone]",
-    "[no_such_package]",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that are not proven yet."""
-    for item in items:
-        if any(name in item.nodeid for name in UNPROVEN):
-            item.add_marker("unproven")
-
-
 @pytest.fixture(scope="session")
 def facts(request: pytest.FixtureRequest) -> Facts:
     """The models, and what else was made before the first test."""

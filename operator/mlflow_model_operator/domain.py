@@ -104,6 +104,16 @@ class Notice:
     warning: bool = False
 
 
+_FIELD_BY_KIND = {
+    "Deployment": "deployments",
+    "Service": "services",
+    "HorizontalPodAutoscaler": "autoscalers",
+    "HTTPRoute": "routes",
+    "PodDisruptionBudget": "budgets",
+    "Pod": "pods",
+}
+
+
 @dataclass(frozen=True)
 class LiveChildren:
     """The objects that exist for one resource, trimmed, by kind and name."""
@@ -114,3 +124,8 @@ class LiveChildren:
     routes: dict[str, KubeObject] = field(default_factory=dict)
     budgets: dict[str, KubeObject] = field(default_factory=dict)
     pods: dict[str, KubeObject] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> dict[str, KubeObject]:
+        """Those of one kind, like "Deployment", by name."""
+        found: dict[str, KubeObject] = getattr(self, _FIELD_BY_KIND[kind])
+        return found

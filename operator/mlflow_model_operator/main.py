@@ -15,6 +15,7 @@ from mlflow_model_operator import health, lease, watch
 from mlflow_model_operator.cluster import client, kinds
 from mlflow_model_operator.cluster.cache import Cache
 from mlflow_model_operator.cluster.client import ApiError, Cluster
+from mlflow_model_operator.cluster.follow import Follower
 from mlflow_model_operator.cluster.resync import drop_vanished
 from mlflow_model_operator.domain import Key
 from mlflow_model_operator.metrics import Metrics
@@ -42,7 +43,8 @@ class Operator:
         self.queue: KeyedQueue[Key] = KeyedQueue(on_wait=metrics.queue_waited)
         self.registry = Registry(settings, on_change=self._enqueue, observer=metrics)
         self.reconciler = Reconciler(settings, cluster, self.cache, self.registry)
-        self.synced = asyncio.Event()
+        self.watching = asyncio.Event()  # set by kopf
+        self.synced = asyncio.Event()  # set when all that there is is in the cache
         self.stopping = asyncio.Event()
         self.leading = False
         self.last_sign_of_life = time.monotonic()
@@ -53,26 +55,20 @@ class Operator:
         self.last_sign_of_life = time.monotonic()
         self.metrics.leading(True)
         await self._wait_for_crd()
-        gateway_api = await self.cluster.serves(kinds.ROUTE)
-        if not gateway_api:
-            log.info("the Gateway API is not installed: traffic is split by numbers of pods")
-        watched = watch.watched_kinds(gateway_api)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self.registry.run()),
-                group.create_task(self._resync(watched)),
+                group.create_task(self._resync()),
                 group.create_task(self._tick()),
+                group.create_task(self._follow()),
                 *(group.create_task(self._work()) for _ in range(self.settings.workers)),
             ]
-            if not gateway_api:
-                background.append(group.create_task(self._wait_for_gateway_api()))
             await watch.watch(
-                watched,
                 self.cache,
                 self._enqueue,
                 self.cluster.login,
                 namespaces=self.settings.namespaces,
-                ready=self.synced,
+                ready=self.watching,
                 stop=self.stopping,
             )
             for task in background:
@@ -101,14 +97,38 @@ class Operator:
             self.last_sign_of_life = time.monotonic()
             await asyncio.sleep(CRD_POLL)
 
+    async def _follow(self) -> None:
+        """Follows the children and their pods; routes as soon as the API has them."""
+        gateway_api = await self.cluster.serves(kinds.ROUTE)
+        followed = [kind for kind in kinds.CHILDREN if gateway_api or kind is not kinds.ROUTE]
+        async with asyncio.TaskGroup() as group:
+            await self._follow_kinds(group, [*followed, kinds.POD])
+            await self.watching.wait()
+            self.synced.set()
+            if not gateway_api:
+                log.info("the Gateway API is not installed: traffic is split by numbers of pods")
+                await self._wait_for_gateway_api()
+                await self._follow_kinds(group, [kinds.ROUTE])
+                self._enqueue_all()
+
+    async def _follow_kinds(self, group: asyncio.TaskGroup, followed: list[kinds.Kind]) -> None:
+        """Begins to follow, and returns when all that there is was listed."""
+        followers = [
+            Follower(self.cluster, self.cache, self._enqueue, kind, namespace)
+            for kind in followed
+            for namespace in self.settings.namespaces or ("",)
+        ]
+        for follower in followers:
+            group.create_task(follower.run())
+        for follower in followers:
+            await follower.listed.wait()
+
     async def _wait_for_gateway_api(self) -> None:
-        """Ends the process when the Gateway API appears: kopf watches only what was there."""
         while True:
             await asyncio.sleep(self.settings.poll_interval)
             with contextlib.suppress(ApiError):
                 if await self.cluster.serves(kinds.ROUTE):
-                    log.info("the Gateway API was installed: restarting to watch its routes")
-                    self.stopping.set()
+                    log.info("the Gateway API was installed: watching its routes")
                     return
 
     async def _work(self) -> None:
@@ -142,19 +162,21 @@ class Operator:
         finally:
             self.metrics.reconciled(result, time.perf_counter() - started)
 
-    async def _resync(self, watched: list[kinds.Kind]) -> None:
+    async def _resync(self) -> None:
         """Looks at everything again now and then, in case that a watch has missed something."""
         while True:
             await asyncio.sleep(self.settings.resync_interval)
             try:
-                async for key in drop_vanished(
-                    self.cluster, self.cache, watched, self.settings.namespaces
-                ):
+                namespaces = self.settings.namespaces
+                for key in await drop_vanished(self.cluster, self.cache, namespaces):
                     self._enqueue(key)
             except ApiError as error:
                 log.warning("resync: %s", error)
-            for key in self.cache:
-                self._enqueue(key)
+            self._enqueue_all()
+
+    def _enqueue_all(self) -> None:
+        for key in self.cache:
+            self._enqueue(key)
 
     async def _tick(self) -> None:
         """An empty queue is a sign of life too."""

@@ -18,7 +18,7 @@ from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.cache import Cache, owned_by
 from mlflow_model_operator.cluster.client import ApiError, Cluster
 from mlflow_model_operator.diff import needs_apply
-from mlflow_model_operator.domain import Key, KubeObject, ResolutionError
+from mlflow_model_operator.domain import Key, KubeObject, LiveChildren, ResolutionError
 from mlflow_model_operator.observe import NAME_TAKEN, ApplyError, Situation
 from mlflow_model_operator.plan import (
     Meaning,
@@ -74,13 +74,19 @@ class Reconciler:
         meaning = await self._resolve(key, resource)
         live = self.cache.children(key, resource.uid)
         plan = make_plan(resource, meaning, live, self._names, self.settings, self.clock())
-        errors = await self._apply(key, resource, plan) if plan else []
+        errors: list[ApplyError] = []
+        if plan and self._settled.get(key) != self._state(key, resource, plan):
+            desired = desired_objects(resource, plan, live, self.settings)
+            errors = await self._apply(key, desired, live)
+            await self._prune(superfluous_objects(plan, desired, live))
+            live = self.cache.children(key, resource.uid)
+            self._note_if_settled(key, resource, plan, desired, live)
         situation = Situation(
             resource=resource,
             resolution=meaning.model,
             canary_resolution=meaning.canary,
             decision=plan.decision if plan else None,
-            live=self.cache.children(key, resource.uid),
+            live=live,
             apply_errors=tuple(errors),
             now=self.clock(),
             gateway_exists=await self._gateway_exists(key, resource),
@@ -109,54 +115,41 @@ class Reconciler:
             return error
 
     async def _apply(
-        self, key: Key, resource: MLflowModelDeployment, plan: Plan
+        self, key: Key, desired: Iterable[KubeObject], live: LiveChildren
     ) -> list[ApplyError]:
-        if self._settled.get(key) == self._state(key, resource, plan):
-            return []
-        live = self.cache.children(key, resource.uid)
-        desired = desired_objects(resource, plan, live, self.settings)
-        errors = [error for obj in desired if (error := await self._apply_one(key, resource, obj))]
-        await self._prune(superfluous_objects(plan, desired, live))
-        # Others may have changed a child while we wrote. Between this look and the note of it
-        # nothing is awaited, so what is noted is what was looked at.
-        if self._is_so(key, resource, plan, desired):
-            self._settled[key] = self._state(key, resource, plan)
-        return errors
+        applied = [await self._apply_one(key, obj, live) for obj in desired]
+        return [error for error in applied if error]
 
-    def _is_so(
+    def _note_if_settled(
         self,
         key: Key,
         resource: MLflowModelDeployment,
         plan: Plan,
         desired: Iterable[KubeObject],
-    ) -> bool:
-        """Whether all that is desired is so in the cache, and nothing else is there."""
-        live = self.cache.children(key, resource.uid)
-        return not superfluous_objects(plan, desired, live) and all(
-            self._difference(key, resource, obj) is None for obj in desired
-        )
+        live: LiveChildren,
+    ) -> None:
+        """Notes the state if all that is desired is so now, and nothing else is there.
 
-    def _difference(self, key: Key, resource: MLflowModelDeployment, obj: KubeObject) -> str | None:
-        """The first field of `obj` that is not so; "all of it" where there is no such object."""
-        live = self.cache.child(key, kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"])
-        if live is None or not owned_by(live, resource.uid):
-            return ABSENT
-        return needs_apply(obj, live)
+        Others may have changed a child while we wrote. Between the look at what is live and the
+        note nothing is awaited, so what is noted is what was looked at.
+        """
+        if not superfluous_objects(plan, desired, live) and all(
+            _difference(obj, live) is None for obj in desired
+        ):
+            self._settled[key] = self._state(key, resource, plan)
 
     def _state(self, key: Key, resource: MLflowModelDeployment, plan: Plan) -> int:
         children = self.cache.fingerprint(key)
         return hash((resource.uid, resource.generation, plan.identity, children))
 
-    async def _apply_one(
-        self, key: Key, resource: MLflowModelDeployment, obj: KubeObject
-    ) -> ApplyError | None:
+    async def _apply_one(self, key: Key, obj: KubeObject, live: LiveChildren) -> ApplyError | None:
         kind, name = kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"]
-        difference = self._difference(key, resource, obj)
+        difference = _difference(obj, live)
         if difference is None:
             return None
         try:
             if difference == ABSENT:
-                await self._check_free(kind, obj, resource.uid)
+                await self._check_free(kind, obj)
             else:
                 log.info("%s: applying %s %s: %s differs", key, kind.kind, name, difference)
             self.cache.store(kind, await self.cluster.apply(kind, obj))
@@ -166,7 +159,7 @@ class Reconciler:
             return ApplyError(kind.kind, name, error.status, error.reason, error.message)
         return None
 
-    async def _check_free(self, kind: kinds.Kind, obj: KubeObject, uid: str) -> None:
+    async def _check_free(self, kind: kinds.Kind, obj: KubeObject) -> None:
         """An apply would take over somebody else's object of that name: look first.
 
         Names with a revision's hash can't be taken by chance; the public names can.
@@ -175,7 +168,7 @@ class Reconciler:
         if metadata["name"] != metadata["labels"][labels.DEPLOYMENT]:
             return
         found = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
-        if found is not None and not owned_by(found, uid):
+        if found is not None and not owned_by(found, metadata["ownerReferences"][0]["uid"]):
             message = f"{kind.kind} {metadata['name']} exists and belongs to somebody else"
             raise ApiError(422, NAME_TAKEN, message)
 
@@ -213,6 +206,12 @@ class Reconciler:
         )
         if written is not None:
             self.cache.store(kinds.RESOURCE, written)
+
+
+def _difference(obj: KubeObject, live: LiveChildren) -> str | None:
+    """The first field of `obj` that is not so; "all of it" where there is no such object."""
+    found = live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
+    return ABSENT if found is None else needs_apply(obj, found)
 
 
 def _is_left_alone(route: KubeObject, now: float) -> bool:

@@ -1,14 +1,14 @@
-"""The watches: kopf brings the events, we store the object and put its owner into the queue.
+"""The watch of the resources: kopf brings the events, we store them and put their key in the queue.
 
-Nothing else happens in a handler, so events are cheap, and no handler ever writes to an object:
-kopf adds annotations for `create`/`update` handlers and finalizers for timers and daemons, but
-nothing for `event` handlers.
+Nothing else happens in the handler, so events are cheap, and it never writes to an object: kopf
+adds annotations for `create`/`update` handlers and finalizers for timers and daemons, but nothing
+for `event` handlers. The children are watched by cluster/follow.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -18,20 +18,10 @@ from mlflow_model_operator import labels
 from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.cache import Cache
 from mlflow_model_operator.cluster.client import Login
-from mlflow_model_operator.cluster.kinds import Kind
 from mlflow_model_operator.domain import Key
-
-OURS = f"{labels.MANAGED_BY}={labels.MANAGED_BY_VALUE}"  # asked of the API server, not sorted here
-
-
-def watched_kinds(gateway_api: bool) -> list[Kind]:
-    """The resource, its children and their pods; routes only where the API has them."""
-    children = [kind for kind in kinds.CHILDREN if gateway_api or kind is not kinds.ROUTE]
-    return [kinds.RESOURCE, *children, kinds.POD]
 
 
 async def watch(
-    watched: Iterable[Kind],
     cache: Cache,
     enqueue: Callable[[Key], None],
     login: Callable[[], Awaitable[Login]],
@@ -40,13 +30,19 @@ async def watch(
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Feeds `cache` and `enqueue` until `stop` is set; sets `ready` when the watches begin.
+    """Feeds `cache` and `enqueue` until `stop` is set; sets `ready` when the watch begins.
 
     `login` is asked for credentials at the start and whenever they are refused.
     """
     registry = kopf.OperatorRegistry()
-    for kind in watched:
-        _register(registry, kind, cache, enqueue)
+
+    async def on_event(event: Any, **_: Any) -> None:
+        deleted = event["type"] == "DELETED"
+        key = (cache.drop if deleted else cache.store)(kinds.RESOURCE, event["object"])
+        if key is not None:
+            enqueue(key)
+
+    kopf.on.event(labels.GROUP, labels.VERSION, labels.PLURAL, registry=registry)(on_event)
 
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(**asdict(await login()))
@@ -62,18 +58,6 @@ async def watch(
         ready_flag=ready,
         stop_flag=stop,
     )
-
-
-def _register(
-    registry: kopf.OperatorRegistry, kind: Kind, cache: Cache, enqueue: Callable[[Key], None]
-) -> None:
-    async def on_event(event: Any, **_: Any) -> None:
-        deleted = event["type"] == "DELETED"
-        key = (cache.drop if deleted else cache.store)(kind, event["object"])
-        if key is not None:
-            enqueue(key)
-
-    kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
 
 
 class _NoLastState(kopf.DiffBaseStorage):
@@ -125,7 +109,4 @@ def _settings() -> kopf.OperatorSettings:
     # kopf starts a worker per object; with thousands of objects they must be few and short-lived.
     settings.queueing.worker_limit = 100
     settings.queueing.idle_timeout = 0.05
-    for kind in (*kinds.CHILDREN, kinds.POD):
-        selector = (kind.group, kind.version, kind.plural)
-        settings.watching.label_selectors[selector] = OURS
     return settings

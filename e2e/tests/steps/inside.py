@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from e2e import kube
+from e2e.kube import wait_until
 from e2e.tests.platform.pods import server_pod, wait_until_ready
 from e2e.traffic import Request
 
@@ -112,9 +113,11 @@ def answers_inside(url: str) -> bool:
 def _client(
     deployed: DeployedModel, request: Request, times: int, pause: float
 ) -> subprocess.Popen[str]:
-    """Starts it in the one client pod that all tests share."""
-    ensure_client()
-    url = f"http://{deployed.name}.{deployed.namespace}/invocations"
+    """Starts it in the one client pod that all tests share, once the node knows the way."""
+    service = f"http://{deployed.name}.{deployed.namespace}"
+    # kube-proxy refuses packets to a Service until it has heard of its endpoints.
+    wait_until(f"{service} answers", lambda: answers_inside(f"{service}/ping"), seconds=60)
+    url = f"{service}/invocations"
     body = json.dumps({"dataframe_split": {"columns": request.columns, "data": [request.row]}})
     command = [*IN_CLIENT, "python", "-c", ASK, url, body, str(times), str(pause)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

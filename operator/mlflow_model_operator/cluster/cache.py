@@ -2,13 +2,15 @@
 
 Reconciling reads from here alone, so it costs the API server nothing. Our own writes are stored as
 soon as they are answered, so that the next reconcile never acts on what it has just changed.
+
+Objects are kept as JSON text and read when asked for: as dictionaries they would take ten times the
+memory, and of a thousand resources only the few that are being reconciled are read at a time.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,33 +20,35 @@ from mlflow_model_operator.cluster.kinds import Kind
 from mlflow_model_operator.diff import trim
 from mlflow_model_operator.domain import Key, KubeObject, LiveChildren
 
-_FIELD_BY_KIND = {
-    kinds.DEPLOYMENT.kind: "deployments",
-    kinds.SERVICE.kind: "services",
-    kinds.AUTOSCALER.kind: "autoscalers",
-    kinds.BUDGET.kind: "budgets",
-    kinds.ROUTE.kind: "routes",
-    kinds.POD.kind: "pods",
-}
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
-    object: KubeObject
+    text: bytes  # JSON
+    uid: str
+    version: int
     # Of all but the status, so that a status change does not make us compare everything again.
     fingerprint: int
+    # Of a resource: whether its own status says that it is ready.
+    ready: bool = False
+
+    @property
+    def object(self) -> KubeObject:
+        """A copy of its own for each reader."""
+        found: KubeObject = json.loads(self.text)
+        return found
 
 
 class Cache:
     """The resources and their children, by key."""
 
     def __init__(self) -> None:
-        self._resources: dict[Key, KubeObject] = {}
+        self._resources: dict[Key, _Entry] = {}
         self._children: dict[Key, dict[tuple[str, str], _Entry]] = {}
 
     def resource(self, key: Key) -> KubeObject | None:
         """The resource as last seen, without managed fields."""
-        return self._resources.get(key)
+        entry = self._resources.get(key)
+        return entry.object if entry else None
 
     def __iter__(self) -> Iterator[Key]:
         """The keys of all resources there are."""
@@ -55,7 +59,7 @@ class Cache:
 
     def ready_counts(self) -> tuple[int, int]:
         """How many resources are ready by their own status, and how many are not."""
-        ready = sum(_is_ready(resource) for resource in self._resources.values())
+        ready = sum(entry.ready for entry in self._resources.values())
         return ready, len(self._resources) - ready
 
     def store(self, kind: Kind, obj: KubeObject) -> Key | None:
@@ -65,64 +69,54 @@ class Cache:
             return None
         if kind is kinds.RESOURCE:
             if not _older(obj, self._resources.get(key)):
-                self._resources[key] = _without_managed_fields(obj)
+                self._resources[key] = _resource_entry(obj)
             return key
         siblings = self._children.setdefault(key, {})
         identity = (kind.kind, obj["metadata"]["name"])
-        known = siblings.get(identity)
-        if not _older(obj, known.object if known else None):
-            kept = _with_shared_text(trim({**obj, "kind": kind.kind}))
-            siblings[identity] = _Entry(kept, _fingerprint(kind, kept))
+        if not _older(obj, siblings.get(identity)):
+            siblings[identity] = _child_entry(kind, obj)
         return key
 
     def drop(self, kind: Kind, obj: KubeObject) -> Key | None:
         """Forgets a deleted object; returns the resource it concerned."""
         key = _owner_key(kind, obj)
-        if key is None:
-            return None
-        # A late farewell to an object that has been made anew meanwhile concerns the old one only.
-        if kind is kinds.RESOURCE:
-            if _same_uid(self._resources.get(key), obj):
-                del self._resources[key]
-            return key
-        siblings = self._children.get(key, {})
-        identity = (kind.kind, obj["metadata"]["name"])
-        known = siblings.get(identity)
-        if _same_uid(known.object if known else None, obj):
-            del siblings[identity]
-            if not siblings:
-                self._children.pop(key, None)
+        if key is not None:
+            self._drop(kind, key, obj["metadata"]["name"], obj["metadata"].get("uid"))
         return key
+
+    def drop_others(
+        self, kind: Kind, namespace: str, present: Iterable[str], as_of: str
+    ) -> list[Key]:
+        """Forgets the objects of a kind whose uid was not `present`; returns whom they concerned.
+
+        `namespace` "" means all namespaces. What is newer than the resource version `as_of`, that
+        of the list which shows what was present, was made meanwhile, and stays.
+        """
+        uids = set(present)
+        gone = [
+            (key, name, entry.uid)
+            for key, name, entry in self._of_kind(kind)
+            if namespace in ("", key.namespace)
+            and entry.uid not in uids
+            and entry.version <= int(as_of)
+        ]
+        for key, name, uid in gone:
+            self._drop(kind, key, name, uid)
+        return [key for key, _, _ in gone]
 
     def children(self, key: Key, uid: str) -> LiveChildren:
         """The children of the resource `key` whose owner is `uid`; pods go by their labels."""
-        found: dict[str, dict[str, KubeObject]] = {name: {} for name in _FIELD_BY_KIND.values()}
+        live = LiveChildren()
         for (kind, name), entry in self._children.get(key, {}).items():
-            if kind == kinds.POD.kind or owned_by(entry.object, uid):
-                found[_FIELD_BY_KIND[kind]][name] = entry.object
-        return LiveChildren(**found)
+            obj = entry.object
+            if kind == kinds.POD.kind or owned_by(obj, uid):
+                live.of_kind(kind)[name] = obj
+        return live
 
     def child(self, key: Key, kind: Kind, name: str) -> KubeObject | None:
         """One child by kind and name, whoever owns it."""
         entry = self._children.get(key, {}).get((kind.kind, name))
         return entry.object if entry else None
-
-    def uids(self, kind: Kind, namespace: str) -> dict[str, KubeObject]:
-        """All known objects of a kind by uid; `namespace` "" means all namespaces."""
-        if kind is kinds.RESOURCE:
-            objects = list(self._resources.values())
-        else:
-            objects = [
-                entry.object
-                for siblings in self._children.values()
-                for identity, entry in siblings.items()
-                if identity[0] == kind.kind
-            ]
-        return {
-            obj["metadata"]["uid"]: obj
-            for obj in objects
-            if namespace in ("", obj["metadata"]["namespace"])
-        }
 
     def fingerprint(self, key: Key) -> int:
         """Changes when any child of `key` changes in anything but its status."""
@@ -135,10 +129,59 @@ class Cache:
             )
         )
 
+    def _of_kind(self, kind: Kind) -> Iterator[tuple[Key, str, _Entry]]:
+        if kind is kinds.RESOURCE:
+            for key, entry in self._resources.items():
+                yield key, key.name, entry
+            return
+        for key, siblings in self._children.items():
+            for (of_kind, name), entry in siblings.items():
+                if of_kind == kind.kind:
+                    yield key, name, entry
+
+    def _drop(self, kind: Kind, key: Key, name: str, uid: str | None) -> None:
+        # A late farewell to an object that has been made anew meanwhile concerns the old one only.
+        if kind is kinds.RESOURCE:
+            if _has_uid(self._resources.get(key), uid):
+                del self._resources[key]
+            return
+        siblings = self._children.get(key, {})
+        if _has_uid(siblings.get((kind.kind, name)), uid):
+            del siblings[kind.kind, name]
+            if not siblings:
+                self._children.pop(key, None)
+
 
 def owned_by(obj: KubeObject, uid: str) -> bool:
     """Whether `uid` is among the owners of `obj`."""
     return any(ref.get("uid") == uid for ref in obj["metadata"].get("ownerReferences", ()))
+
+
+def _resource_entry(obj: KubeObject) -> _Entry:
+    metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    return _Entry(
+        text=_text({**obj, "metadata": metadata}),
+        uid=metadata["uid"],
+        version=_version(obj),
+        fingerprint=0,
+        ready=_is_ready(obj),
+    )
+
+
+def _child_entry(kind: Kind, obj: KubeObject) -> _Entry:
+    kept = trim({**obj, "kind": kind.kind})
+    return _Entry(
+        text=_text(kept),
+        uid=kept["metadata"]["uid"],
+        version=_version(obj),
+        fingerprint=_fingerprint(kind, kept),
+    )
+
+
+def _text(obj: KubeObject) -> bytes:
+    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def _is_ready(resource: KubeObject) -> bool:
@@ -156,34 +199,18 @@ def _owner_key(kind: Kind, obj: KubeObject) -> Key | None:
     return Key(metadata["namespace"], name) if name else None
 
 
-def _same_uid(known: KubeObject | None, obj: KubeObject) -> bool:
-    return known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid")
+def _has_uid(known: _Entry | None, uid: str | None) -> bool:
+    return known is not None and known.uid == uid
 
 
-def _older(obj: KubeObject, known: KubeObject | None) -> bool:
+def _older(obj: KubeObject, known: _Entry | None) -> bool:
     """Resource versions of one kind grow; Kubernetes guarantees that they compare as integers."""
-    if known is None:
-        return False
-    return _version(obj) < _version(known)
+    return known is not None and _version(obj) < known.version
 
 
 def _version(obj: KubeObject) -> int:
     text = obj["metadata"].get("resourceVersion", "0")
     return int(text) if text.isdigit() else 0
-
-
-def _without_managed_fields(obj: KubeObject) -> KubeObject:
-    metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
-    return {**obj, "metadata": metadata}
-
-
-def _with_shared_text(value: Any) -> Any:
-    """A copy with one instance of each text for all objects: they say mostly the same."""
-    if isinstance(value, dict):
-        return {sys.intern(name): _with_shared_text(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_shared_text(item) for item in value]
-    return sys.intern(value) if type(value) is str else value
 
 
 def _fingerprint(kind: Kind, obj: KubeObject) -> int:

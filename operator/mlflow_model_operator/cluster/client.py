@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,8 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 # A server-side apply with a field that the kind does not have is answered with status 500.
 UNKNOWN_FIELD = "failed to create typed patch object"
 REQUEST_TIMEOUT = 30.0  # seconds; the API server's own limit is 60
+WATCH_SECONDS = 600  # after which a watch is ended and begun again
+PAGE_SIZE = 500
 
 
 class ApiError(Exception):
@@ -50,6 +53,14 @@ class ApiError(Exception):
         if UNKNOWN_FIELD in self.message:
             return False
         return self.status in (0, 401, 409, 429) or self.status >= 500
+
+
+@dataclass(frozen=True)
+class Change:
+    """One event of a watch."""
+
+    type: str  # ADDED, MODIFIED, DELETED or BOOKMARK
+    object: KubeObject  # of a bookmark only metadata.resourceVersion counts
 
 
 @dataclass(frozen=True)
@@ -114,9 +125,11 @@ class Cluster:
                 return None
             raise
 
-    async def list_uids(self, kind: Kind, namespace: str) -> set[str]:
-        """The uids of all our objects of a kind; `namespace` "" means all namespaces."""
-        selector = {} if kind is kinds.RESOURCE else {"label_selector": OURS}
+    async def list_uids(self, kind: Kind, namespace: str) -> tuple[set[str], str]:
+        """The uids of all objects of a kind, and the resource version for which this holds.
+
+        `namespace` "" means all namespaces.
+        """
         answer = await self._request(
             "get",
             kind,
@@ -124,9 +137,48 @@ class Cluster:
             # "0": from the API server's cache, which is never older than what our watches saw.
             resource_version="0",
             header_params={"Accept": METADATA_ONLY},
-            **selector,
         )
-        return {item["metadata"]["uid"] for item in answer["items"]}
+        uids = {item["metadata"]["uid"] for item in answer["items"]}
+        return uids, answer["metadata"]["resourceVersion"]
+
+    async def list_ours(self, kind: Kind, namespace: str) -> tuple[list[KubeObject], str]:
+        """Our objects of a kind, and the resource version from which to watch on.
+
+        `namespace` "" means all namespaces. Raises ApiError with status 410 where the list took so
+        long that the API server has forgotten where it began.
+        """
+        items: list[KubeObject] = []
+        more: str | None = None
+        while True:
+            page = await self._request(
+                "get",
+                kind,
+                kind.path(namespace),
+                label_selector=OURS,
+                limit=PAGE_SIZE,
+                _continue=more,
+            )
+            items += page["items"]
+            more = page["metadata"].get("continue")
+            if not more:
+                return items, page["metadata"]["resourceVersion"]
+
+    async def watch_ours(self, kind: Kind, namespace: str, version: str) -> AsyncIterator[Change]:
+        """What happens to our objects of a kind after `version`; ends when the server ends it.
+
+        Raises ApiError with status 410 where the server has forgotten what happened since.
+        """
+        options = {
+            "label_selector": OURS,
+            "resource_version": version,
+            "watch": "true",
+            "query_params": [("allowWatchBookmarks", "true")],
+            "timeout_seconds": WATCH_SECONDS,
+            "_request_timeout": WATCH_SECONDS + REQUEST_TIMEOUT,
+        }
+        async with self._response("watch", kind, kind.path(namespace), options) as response:
+            async for line in response.content:
+                yield _change(json.loads(line))
 
     async def apply(self, kind: Kind, obj: KubeObject) -> KubeObject:
         """States `obj` by server-side apply; returns the object as it is now."""
@@ -210,11 +262,21 @@ class Cluster:
             log.info("no event about %s/%s: %s", metadata["namespace"], metadata["name"], error)
 
     async def _request(self, verb: str, kind: Kind, path: str, **options: Any) -> KubeObject:
-        try:
-            response = await self._dynamic.request(
-                verb, path, serialize=False, _request_timeout=REQUEST_TIMEOUT, **options
-            )
+        options.setdefault("_request_timeout", REQUEST_TIMEOUT)
+        async with self._response(verb, kind, path, options) as response:
             answer: KubeObject = await response.json()
+            return answer
+
+    @asynccontextmanager
+    async def _response(
+        self, verb: str, kind: Kind, path: str, options: dict[str, Any]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to a request, to be read in the block; what goes wrong is an ApiError."""
+        method = "get" if verb == "watch" else verb
+        try:
+            response = await self._dynamic.request(method, path, serialize=False, **options)
+            async with response:
+                yield response
         except (DynamicApiError, ApiException) as exception:
             error = _api_error(exception)
             self._observe(verb, kind.kind, error.status)
@@ -224,7 +286,13 @@ class Cluster:
             message = f"{type(exception).__name__}: {exception}"
             raise ApiError(0, "Unreachable", message) from exception
         self._observe(verb, kind.kind, response.status)
-        return answer
+
+
+def _change(event: KubeObject) -> Change:
+    obj = event["object"]
+    if event["type"] == "ERROR":
+        raise ApiError(obj.get("code", 0), obj.get("reason", ""), obj.get("message", ""))
+    return Change(event["type"], obj)
 
 
 def _api_error(exception: Any) -> ApiError:

@@ -1,31 +1,22 @@
-"""The safety net under the watches.
+"""The safety net under kopf's watch of the resources.
 
-A watch that was cut off for long starts over with a list, and a list does not tell what was deleted
-meanwhile. So now and then the names of all children are listed (metadata only, answered from the
-API server's own cache), and what is no longer there is dropped.
+A watch that was cut off for long starts over with a list, and kopf does not tell what was deleted
+meanwhile. So now and then the resources are listed (metadata only, answered from the API server's
+own cache), and what is no longer there is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-
+from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.cache import Cache
 from mlflow_model_operator.cluster.client import Cluster
-from mlflow_model_operator.cluster.kinds import Kind
 from mlflow_model_operator.domain import Key
 
 
-async def drop_vanished(
-    cluster: Cluster, cache: Cache, watched: Iterable[Kind], namespaces: tuple[str, ...]
-) -> AsyncIterator[Key]:
-    """Drops from `cache` what the API server no longer has; yields the resources concerned."""
-    for kind in watched:
-        for namespace in namespaces or ("",):
-            known = cache.uids(kind, namespace)
-            if not known:
-                continue
-            present = await cluster.list_uids(kind, namespace)
-            for obj in (obj for uid, obj in known.items() if uid not in present):
-                key = cache.drop(kind, obj)
-                if key is not None:
-                    yield key
+async def drop_vanished(cluster: Cluster, cache: Cache, namespaces: tuple[str, ...]) -> list[Key]:
+    """Drops from `cache` the resources that the API server no longer has; returns them."""
+    vanished = []
+    for namespace in namespaces or ("",):
+        present, as_of = await cluster.list_uids(kinds.RESOURCE, namespace)
+        vanished += cache.drop_others(kinds.RESOURCE, namespace, present, as_of)
+    return vanished
