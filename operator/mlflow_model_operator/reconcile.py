@@ -39,6 +39,7 @@ RETRY_REFUSED = 30.0  # seconds
 # How long a gateway may take to say whether it accepts a route before we look whether it exists.
 GATEWAY_PATIENCE = 5.0
 ABSENT = "all of it"
+AT_ONCE = 0.0  # after whatever else waits in the queue
 
 
 @dataclass
@@ -77,7 +78,12 @@ class Reconciler:
         errors: list[ApplyError] = []
         if plan and self._settled.get(key) != self._state(key, resource, plan):
             desired = desired_objects(resource, plan, live, self.settings)
-            errors = await self._apply(key, desired, live)
+            absent = _absent(desired, live)
+            errors = await self._apply(key, _addresses_first(desired, absent), live)
+            live = self.cache.children(key, resource.uid)
+            # The others that wait in the queue get their children before anybody's status is told.
+            if not errors and len(_absent(desired, live)) < len(absent):
+                return AT_ONCE
             await self._prune(superfluous_objects(plan, desired, live))
             live = self.cache.children(key, resource.uid)
             self._note_if_settled(key, resource, plan, desired, live)
@@ -115,9 +121,9 @@ class Reconciler:
             return error
 
     async def _apply(
-        self, key: Key, desired: Iterable[KubeObject], live: LiveChildren
+        self, key: Key, objects: Iterable[KubeObject], live: LiveChildren
     ) -> list[ApplyError]:
-        applied = [await self._apply_one(key, obj, live) for obj in desired]
+        applied = [await self._apply_one(key, obj, live) for obj in objects]
         return [error for error in applied if error]
 
     def _note_if_settled(
@@ -208,10 +214,28 @@ class Reconciler:
             self.cache.store(kinds.RESOURCE, written)
 
 
+def _absent(desired: Iterable[KubeObject], live: LiveChildren) -> list[KubeObject]:
+    return [obj for obj in desired if _find(obj, live) is None]
+
+
+def _addresses_first(desired: list[KubeObject], absent: list[KubeObject]) -> list[KubeObject]:
+    """Of a resource whose Services are missing, only those for now.
+
+    So of many new resources all get their Services before anybody gets a Deployment: the API server
+    gives out addresses one at a time, and takes ten times as long for each while the controllers
+    are busy with new pods.
+    """
+    return [obj for obj in absent if obj["kind"] == kinds.SERVICE.kind] or desired
+
+
 def _difference(obj: KubeObject, live: LiveChildren) -> str | None:
     """The first field of `obj` that is not so; "all of it" where there is no such object."""
-    found = live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
+    found = _find(obj, live)
     return ABSENT if found is None else needs_apply(obj, found)
+
+
+def _find(obj: KubeObject, live: LiveChildren) -> KubeObject | None:
+    return live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
 
 
 def _is_left_alone(route: KubeObject, now: float) -> bool:

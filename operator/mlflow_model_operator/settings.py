@@ -22,7 +22,7 @@ class Settings:
     scoring_images: Mapping[str, str] = field(default_factory=dict)  # Python "3.11" → image
     image_pull_policy: str = "IfNotPresent"
     index_url: str | None = None  # the default package index of the prepare step
-    workers: int = 8
+    workers: int = 32
     resync_interval: float = 600.0
     drain_delay: float = 5.0  # from "no weight any more" to "the pods may end"
     http_port: int = 8080

@@ -35,7 +35,8 @@ def revision_objects(
 ) -> list[KubeObject]:
     """Deployment, Service, HorizontalPodAutoscaler and PodDisruptionBudget of a revision.
 
-    The autoscaler is there if `autoscale`; the budget where there is more than one replica.
+    The Service is there where a gateway is named, whose route leads to it; the autoscaler if
+    `autoscale`; the budget where there is more than one replica.
     """
     own_labels = names.revision_labels(resource, which.name)
     selector = {labels.DEPLOYMENT: resource.name, labels.REVISION: which.name}
@@ -51,8 +52,10 @@ def revision_objects(
             template=template,
             deadline=round(startup_seconds(resource)) + DEADLINE_MARGIN,
         ),
-        fill("service", metadata=metadata, selector=selector),
     ]
+    # The API server gives out addresses one at a time: a Service that nothing leads to is dear.
+    if resource.spec.routing.gateway is not None:
+        objects.append(fill("service", metadata=metadata, selector=selector))
     if autoscale:
         objects.append(_autoscaler(resource, which, metadata))
     if replicas > 1:

@@ -74,10 +74,10 @@ def test_what_was_deleted_while_the_operator_was_away_comes_back(
 ) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
     with OperatorThread(settings, kubeconfig):
-        revision = world.given_wine_is_served()
-    world.delete("services", revision)
+        world.given_wine_is_served()
+    world.delete("services", "wine")
     with OperatorThread(settings, kubeconfig):
-        world.until("the Service", lambda: revision in world.children("services"))
+        world.until("the Service", lambda: "wine" in world.children("services"))
 
 
 def _pods_metric(name: str, value: str) -> dict[str, object]:
