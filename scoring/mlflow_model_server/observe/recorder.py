@@ -114,10 +114,17 @@ def make_recorder(settings: Settings, shared: Shared, slot: int = 0) -> Recorder
 
 
 def _watcher(settings: Settings, shared: Shared, numbers: memoryview[float]) -> Watcher | None:
-    del settings, shared, numbers
-    return None
+    if not settings.drift:
+        return None
+    # Imported here: it needs numpy, which is not to be loaded before the model's packages are used.
+    from mlflow_model_server.observe.drift import start_watcher
+
+    return start_watcher(settings, shared, numbers)
 
 
 def _request_log(settings: Settings, slot: int, numbers: memoryview[float]) -> RequestLog | None:
-    del settings, slot, numbers
-    return None
+    if settings.request_log == "off":
+        return None
+    from mlflow_model_server.observe.request_log import start_request_log
+
+    return start_request_log(settings, slot, numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import mmap
 import tempfile
 from collections.abc import Iterator
@@ -37,8 +38,8 @@ class Shared:
 
     def totals(self) -> list[float]:
         """Each number, summed over the workers."""
-        slots = [self.slot(number).tolist() for number in range(self.workers)]
-        return slots[0] if len(slots) == 1 else list(map(sum, zip(*slots, strict=True)))
+        slots = [self.slot(number) for number in range(self.workers)]
+        return list(map(math.fsum, zip(*slots, strict=True)))
 
     def pids(self) -> list[int]:
         """The processes that serve; of a worker that has not begun there is none."""
