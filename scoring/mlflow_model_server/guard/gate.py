@@ -24,11 +24,18 @@ class Refusal:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class NotYetKnown(Exception):
+    """What a token is checked against has not been fetched yet."""
+
+
 class Check(Protocol):
     """Finds out who asks."""
 
     def caller(self, token: str) -> str | None:
-        """The name of who presents this token, or None if it is not good."""
+        """The name of who presents this token, or None if it is not good.
+
+        Raises NotYetKnown if that can't be said yet.
+        """
 
 
 class Limit(Protocol):
@@ -56,7 +63,10 @@ class Gate:
             token = _bearer(headers)
             if token is None:
                 return _unauthorized("send the header Authorization: Bearer <key>")
-            named = next(filter(None, (check.caller(token) for check in self._checks)), None)
+            try:
+                named = next(filter(None, (check.caller(token) for check in self._checks)), None)
+            except NotYetKnown:
+                return _not_yet()
             if named is None:
                 return _unauthorized(
                     "the key or token is not, or no longer, accepted", invalid=True
@@ -70,7 +80,8 @@ class Gate:
 def make_gate(settings: Settings) -> Gate | None:
     """The gate that the settings ask for; None: neither keys nor limits.
 
-    Raises SettingsError if the file of keys can't be used.
+    Call it in the worker: it may start a thread, which a fork would not bring along. Raises
+    SettingsError if the file of keys can't be used.
     """
     checks: list[Check] = []
     if settings.api_keys_file is not None:
@@ -78,6 +89,13 @@ def make_gate(settings: Settings) -> Gate | None:
             checks.append(KeyFile(settings.api_keys_file))
         except KeysError as error:
             raise SettingsError(str(error)) from error
+    if settings.jwks_url is not None:
+        # Imported here: it loads a cryptographic library, which nobody else needs.
+        from mlflow_model_server.guard import tokens
+
+        key_set = tokens.KeySet(settings.jwks_url)
+        key_set.start()
+        checks.append(tokens.TokenCheck(key_set, settings.jwt_issuer, settings.jwt_audience))
     limit = None
     if settings.rate_limit is not None:
         burst = settings.rate_burst or 2 * settings.rate_limit
@@ -97,6 +115,16 @@ def _unauthorized(message: str, invalid: bool = False) -> Refusal:
     # RFC 6750, section 3: without a token no error is named.
     challenge = b'Bearer error="invalid_token"' if invalid else b"Bearer"
     return Refusal(401, "UNAUTHENTICATED", message, headers=((b"www-authenticate", challenge),))
+
+
+def _not_yet() -> Refusal:
+    return Refusal(
+        503,
+        "TEMPORARILY_UNAVAILABLE",
+        "the keys that tokens are checked against are not known yet: try again in 5 s",
+        retry_after=5,
+        headers=((b"retry-after", b"5"),),
+    )
 
 
 def _too_many(seconds: float) -> Refusal:

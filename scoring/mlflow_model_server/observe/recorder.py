@@ -38,6 +38,7 @@ class Recorder:
         request_log: RequestLog | None = None,
     ) -> None:
         self._numbers = numbers
+        self._in_flight = 0
         self._watcher = watcher
         self.request_log = request_log
         self._routes = {
@@ -49,10 +50,11 @@ class Recorder:
     @property
     def in_flight(self) -> int:
         """Requests that have begun and not ended: add and subtract 1."""
-        return int(self._numbers[_IN_FLIGHT])
+        return self._in_flight
 
     @in_flight.setter
     def in_flight(self, requests: int) -> None:
+        self._in_flight = requests
         self._numbers[_IN_FLIGHT] = requests
 
     def finished(self, route: str, code: int, seconds: float) -> None:
