@@ -1,0 +1,51 @@
+"""Models are saved once and served once for all tests of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.parity.deviations import unexplained
+from tests.parity.models import MODELS, Model, Sample
+from tests.parity.asgi import Request
+from tests.parity.compare import RELATIVE, RELATIVE_SINGLE
+from tests.parity.servers import Pair, serving
+
+settings.register_profile(
+    "full", max_examples=300, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that both servers have loaded."""
+
+    model: Model
+    sample: Sample
+    pair: Pair
+
+    def unexplained(self, request: Request) -> list[str]:
+        """How the two answers differ without a reason."""
+        theirs, ours = self.pair.answer(request)
+        relative = RELATIVE_SINGLE if self.model.single else RELATIVE
+        return unexplained(request, theirs, ours, relative)[0]
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Served]]:
+    """Serves a model of MODELS by its name, with both servers, until the tests end."""
+    known: dict[str, Served] = {}
+    with ExitStack() as stack:
+
+        def serve(name: str) -> Served:
+            if name not in known:
+                folder = tmp_path_factory.mktemp(name)
+                sample = MODELS[name].save(folder / "artifact")
+                known[name] = Served(MODELS[name], sample, stack.enter_context(serving(folder)))
+            return known[name]
+
+        yield serve
