@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, cast
 
@@ -81,11 +82,11 @@ class Watcher:
         columns = _Columns(
             _gathered(
                 binning.feature_columns(part, self.feature_names)
-                for part in _joined(features for features, _ in taken)
+                for part in _joined([features for features, _ in taken])
             ),
             _gathered(
                 binning.prediction_columns(part)
-                for part in _joined(predictions for _, predictions in taken)
+                for part in _joined([predictions for _, predictions in taken])
             ),
         )
         if self._counted is None and (told := self._shared.agreed()) is not None:
@@ -205,8 +206,15 @@ def _rows(features: Any, predictions: Any) -> int:
     return 1
 
 
-def _joined(parts: Iterable[Any]) -> list[Any]:
+def _joined(parts: list[Any]) -> list[Any]:
     """Neighbours of one shape as one: what numpy does costs by the call, for so few rows."""
+    if all(type(part) is np.ndarray for part in parts):
+        with suppress(ValueError):  # they have different shapes after all
+            return [np.concatenate(parts)]
+    return _grouped(parts)
+
+
+def _grouped(parts: list[Any]) -> list[Any]:
     joined: list[Any] = []
     for (kind, *_), group in groupby(parts, _shape):
         same = list(group)

@@ -60,13 +60,13 @@ def decode(body: bytes, headers: Mapping[bytes, bytes], spec: Spec) -> Inference
         raise BadRequest('the request has no inputs: write {"inputs": [{"name": …}]}')
     parameters = _parameters(told, "the request")
     arrays: dict[str, Array] = {}
-    content_types = {parameters.get("content_type")}
+    content_types = [parameters.get("content_type")]
     for one in inputs:
         name, array, content_type, tail = _input(one, tail)
         if name in arrays:
             raise BadRequest(f"there are two inputs {name!r}: name each only once")
         arrays[name] = array
-        content_types.add(content_type)
+        content_types.append(content_type)
     if tail:
         raise BadRequest(
             f"{len(tail)} bytes are behind the last input: write binary_data_size for each input "
@@ -188,7 +188,7 @@ def _from_base64(name: str, array: Array) -> Array:
     return tensors.of_objects(decoded).reshape(array.shape)
 
 
-def _is_table(content_types: set[Any], spec: Spec) -> bool:
+def _is_table(content_types: list[Any], spec: Spec) -> bool:
     for one in content_types:
         if one is not None and one not in _CONTENT_TYPES:
             raise BadRequest(

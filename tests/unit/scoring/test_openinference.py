@@ -179,6 +179,7 @@ def test_data_that_are_not_as_told_are_refused(
             "different numbers of rows",
         ),
         ([tensor("x", "FP64", [1], [1], content_type="xml")], {}, "content_type 'xml' is unknown"),
+        ([tensor("x", "FP64", [1], [1], content_type=[1])], {}, "content_type .1. is unknown"),
         ([tensor("x", "BYTES", [1], ["?"], content_type="base64")], {}, "not all base64"),
         ([tensor("x", "FP64", [1], [1])], {"parameters": 3}, "parameters of the request"),
         ([tensor("x", "FP64", [1, 2], [1, 2])], {"id": 3}, "the id is no string"),
