@@ -61,7 +61,7 @@ def _calls(recorder: Recorder) -> dict[str, Callable[[int], None]]:
     }
 
 
-def _microseconds(call: Callable[[int], None], calls: int = CALLS) -> float:
+def _microseconds(call: Callable[[int], object], calls: int = CALLS) -> float:
     """CPU time of this thread for one call."""
     best = float("inf")
     for _ in range(ROUNDS):

@@ -135,12 +135,10 @@ def _named(empty: Bins, column: Column) -> Bins | None:
 
 def _count_numbers(bins: Bins, column: Column) -> npt.NDArray[np.int64]:
     values = column if column.dtype.kind == "f" else _as_floats(column)
-    # The bin of x is the number of edges below it. NaN sorts behind all numbers.
-    counts = np.bincount(np.searchsorted(bins.edges or (), values), minlength=bins.size)
-    missing = np.count_nonzero(np.isnan(values))
-    counts[-2] -= missing
-    counts[-1] = missing
-    return counts
+    there = len(values) - int(np.count_nonzero(np.isnan(values)))
+    # For so few edges this is several times as fast as a search for each value.
+    up_to = [int(np.count_nonzero(values <= edge)) for edge in bins.edges or ()]
+    return np.diff([0, *up_to, there, len(values)])
 
 
 def _count_names(bins: Bins, column: Column) -> npt.NDArray[np.int64]:
@@ -188,8 +186,9 @@ def _of_series(series: Any) -> Column | None:
 
 def _of_array(array: npt.NDArray[Any], names: Sequence[str]) -> dict[str, Column]:
     if array.dtype.kind in "biuf":
-        floats = array.astype(np.float64, copy=False)
-        return {name: floats[:, i] for i, name in enumerate(names)}
+        # Each column in one piece: it is read many times.
+        floats = np.ascontiguousarray(array.T, np.float64)
+        return dict(zip(names, floats, strict=True))
     if array.dtype.kind not in "OU":
         return {}
     objects = array.astype(object)
