@@ -46,11 +46,16 @@ class Limit(Protocol):
 
 
 class Gate:
-    """Checks one request after the other."""
+    """Checks one request after the other.
+
+    `caller` is who the last one that was admitted is from, for the request log: the name of a key,
+    a token's subject, or "".
+    """
 
     def __init__(self, checks: Sequence[Check] = (), limit: Limit | None = None) -> None:
         self._checks = checks
         self._limit = limit
+        self.caller = ""
 
     def admit(self, headers: Headers, client: str = "") -> Refusal | None:
         """None if the request may go on.
@@ -59,6 +64,7 @@ class Gate:
         the rate limit goes by where there are no keys.
         """
         caller = client
+        self.caller = ""
         if self._checks:
             token = _bearer(headers)
             if token is None:
@@ -71,7 +77,7 @@ class Gate:
                 return _unauthorized(
                     "the key or token is not, or no longer, accepted", invalid=True
                 )
-            caller = named
+            self.caller = caller = named
         if self._limit is not None and (seconds := self._limit.wait(caller)) > 0:
             return _too_many(seconds)
         return None
@@ -91,7 +97,13 @@ def make_gate(settings: Settings) -> Gate | None:
             raise SettingsError(str(error)) from error
     if settings.jwks_url is not None:
         # Imported here: it loads a cryptographic library, which nobody else needs.
-        from mlflow_model_server.guard import tokens
+        try:
+            from mlflow_model_server.guard import tokens
+        except ImportError as error:
+            raise SettingsError(
+                f"JWKS_URL is set, and {error.name} is not installed: use a scoring image that "
+                "has pyjwt[crypto]"
+            ) from error
 
         key_set = tokens.KeySet(settings.jwks_url)
         key_set.start()

@@ -84,7 +84,7 @@ def test_only_the_bearer_of_a_key_comes_in(tmp_path: Path) -> None:
     file.write_text(f"team-a:{KEY}\n")
     gate = make_gate(replace(Settings(), api_keys_file=file))
     assert gate is not None
-    assert gate.admit(bearer(KEY)) is None
+    assert gate.admit(bearer(KEY)) is None and gate.caller == "team-a"
     assert gate.admit([(b"authorization", f"bEaReR   {KEY}".encode())]) is None
 
     unknown = gate.admit([])
