@@ -26,12 +26,17 @@ class Scraper:
     """Makes the text for one scrape after the other. For one thread."""
 
     def __init__(
-        self, settings: Settings, shared: Shared, now: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        shared: Shared,
+        started: float = 0.0,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """`started` is when the first process began, as Unix time."""
         self._settings = settings
         self._shared = shared
         self._now = now
-        self._started = now()
+        self._started = started
         self._cpu_seconds = 0.0
         self._known: Any = None
         # When it was, and what had been counted into the bins by then.

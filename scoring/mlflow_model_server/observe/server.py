@@ -1,23 +1,21 @@
-"""Answers Prometheus on a port of its own, from a thread of the first process."""
+"""A port of its own for Prometheus, and a thread of the first process that answers there."""
 
 from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+import time
+from typing import TYPE_CHECKING
 
-from mlflow_model_server.observe.exposition import CONTENT_TYPE
-from mlflow_model_server.observe.scrape import Scraper
-from mlflow_model_server.observe.shared import Shared
-from mlflow_model_server.settings import Settings
+if TYPE_CHECKING:
+    from mlflow_model_server.observe.shared import Shared
+    from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
-
-_SECONDS_FOR_A_CLIENT = 5
 
 
 def start_metrics_server(settings: Settings, shared: Shared) -> None:
@@ -28,52 +26,31 @@ def start_metrics_server(settings: Settings, shared: Shared) -> None:
     """
     if settings.metrics_port == 0:
         return
-    server = _Server(settings.metrics_port, Scraper(settings, shared))
+    listener = _listen(settings.metrics_port)
     # A worker that is forked later must not hold the port.
-    os.register_at_fork(after_in_child=server.socket.close)
-    threading.Thread(target=server.run, name="metrics", daemon=True).start()
+    os.register_at_fork(after_in_child=listener.close)
+    threading.Thread(
+        target=_serve, args=(listener, settings, shared, time.time()), name="metrics", daemon=True
+    ).start()
     log.info("metrics on port %d", settings.metrics_port)
 
 
-class _Server(HTTPServer):
-    """One client at a time: Prometheus comes every few seconds."""
+def _serve(listener: socket.socket, settings: Settings, shared: Shared, started: float) -> None:
+    # Signals are for the main thread: only there Python's handlers run, and what waits wakes.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    select.select([listener], [], [])
+    # Imported with the first scrape: until then the model loads, which takes long enough.
+    from mlflow_model_server.observe import http
 
-    def __init__(self, port: int, scraper: Scraper) -> None:
-        dual = socket.has_dualstack_ipv6()
-        self.address_family = socket.AF_INET6 if dual else socket.AF_INET
-        self.scraper = scraper
-        super().__init__(("::" if dual else "0.0.0.0", port), _Handler)
-
-    def server_bind(self) -> None:
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        # Not HTTPServer's own, which asks DNS for this host's name, and may wait for it.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-
-    def run(self) -> None:
-        # Signals are for the main thread: only there Python's handlers run, and what waits wakes.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self.serve_forever()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        log.exception("%s could not be answered", client_address)
+    http.serve(listener, settings, shared, started)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = _SECONDS_FOR_A_CLIENT
-
-    def do_GET(self) -> None:
-        if self.path.partition("?")[0] != "/metrics":
-            self.send_error(404, "write /metrics")
-            return
-        body = self.server.scraper.text().encode()
-        self.send_response(200)
-        self.send_header("content-type", CONTENT_TYPE)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug(format, *args)
+def _listen(port: int) -> socket.socket:
+    dual = socket.has_dualstack_ipv6()
+    listener = socket.socket(socket.AF_INET6 if dual else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if dual:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.bind(("::" if dual else "0.0.0.0", port))
+    listener.listen()
+    return listener

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
+import sys
+import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ from mlflow_model_server.observe.scrape import Scraper
 from mlflow_model_server.observe.server import start_metrics_server
 from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import Settings
+from tests.unit.scoring.process import environment_of_server, wait_until
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "scoring-metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
@@ -33,11 +38,15 @@ def watched(settings: Settings) -> Settings:
     (settings.artifact / "MLmodel").write_text(
         "utc_time_created: '2026-01-02 03:04:05.000006'\nflavors: {}\n"
     )
-    from dataclasses import replace
-
     return replace(
         settings, model_name="wine", model_version="3", revision="wine-1", drift=False, workers=2
     )
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 def families(text: str) -> dict[str, Metric]:
@@ -129,8 +138,6 @@ def test_an_environment_other_than_pinned_is_told(
 
 
 def test_names_and_values_of_any_kind_are_escaped(watched: Settings) -> None:
-    from dataclasses import replace
-
     odd = replace(watched, model_name='a "quoted"\nname \\ with all')
     text = Scraper(odd, Shared(2)).text()
     assert value(text, PREFIX + "workers", model=odd.model_name) == 2
@@ -163,11 +170,7 @@ def test_the_document_tells_of_all_metrics(watched: Settings) -> None:
 
 
 def test_the_metrics_server_answers_on_its_own_port(watched: Settings) -> None:
-    from dataclasses import replace
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     start_metrics_server(replace(watched, metrics_port=port), Shared(2))
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
@@ -178,3 +181,55 @@ def test_the_metrics_server_answers_on_its_own_port(watched: Settings) -> None:
     assert (value(text, "process_cpu_seconds_total") or 0) > 0
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30)
+
+
+def test_the_first_process_loads_nothing_heavy() -> None:
+    """It is forked for each worker, and must not load what the model brings its own version of."""
+    code = """if True:
+        import sys
+        from mlflow_model_server.observe import recorder, server, shared
+        from mlflow_model_server.guard import gate
+        heavy = "numpy pandas mlflow opentelemetry jwt orjson yaml http.server".split()
+        assert not set(heavy) & set(sys.modules), set(heavy) & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", code], env=environment_of_server(), check=True)
+
+
+def test_the_metrics_thread_keeps_no_signal_from_the_first_process(watched: Settings) -> None:
+    """Of several workers the first process waits in a system call, which only a signal ends."""
+    code = f"""if True:
+        import os, signal, sys
+        from dataclasses import replace
+        from pathlib import Path
+        from mlflow_model_server.observe.recorder import make_recorder
+        from mlflow_model_server.observe.server import start_metrics_server
+        from mlflow_model_server.observe.shared import Shared
+        from mlflow_model_server.settings import Settings
+        settings = replace(Settings(), model_dir=Path({str(watched.model_dir)!r}), drift=False,
+                           metrics_port={free_port()}, workers=1)
+        shared = Shared(1)
+        if (pid := os.fork()) == 0:
+            make_recorder(settings, shared).finished("/ping", 200, 0.001)
+            signal.pause()
+        start_metrics_server(settings, shared)
+        def end(*_):
+            os.kill(pid, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, end)
+        print(settings.metrics_port, flush=True)
+        os.wait()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment_of_server(), stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        url = f"http://127.0.0.1:{port}/metrics"
+
+        def counted() -> bool:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                text = answer.read().decode()
+            return value(text, PREFIX + "requests_total", route="/ping") == 1
+
+        wait_until(counted, "the worker has counted")
+        process.terminate()
+        assert process.wait(30) == 0
