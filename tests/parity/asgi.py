@@ -14,6 +14,7 @@ Message = dict[str, Any]
 Application = Any  # async (scope, receive, send) -> None
 
 SECONDS_TO_ANSWER = 60
+SECONDS_AFTER_ANSWER = 0.5
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,14 @@ async def _answer(app: Application, request: Request) -> Answer:
         if message["type"] == "http.response.body" and not message.get("more_body"):
             done.set()
 
-    raised: BaseException | None = None
-    try:
-        await app(request.scope(), receive, send)
-    except Exception as error:  # uvicorn logs it, and answers if the application has not yet
-        raised = error
+    asked = asyncio.ensure_future(app(request.scope(), receive, send))
+    finished = asyncio.ensure_future(done.wait())
+    await asyncio.wait({asked, finished}, return_when=asyncio.FIRST_COMPLETED)
+    # Most are done with that; after a timeout the prediction still runs.
+    await asyncio.wait({asked}, timeout=SECONDS_AFTER_ANSWER)
+    finished.cancel()
+    # uvicorn logs what escapes, and answers if the application has not yet
+    raised = asked.exception() if asked.done() else None
     if not parts:
         return Answer(500, {"content-type": "text/plain"}, b"Internal Server Error", raised)
     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in parts[0]["headers"]}

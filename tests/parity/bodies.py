@@ -397,9 +397,8 @@ def http(sample: Sample) -> Iterator[Request]:
     yield Request("with the old header", body, headers=(("x-unknown", "ü"),))
 
 
-# What depends on the model.
-OF_MODELS = {
-    "good": good,
+# What models are asked that good clients would not ask.
+ODD = {
     "cells": cells,
     "shapes": shapes,
     "params": params,

@@ -42,7 +42,7 @@ def _body_differences(theirs: Answer, ours: Answer, relative: float) -> list[str
     their_body, our_body = parsed(theirs), parsed(ours)
     if theirs.status == 200 or "error_code" not in _fields(their_body):
         if isinstance(their_body, bytes) and theirs.status != 200:
-            return [] if our_body else ["ours says nothing"]
+            return ["ours says nothing"] if their_body and not our_body else []
         return _differences("body", their_body, our_body, relative)
     if _fields(their_body) != _fields(our_body):
         return [f"fields {_fields(their_body)} became {_fields(our_body) or our_body}"]
@@ -77,7 +77,9 @@ def _differences(where: str, theirs: Any, ours: Any, relative: float) -> list[st
     elif isinstance(theirs, list):
         if len(theirs) != len(ours):
             return [f"{where}: {len(theirs)} items became {len(ours)}"]
-        inside = [(f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(theirs, ours, strict=True))]
+        inside = [
+            (f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(theirs, ours, strict=True))
+        ]
     else:
         same = _same_float(theirs, ours, relative) if isinstance(theirs, float) else theirs == ours
         return [] if same else [f"{where}: {_short(theirs)} became {_short(ours)}"]

@@ -7,17 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from tests.parity.asgi import Answer, Request
+from tests.parity.compare import RELATIVE, RELATIVE_SINGLE
 from tests.parity.deviations import unexplained
 from tests.parity.models import MODELS, Model, Sample
-from tests.parity.asgi import Request
-from tests.parity.compare import RELATIVE, RELATIVE_SINGLE
 from tests.parity.servers import Pair, serving
-
-settings.register_profile(
-    "full", max_examples=300, deadline=None, suppress_health_check=list(HealthCheck)
-)
 
 
 @dataclass(frozen=True)
@@ -30,9 +25,12 @@ class Served:
 
     def unexplained(self, request: Request) -> list[str]:
         """How the two answers differ without a reason."""
-        theirs, ours = self.pair.answer(request)
+        return self.judged(request, *self.pair.answer(request))
+
+    def judged(self, request: Request, theirs: Answer, ours: Answer) -> list[str]:
+        """How these two answers differ without a reason."""
         relative = RELATIVE_SINGLE if self.model.single else RELATIVE
-        return unexplained(request, theirs, ours, relative)[0]
+        return unexplained(request, theirs, ours, relative)
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +47,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
             return known[name]
 
         yield serve
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, one serves a model for all of its tests."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            item.add_marker(pytest.mark.xdist_group(str(item.callspec.params.get("name"))))

@@ -79,7 +79,7 @@ def save_sklearn(
     fitted: Any,
     frame: pd.DataFrame,
     *,
-    signature: ModelSignature | None | bool = True,
+    signature: ModelSignature | bool | None = True,
     **more: Any,
 ) -> Sample:
     """Saves an estimator, with a signature inferred from the frame unless one is given (or None).
@@ -376,9 +376,7 @@ def statsmodels_ols(folder: Path) -> Sample:
 # Models of users' own
 
 
-def save_pyfunc(
-    folder: Path, python_model: Any, inputs: Schema | None = None, **more: Any
-) -> None:
+def save_pyfunc(folder: Path, python_model: Any, inputs: Schema | None = None, **more: Any) -> None:
     """Saves a python_function model, with a signature where there are inputs or params."""
     given = more.pop("params", None)
     signature = ModelSignature(inputs=inputs, params=given) if inputs or given else None

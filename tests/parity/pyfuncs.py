@@ -6,8 +6,11 @@ They are pickled by value, so that they load where this module is not.
 from __future__ import annotations
 
 import datetime
+import os
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -67,7 +70,7 @@ RETURNS: dict[str, Callable[[], Any]] = {
     "list": lambda: [1, 2.5, "x", None, True],
     "tuple": lambda: (np.arange(2), {"a": np.float64(1)}),
     "dict": lambda: {"a": [1], "b": {"c": np.arange(3)}, "predictions": 1},
-    "dict with int keys": lambda: {1: "a", None: "b", True: "c", 1.5: "d"},
+    "dict with int keys": lambda: {1: "a", None: "b", False: "c", 1.5: "d"},
     "dict with numpy keys": lambda: {np.int64(1): "a"},
     "dict with tuple keys": lambda: {(1, 2): "a"},
     "set": lambda: {1},
@@ -168,6 +171,16 @@ class Tells(PythonModel):
 class TellsParams(PythonModel):
     def predict(self, context, model_input, params=None):
         return {"input": told(model_input), "params": told(params)}
+
+
+class Waits(PythonModel):
+    """Answers when the file that PARITY_GO names is there."""
+
+    def predict(self, context, model_input, params=None):
+        deadline = time.monotonic() + 60
+        while not Path(os.environ["PARITY_GO"]).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return list(model_input["x"])
 
 
 class Streams(PythonModel):
