@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 import requests
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.types.schema import ColSpec
+from sklearn.datasets import load_wine
 
+from mlflow_model_server.openinference import codec
+from mlflow_model_server.openinference.metadata import spec_of
 from mlflow_model_server.openinference.routes import Served
+from tests.unit.scoring import models
 from tests.unit.scoring.openinference_app import serving
 
 triton = pytest.importorskip("tritonclient.http")
@@ -103,3 +109,28 @@ def test_a_request_as_kserve_documents_it(matrix: str) -> None:
         {"name": "output-1", "datatype": "FP64", "shape": [2], "data": [6.0, 15.0]}
     ]
     assert requests.get(f"http://{matrix}/v2/health/live", timeout=60).json()["live"] is True
+
+
+def test_triton_asks_a_real_model(tmp_path: Path) -> None:
+    fitted = models.save_wine(tmp_path / "wine")
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "wine"))
+    signature = loaded.metadata.signature
+    spec = spec_of(signature)
+    rows, _ = load_wine(return_X_y=True, as_frame=True)
+    rows = rows.head(5)
+
+    async def predict(data: Any, params: dict[str, Any]) -> Any:
+        return loaded.predict(codec.frame_of(data, spec), params=params or None)
+
+    whole = triton.InferInput("rows", list(rows.shape), "FP64")
+    whole.set_data_from_numpy(rows.to_numpy())
+    columns = []
+    for name in reversed(rows.columns):
+        column = triton.InferInput(name, [len(rows)], "FP64")
+        column.set_data_from_numpy(rows[name].to_numpy(), binary_data=False)
+        columns.append(column)
+    with serving(Served("wine", "3", signature, lambda: True, predict)) as address:
+        client = triton.InferenceServerClient(address)
+        for inputs in ([whole], columns):
+            answer = client.infer("wine", inputs).as_numpy("output-1")
+            assert answer.tolist() == fitted.predict(rows).tolist()
