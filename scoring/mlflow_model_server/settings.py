@@ -29,6 +29,12 @@ class Settings:
     port: int = 8080  # PORT
     shutdown_timeout: int = 30  # SHUTDOWN_TIMEOUT: seconds for requests in flight
     termination_log: Path = Path("/dev/termination-log")  # TERMINATION_LOG
+    # What app/ needs
+    batching: str = "auto"  # BATCHING: auto, on or off
+    max_body_bytes: int = 64 * 2**20  # MAX_BODY_BYTES
+    max_rows: int = 100_000  # MAX_ROWS: of one request
+    max_queue: int = 512  # MAX_QUEUE: requests in flight in one process
+    request_timeout: int = 60  # MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT: seconds
     # What observe/ needs
     model_name: str = ""  # MODEL_NAME: a label of all metrics, as are the next two
     model_version: str = ""  # MODEL_VERSION
@@ -82,9 +88,24 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         port=_whole(env, "PORT", Settings.port, least=1),
         shutdown_timeout=_whole(env, "SHUTDOWN_TIMEOUT", Settings.shutdown_timeout, least=0),
         termination_log=Path(env.get("TERMINATION_LOG") or Settings.termination_log),
+        **_limits(env),
         **_observed(env),
         **_guarded(env),
     )
+
+
+def _limits(env: Mapping[str, str]) -> dict[str, Any]:
+    batching = env.get("BATCHING") or Settings.batching
+    if batching not in ("auto", "on", "off"):
+        raise SettingsError(f"BATCHING is {batching!r}: write auto, on or off")
+    timeout = "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"  # MLflow's own name
+    return {
+        "batching": batching,
+        "max_body_bytes": _whole(env, "MAX_BODY_BYTES", Settings.max_body_bytes, least=1),
+        "max_rows": _whole(env, "MAX_ROWS", Settings.max_rows, least=1),
+        "max_queue": _whole(env, "MAX_QUEUE", Settings.max_queue, least=1),
+        "request_timeout": _whole(env, timeout, Settings.request_timeout, least=1),
+    }
 
 
 def _observed(env: Mapping[str, str]) -> dict[str, Any]:
