@@ -45,11 +45,11 @@ test-unit: $(VENV) ## Unit and golden tests: no cluster
 
 .PHONY: test-parity
 test-parity: $(VENV) ## The scoring server's answers against MLflow's: a part of the requests
-	@pytest -q --ignore tests/parity/test_deep.py tests/parity
+	@pytest -q tests/parity
 
 .PHONY: parity
 parity: $(VENV) ## The same with all requests, and with PyTorch and TensorFlow
-	@PARITY=full pytest -q -n 2 --dist loadgroup --ignore tests/parity/test_deep.py tests/parity
+	@PARITY=full pytest -q -n 2 --dist loadgroup tests/parity
 	@./tests/parity/deep.sh
 
 .PHONY: test-integration

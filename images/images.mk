@@ -18,3 +18,8 @@ images-lock: $(VENV) ## Lock the Python packages of the images and of the develo
 	@$(COMPILE_IMAGE) --universal --extra image -o images/scoring.lock scoring/pyproject.toml
 	@$(COMPILE_IMAGE) -o images/mlflow.lock images/mlflow.in
 	@$(COMPILE_IMAGE) -o images/build.lock images/build.in
+	@$(COMPILE_IMAGE) -o tests/parity/deep.lock tests/parity/deep.in
+	@# MLServer needs older packages than the others.
+	@$(COMPILE) --universal -o benchmarks/scoring/mlserver.lock benchmarks/scoring/mlserver.in
+	@$(COMPILE) --constraints benchmarks/scoring/mlserver.lock \
+		-o benchmarks/scoring/mlserver-torch.lock benchmarks/scoring/mlserver-torch.in

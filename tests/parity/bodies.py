@@ -249,7 +249,7 @@ def envelopes(sample: Sample) -> Iterator[Request]:
     """Bodies whose fields are wrong, and text that is no JSON."""
     body = _any_good_body(sample)
     first = next(iter(body))
-    for label, value in {
+    odd: dict[str, Any] = {
         "two forms": {**body, "instances" if first != "instances" else "inputs": [1]},
         "no form": {"data": [1]},
         "an empty object": {},
@@ -264,8 +264,8 @@ def envelopes(sample: Sample) -> Iterator[Request]:
         "a string": "x",
         "null": None,
         "a number": 1,
-    }.items():
-        yield as_json(f"body: {label}", value)
+    }
+    yield from (as_json(f"body: {label}", value) for label, value in odd.items())
     written = dumps(body)
     for label, raw in {
         "nothing": b"",

@@ -5,8 +5,10 @@ Each function saves one, and returns rows that a client may send it. `MODELS` ha
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -537,3 +539,8 @@ def chat(folder: Path) -> Sample:
 def unified_without_signature(folder: Path) -> Sample:
     save_pyfunc(folder, pyfuncs.TellsParams(), params=ParamSchema([ParamSpec("n", "long", 1)]))
     return Sample(unified=({"messages": [], "n": 5}, {"messages": [1], "max_tokens": 5}))
+
+
+# These need an environment of their own.
+if find_spec("torch") and find_spec("tensorflow"):
+    importlib.import_module("tests.parity.deep_models")

@@ -129,7 +129,7 @@ SECRET = "only-for-the-log"
 
 FAILURES: dict[str, Callable[[], Any]] = {
     "value": lambda: _raise(ValueError(SECRET)),
-    "key": lambda: {}[SECRET],
+    "key": lambda: _raise(KeyError(SECRET)),
     "type": lambda: _raise(TypeError(SECRET)),
     "memory": lambda: _raise(MemoryError(SECRET)),
     "recursion": lambda: _raise(RecursionError(SECRET)),
