@@ -113,8 +113,8 @@ def _observed(env: Mapping[str, str]) -> dict[str, Any]:
     if drift not in ("auto", "off"):
         raise SettingsError(f"DRIFT is {drift!r}: write auto or off")
     return {
-        "model_name": env.get("MODEL_NAME", ""),
-        "model_version": env.get("MODEL_VERSION", ""),
+        "model_name": env.get("MODEL_NAME") or _registered(env)[0],
+        "model_version": env.get("MODEL_VERSION") or _registered(env)[1],
         "revision": env.get("REVISION", ""),
         "model_created": _time(env, "MODEL_CREATED"),
         "metrics_port": _whole(env, "METRICS_PORT", Settings.metrics_port, least=0),
@@ -129,6 +129,13 @@ def _observed(env: Mapping[str, str]) -> dict[str, Any]:
             env, "DRIFT_BASELINE_ROWS", Settings.drift_baseline_rows, least=100
         ),
     }
+
+
+def _registered(env: Mapping[str, str]) -> tuple[str, str]:
+    """Name and version of a registered model, by its MODEL_URI: models:/<name>/<version>."""
+    name, _, version = env.get("MODEL_URI", "").removeprefix("models:/").rpartition("/")
+    known = env.get("MODEL_URI", "").startswith("models:/") and version.isdecimal()
+    return (name, version) if known else ("", "")
 
 
 def _guarded(env: Mapping[str, str]) -> dict[str, Any]:

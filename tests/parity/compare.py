@@ -13,7 +13,7 @@ RELATIVE = 1e-9
 # What float32 models may differ by, for the same reason.
 RELATIVE_SINGLE = 2e-6
 
-ERROR_FIELDS = ("error_code", "error_class")
+ERROR_FIELDS = ("error_code", "error_class", "sqlstate")
 
 
 def differences(theirs: Answer, ours: Answer, relative: float = RELATIVE) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.parity.asgi import Answer, Request
-from tests.parity.compare import differences, parsed
+from tests.parity.compare import ERROR_FIELDS, differences, parsed
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Deviation:
     example: tuple[str, Request]
 
 
+_FIELDS = {"error_code", "message", "error_class", "sqlstate"}
+
+
 def _is_error(answer: Answer, *statuses: int) -> bool:
     """Whether it is one of our errors: JSON with a code and a sentence, and nothing more."""
     body = parsed(answer)
@@ -30,17 +33,15 @@ def _is_error(answer: Answer, *statuses: int) -> bool:
         answer.status in statuses
         and answer.headers.get("content-type") == "application/json"
         and isinstance(body, dict)
-        and {"error_code", "message"} <= body.keys() <= {"error_code", "message", "error_class"}
+        and {"error_code", "message"} <= body.keys() <= _FIELDS
         and "Traceback" not in body["message"]
     )
 
 
 def _is_same_without_trace(theirs: Answer, ours: Answer) -> bool:
     their_body, our_body = parsed(theirs), parsed(ours)
-    return (
-        _is_error(ours, theirs.status)
-        and our_body["error_code"] == their_body["error_code"]
-        and our_body.get("error_class") == their_body.get("error_class")
+    return _is_error(ours, theirs.status) and all(
+        our_body.get(name) == their_body.get(name) for name in ERROR_FIELDS
     )
 
 

@@ -110,7 +110,7 @@ class Application:
                 except Exception as problem:  # MLflow's own code knows how to say it
                     log.debug("MLflow's own way is tried: %s", problem)
             text = None if content_type is None else content_type.decode("latin-1")
-            work = partial(self._fallback.answer, body, text)
+            work: Callable[[], Reply] = partial(self._fallback.answer, body, text)
             return await self._in_thread(receive, headers, work)
         except TimeoutError:
             return _TIMEOUT
@@ -157,6 +157,8 @@ class Application:
             return path, self._get(path) if method == "GET" else _not_allowed("GET")
         if path == "/v2" or path.startswith("/v2/"):
             return await self._openinference(scope, receive)
+        if path[:-1] in (INVOCATIONS, *_GETS) and path.endswith("/"):
+            return "other", _redirect(scope, path[:-1])
         return "other", Reply(404, b'{"detail":"Not Found"}')
 
     def _get(self, path: str) -> Reply:
@@ -292,6 +294,13 @@ def _threads() -> int:
 def _not_allowed(method: str) -> Reply:
     body = b'{"detail":"Method Not Allowed"}'
     return Reply(405, body, headers=((b"allow", method.encode()),))
+
+
+def _redirect(scope: Scope, path: str) -> Reply:
+    """To the path without a slash, as MLflow's framework does."""
+    host = header(scope["headers"], b"host") or b""
+    location = b"%s://%s%s" % (scope["scheme"].encode(), host, path.encode())
+    return Reply(307, b"", "", ((b"location", location),))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

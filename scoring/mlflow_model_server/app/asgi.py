@@ -53,11 +53,9 @@ async def read_body(receive: Receive, most: int) -> bytes:
 
 async def send_reply(send: Send, reply: Reply) -> None:
     """Sends all of it."""
-    headers = [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-length", b"%d" % len(reply.body)),
-        *reply.headers,
-    ]
+    headers = [(b"content-length", b"%d" % len(reply.body)), *reply.headers]
+    if reply.content_type:
+        headers.append((b"content-type", reply.content_type.encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
 

@@ -17,7 +17,7 @@ _JSON_TYPES = {b"application/json", b"application/json; charset=utf-8"}
 
 def is_json(content_type: bytes | None) -> bool:
     """Whether a content type says JSON in one of the usual ways."""
-    return content_type is not None and content_type.lower() in _JSON_TYPES
+    return content_type in _JSON_TYPES
 
 
 def rows_of(body: bytes, plan: ColumnPlan) -> Rows:

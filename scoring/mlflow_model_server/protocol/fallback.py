@@ -64,7 +64,9 @@ class Fallback:
             return error(400, "BAD_REQUEST", "the JSON is nested too deeply: write fewer levels")
         except Exception as problem:
             return _unexpected(problem)
-        return Reply(made.status, made.response.encode(), made.mimetype)
+        kind = made.mimetype
+        kind += "; charset=utf-8" if kind.startswith("text/") else ""  # as MLflow's framework does
+        return Reply(made.status, made.response.encode(), kind)
 
     def predict(self, data: Any, params: dict[str, Any] | None) -> Any:
         """The model's predictions, with MLflow's checks of the input; raises what they raise."""
@@ -80,13 +82,20 @@ class _Bounded:
         self.metadata = model.metadata
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
-        rows = len(data) if hasattr(data, "__len__") and not isinstance(data, dict | str) else 1
+        rows = _count(data)
         if rows > self._most_rows:
             raise TooManyRows(
                 f"{rows} rows are more than the {self._most_rows} that a request may have: "
                 "send them in several requests"
             )
         return self._model.predict(data, params=params)
+
+
+def _count(data: Any) -> int:
+    try:
+        return 1 if isinstance(data, dict | str) else len(data)
+    except TypeError:  # one value
+        return 1
 
 
 def error(
