@@ -108,6 +108,21 @@ def test_requests_in_flight_together(served: Callable[[str], Served], name: str)
 
 
 @pytest.mark.parametrize(
+    "name", ["linear", "forest-with-names-as-labels", "tensor", "onnx-tensor", "onnx-named-tensor"]
+)
+@pytest.mark.parametrize("batching", ["on", "off"])
+def test_batching_as_the_user_says(tmp_path: Path, name: str, batching: str) -> None:
+    """On for models that are not known to be row-independent, off for those that are."""
+    sample = MODELS[name].save(tmp_path / "artifact")
+    requests = [*bodies.good(sample), *bodies.good(sample)]
+    with serving(tmp_path, BATCHING=batching) as pair:
+        one = Served(MODELS[name], sample, pair)
+        theirs = [pair.theirs.answer(request) for request in requests]
+        ours = pair.ours.answers(requests)
+    fail_if_any(one, requests, list(map(one.judged, requests, theirs, ours)))
+
+
+@pytest.mark.parametrize(
     "deviation", [d for d in DEVIATIONS if d.example[0] in MODELS], ids=lambda d: d.name
 )
 def test_each_deviation_is_used(served: Callable[[str], Served], deviation: Deviation) -> None:
