@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ class Served:
         """How these two answers differ without a reason."""
         relative = RELATIVE_SINGLE if self.model.single else RELATIVE
         return unexplained(request, theirs, ours, relative)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def silence() -> Iterator[None]:
+    """Thousands of bad requests are logged, with bytes that a report can't hold."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
