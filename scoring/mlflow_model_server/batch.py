@@ -134,7 +134,10 @@ class Batcher:
 
     def _predict_all(self, batch: list[Job]) -> list[_Done]:
         try:
-            return [_Done(batch, *self._predict([job.rows for job in batch]))]
+            result, finite, seen = self._predict([job.rows for job in batch])
+            if len(batch) > 1:
+                _require_rows(result, sum(job.count for job in batch))
+            return [_Done(batch, result, finite, seen)]
         except Exception as error:
             if len(batch) == 1:
                 return [_Done(batch, error, True, None)]
@@ -147,7 +150,7 @@ class Batcher:
             self._on_batch(len(jobs), sum(job.count for job in jobs), seen)
             start = 0
             for job in jobs:
-                part = result if len(jobs) == 1 else result[start : start + job.count]
+                part = result if len(jobs) == 1 else _part(result, start, job.count)
                 start += job.count
                 _settle(job, part, finite, began, seconds)
 
@@ -159,6 +162,21 @@ class Batcher:
         bits = rows.bit_length()
         known = self._seconds.get(bits)
         self._seconds[bits] = seconds if known is None else known + _WEIGHT * (seconds - known)
+
+
+def _require_rows(result: Any, count: int) -> None:
+    """Raises ValueError unless the result can be shared out: it has a prediction for each row."""
+    for values in result.values() if isinstance(result, dict) else [result]:
+        if isinstance(values, dict):
+            _require_rows(values, count)
+        elif not isinstance(values, list) or len(values) != count:
+            raise ValueError(f"no prediction for each of {count} rows")
+
+
+def _part(result: Any, start: int, count: int) -> Any:
+    if isinstance(result, dict):
+        return {name: _part(values, start, count) for name, values in result.items()}
+    return result[start : start + count]
 
 
 def _settle(job: Job, result: Any, finite: bool, began: float, seconds: float) -> None:

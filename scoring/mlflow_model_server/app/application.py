@@ -111,7 +111,8 @@ class Application:
                     log.debug("MLflow's own way is tried: %s", problem)
             text = None if content_type is None else content_type.decode("latin-1")
             work: Callable[[], Reply] = partial(self._fallback.answer, body, text)
-            return await self._in_thread(receive, headers, work)
+            slow: Reply = await self._in_thread(receive, headers, work)
+            return slow
         except TimeoutError:
             return _TIMEOUT
 

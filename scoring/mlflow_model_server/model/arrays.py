@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 
 Predict = Callable[[Any], Any]
 
-# Their predictions for a row depend on nothing but the row.
-_INDEPENDENT = ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm")
 # Their wrappers take an array as it is, if the signature is a tensor.
 _TENSOR_FLAVORS = ("mlflow.sklearn", "mlflow.onnx", "mlflow.pytorch", "mlflow.tensorflow")
 _PROBES = 3  # rows
@@ -49,7 +47,7 @@ def direct(model: Any, plan: Plan | None, loader: str) -> Direct | None:
             if _same(model, candidate, plan):
                 return candidate
         except Exception as error:  # a model's code may raise anything
-            log.info("MLflow's own way is used: %s: %s", type(error).__name__, error)
+            log.debug("not %s: %s: %s", candidate, type(error).__name__, error)
     return None
 
 
@@ -57,7 +55,11 @@ def _candidates(model: Any, plan: Plan, loader: str) -> list[Direct]:
     if isinstance(plan, TensorPlan):
         if loader not in _TENSOR_FLAVORS:
             return []
-        return [Direct(model._predict_fn, False, loader == "mlflow.sklearn" and _pure(model))]
+        predict = model._predict_fn
+        if loader == "mlflow.sklearn":
+            return [Direct(predict, False, _pure(model))]
+        # Whether a network's rows are independent is seen only by trying.
+        return [Direct(predict, False, True), Direct(predict, False, False)]
     if loader == "mlflow.sklearn":
         return _sklearn(model, plan)
     if loader in ("mlflow.xgboost", "mlflow.lightgbm") and plan.is_numeric:
@@ -144,7 +146,13 @@ def _same(model: Any, candidate: Direct, plan: Plan) -> bool:
     if not candidate.independent:
         return True
     alone = [candidate.predict(_input(rows[i : i + 1], candidate, plan)) for i in range(len(rows))]
-    return _equal(np.concatenate(alone), whole)
+    return _equal(_stacked(alone), whole)
+
+
+def _stacked(parts: list[Any]) -> Any:
+    if isinstance(parts[0], dict):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)
 
 
 def _input(rows: Any, candidate: Direct, plan: Plan) -> Any:

@@ -44,6 +44,8 @@ def test_all_variables_are_read() -> None:
         port=9000,
         shutdown_timeout=7,
         termination_log=Path("/tmp/log"),
+        model_name="wine",
+        model_version="3",
     )
 
 
