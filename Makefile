@@ -29,7 +29,7 @@ demo: cluster images $(VENV) ## Bring up a cluster, an MLflow server and the ope
 	@. .cluster/env && python -m e2e.demo
 
 .PHONY: test
-test: check test-unit test-integration test-e2e ## Run all tests
+test: check test-unit test-parity test-integration test-e2e ## Run all tests
 
 .PHONY: check
 check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
@@ -42,6 +42,15 @@ check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
 .PHONY: test-unit
 test-unit: $(VENV) ## Unit and golden tests: no cluster
 	@pytest -q tests/unit tests/golden
+
+.PHONY: test-parity
+test-parity: $(VENV) ## The scoring server's answers against MLflow's: a part of the requests
+	@pytest -q tests/parity
+
+.PHONY: parity
+parity: $(VENV) ## The same with all requests, and with PyTorch and TensorFlow
+	@PARITY=full pytest -q -n 2 --dist loadgroup tests/parity
+	@./tests/parity/deep.sh
 
 .PHONY: test-integration
 test-integration: $(VENV) tools ## A real API server, a real MLflow server, the operator in process

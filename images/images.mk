@@ -12,9 +12,14 @@ COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-he
 COMPILE_IMAGE = $(COMPILE) --constraints requirements.lock
 
 images-lock: $(VENV) ## Lock the Python packages of the images and of the development environment
-	@$(COMPILE) --all-extras -o requirements.lock pyproject.toml
+	@$(COMPILE) --universal --all-extras -o requirements.lock pyproject.toml
 	@$(COMPILE_IMAGE) -o images/operator.lock pyproject.toml
 	@# For any Python from 3.11 on: BASE_IMAGE decides.
 	@$(COMPILE_IMAGE) --universal --extra image -o images/scoring.lock scoring/pyproject.toml
 	@$(COMPILE_IMAGE) -o images/mlflow.lock images/mlflow.in
 	@$(COMPILE_IMAGE) -o images/build.lock images/build.in
+	@$(COMPILE_IMAGE) -o tests/parity/deep.lock tests/parity/deep.in
+	@# MLServer needs older packages than the others.
+	@$(COMPILE) --universal -o benchmarks/scoring/mlserver.lock benchmarks/scoring/mlserver.in
+	@$(COMPILE) --constraints benchmarks/scoring/mlserver.lock \
+		-o benchmarks/scoring/mlserver-torch.lock benchmarks/scoring/mlserver-torch.in

@@ -1,42 +1,42 @@
-"""The ASGI application that answers requests: for now MLflow's own."""
+"""The application that answers requests, with the prepared model loaded."""
 
 from __future__ import annotations
 
-import json
-import os
 import traceback
-from typing import Any
 
+from mlflow_model_server.app.application import Application
+from mlflow_model_server.guard.gate import make_gate
+from mlflow_model_server.model import loading
+from mlflow_model_server.model.plan import ColumnPlan
+from mlflow_model_server.observe.recorder import make_recorder
+from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import Settings
 from mlflow_model_server.termination import Failed, last_line, without_passwords
 
 
-def load(settings: Settings) -> Any:
-    """The application of `mlflow models serve`, with the prepared model loaded.
+def load(settings: Settings, shared: Shared | None = None, slot: int = 0) -> Application:
+    """The ASGI application of the worker with number `slot`, which counts in `shared`.
 
-    Raises Failed with ModelLoadFailed, naming the exception.
+    Raises Failed with ModelLoadFailed, naming the exception, and SettingsError for keys that can't
+    be used.
     """
+    gate = make_gate(settings)
+    recorder = make_recorder(settings, shared or Shared(), slot)
+    loaded = _load(settings)
+    if isinstance(loaded.plan, ColumnPlan):
+        recorder.model_is(loaded.plan.names)
+    return Application(loaded, settings, recorder, gate)
+
+
+def _load(settings: Settings) -> loading.Loaded:
     try:
-        return _load(settings)
+        return loading.load(settings)
     # A model's code may raise anything, and may even exit.
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         what = without_passwords(settings.model_uri) or "The model"
         cause = last_line(_unwrapped(error))
         raise Failed("ModelLoadFailed", f"{what} does not load: {cause}") from error
-
-
-def _load(settings: Settings) -> Any:
-    from mlflow.pyfunc import load_model, scoring_server
-
-    config = os.environ.get(scoring_server.SERVING_MODEL_CONFIG)
-    model = load_model(
-        str(settings.artifact.resolve()),  # MLflow refuses a link that leads out of its folder
-        # They are about mlflow-skinny not being mlflow, and about Python: `prepare` has told.
-        suppress_warnings=True,
-        model_config=json.loads(config) if config else None,
-    )
-    return scoring_server.init(model)
 
 
 def _unwrapped(error: BaseException) -> BaseException:

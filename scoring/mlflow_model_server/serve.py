@@ -15,7 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from mlflow_model_server import application, paths, threads, trust, workers
+from mlflow_model_server import paths, threads, trust, workers
+from mlflow_model_server.observe.server import start_metrics_server
+from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import Settings
 from mlflow_model_server.termination import Failed, leave_word
 
@@ -41,33 +43,49 @@ def serve(settings: Settings) -> int:
     trust.use_trusted(settings)
     threads.limit_threads(settings.workers)
     listener = _bind(settings.port)
+    shared = Shared(settings.workers)
     if settings.workers == 1:
-        _serve_here(settings, listener, on_ready=lambda: None)
+        start_metrics_server(settings, shared)
+        _serve_here(settings, listener, shared, 0, on_ready=lambda: None)
     return workers.run(
         settings.workers,
-        lambda on_ready: _work(settings, listener, on_ready),
+        lambda slot, on_ready: _work(settings, listener, shared, slot, on_ready),
+        on_started=lambda: start_metrics_server(settings, shared),
         # Else connections would still be taken that nobody answers.
         on_end=listener.close,
         seconds_to_end=settings.shutdown_timeout + 5,
     )
 
 
-def _work(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+def _work(
+    settings: Settings,
+    listener: socket.socket,
+    shared: Shared,
+    slot: int,
+    on_ready: Callable[[], None],
+) -> None:
     try:
-        _serve_here(settings, listener, on_ready)
+        _serve_here(settings, listener, shared, slot, on_ready)
     except Failed as failure:
         leave_word(failure, settings.termination_log)
         os._exit(1)
 
 
 def _serve_here(
-    settings: Settings, listener: socket.socket, on_ready: Callable[[], None]
+    settings: Settings,
+    listener: socket.socket,
+    shared: Shared,
+    slot: int,
+    on_ready: Callable[[], None],
 ) -> NoReturn:
     """Loads the model and serves it; ends the process."""
     # Loading makes many objects that stay: collecting garbage meanwhile, or among them later, only
     # costs time.
     gc.disable()
-    app = application.load(settings)
+    # Imported here: what is installed for the model goes before the image's own packages.
+    from mlflow_model_server import application
+
+    app = application.load(settings, shared, slot)
     gc.freeze()
     gc.enable()
 
@@ -84,6 +102,8 @@ def _serve_here(
             app,
             access_log=False,
             log_config=None,
+            lifespan="off",
+            server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=settings.shutdown_timeout,
         )

@@ -13,12 +13,13 @@ from types import FrameType
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[Callable[[], None]], None]
+Work = Callable[[int, Callable[[], None]], None]
 
 
 @dataclass
 class _Worker:
     pid: int
+    slot: int
     ready: int  # the reading end of a pipe that holds a byte when the worker is ready
 
     def was_ready(self) -> bool:
@@ -31,25 +32,38 @@ class _Worker:
             os.close(self.ready)
 
 
-def run(count: int, work: Work, on_end: Callable[[], None], seconds_to_end: int) -> int:
+def run(
+    count: int,
+    work: Work,
+    on_end: Callable[[], None],
+    seconds_to_end: int,
+    on_started: Callable[[], None] = lambda: None,
+) -> int:
     """Runs `work` in `count` processes until SIGTERM; returns the exit code.
 
-    Calls `on_end` when they are told to end, and kills those that have not after `seconds_to_end`.
-    `work` gets a function to call when it is ready. A worker that ends after it was ready is
-    replaced. One that never got ready ends all: the next would fare no better, and Kubernetes
-    waits longer from try to try.
+    `work` gets the worker's number, from 0, and a function to call when it is ready. Calls
+    `on_started` in this process when the first have been forked, and `on_end` when they are told to
+    end; kills those that have not after `seconds_to_end`. A worker that ends after it was ready is
+    replaced by one of the same number. One that never got ready ends all: the next would fare no
+    better, and Kubernetes waits longer from try to try.
     """
-    return _Crew(count, work, on_end, seconds_to_end).run()
+    return _Crew(count, work, on_end, seconds_to_end, on_started).run()
 
 
 class _Crew:
     def __init__(
-        self, count: int, work: Work, on_end: Callable[[], None], seconds_to_end: int
+        self,
+        count: int,
+        work: Work,
+        on_end: Callable[[], None],
+        seconds_to_end: int,
+        on_started: Callable[[], None],
     ) -> None:
         self._count = count
         self._work = work
         self._on_end = on_end
         self._seconds_to_end = seconds_to_end
+        self._on_started = on_started
         self._workers: dict[int, _Worker] = {}
         self._ending = False
 
@@ -57,8 +71,9 @@ class _Crew:
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
         signal.signal(signal.SIGALRM, self._kill)
-        for _ in range(self._count):
-            self._start()
+        for slot in range(self._count):
+            self._start(slot)
+        self._on_started()
         code = 0
         while self._workers:
             # As the first process of the container it also inherits orphans, and lets them go.
@@ -72,32 +87,32 @@ class _Crew:
             ended = os.waitstatus_to_exitcode(status)
             if was_ready:
                 log.warning("worker %d ended with %d: starting another", pid, ended)
-                self._start()
+                self._start(worker.slot)
             else:
                 log.error("worker %d ended with %d before it was ready", pid, ended)
                 code = ended if ended > 0 else 128 - ended
                 self._end(signal.SIGTERM, None)
         return code
 
-    def _start(self) -> None:
+    def _start(self, slot: int) -> None:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         # Between fork and the entry into _workers no signal may come: the worker would miss it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         pid = os.fork()
         if pid == 0:
-            self._be_worker(writer)
-        self._workers[pid] = _Worker(pid, reader)
+            self._be_worker(slot, writer)
+        self._workers[pid] = _Worker(pid, slot, reader)
         os.close(writer)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
-    def _be_worker(self, writer: int) -> None:
+    def _be_worker(self, slot: int, writer: int) -> None:
         """Does the work, and ends the process whatever happens."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         try:
-            self._work(lambda: _tell(writer))
+            self._work(slot, lambda: _tell(writer))
             os._exit(0)
         except BaseException:
             traceback.print_exc()

@@ -30,6 +30,7 @@ def environment_of_server(**variables: str) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": source,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "METRICS_PORT": "0",  # several run side by side
         "PYTHONDONTWRITEBYTECODE": "",  # else each process would compile all of MLflow anew
         **variables,
     }

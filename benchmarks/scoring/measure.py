@@ -1,0 +1,210 @@
+"""Runs the servers side by side and measures them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scoring.environments import ROOT, Pythons, pythons_for
+from benchmarks.scoring.load import Measured
+from benchmarks.scoring.servers import KINDS, Running, running
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run."""
+
+    cases: list[str]
+    servers: list[str]
+    clients: list[int]
+    seconds: float  # of load for each server, case and number of clients, all rounds together
+    rounds: int  # how often the servers take turns in that
+    starts: int  # how often each server is started to see how long that takes
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One server under one load; times in milliseconds."""
+
+    case: str
+    server: str
+    clients: int
+    requests: int
+    per_second: float
+    p50: float
+    p99: float
+    wrong: int  # answers that were not 200
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """One server with the linear model."""
+
+    server: str
+    seconds_to_start: list[float]
+    mebibytes: float  # after load from eight clients
+
+
+@dataclass
+class Result:
+    """All that one run gave."""
+
+    options: Options
+    machine: dict[str, Any]
+    figures: list[Figures] = field(default_factory=list)
+    footprints: list[Footprint] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # "case, server": why there is nothing
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file."""
+        return asdict(self)
+
+
+def measure(options: Options, folder: Path) -> Result:
+    """Measures everything; a server that can't serve a case is told in `failures`."""
+    result = Result(options, _machine())
+    for case in options.cases:
+        pythons = pythons_for(case, options.servers)
+        _save_model(folder / "cases", case, pythons)
+        _measure_case(options, folder, case, pythons, result)
+    if "linear" in options.cases:
+        _measure_footprints(options, folder, result)
+    result.machine["load_after"] = os.getloadavg()
+    return result
+
+
+def _save_model(folder: Path, case: str, pythons: Pythons) -> None:
+    subprocess.run(
+        [pythons.ours, "-W", "ignore", "-m", "benchmarks.scoring.models", folder, case],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+    )
+
+
+def _measure_case(
+    options: Options, folder: Path, case: str, pythons: Pythons, result: Result
+) -> None:
+    """All servers are up at once and take turns, so that what disturbs one disturbs all."""
+    body = folder / "cases" / case / "body.json"
+    with ExitStack() as stack:
+        up: dict[str, Running] = {}
+        for name in options.servers:
+            own = folder / "runs" / case / name
+            start = running(KINDS[name], folder / "cases" / case, own, pythons)
+            try:
+                up[name] = stack.enter_context(start)
+                up[name].ask(body.read_bytes())
+            except (RuntimeError, OSError) as error:
+                up.pop(name, None)
+                result.failures[f"{case}, {name}"] = str(error)[-300:]
+        _check_same_predictions(case, up, body.read_bytes())
+        for clients in options.clients:
+            runs: dict[str, list[Measured]] = {name: [] for name in up}
+            for _ in range(options.rounds):
+                for name, server in up.items():
+                    seconds = options.seconds / options.rounds
+                    runs[name].append(_load(server, body, clients, seconds))
+            for name, measured in runs.items():
+                figures = _figures(case, name, clients, measured)
+                result.figures.append(figures)
+                _tell(figures)
+
+
+def _check_same_predictions(case: str, up: dict[str, Running], body: bytes) -> None:
+    """Raises ValueError if the servers don't predict the same: speed would mean nothing."""
+    said = {
+        name: _numbers(json.loads(server.ask(body))["predictions"])
+        for name, server in up.items()
+        if name != "echo"
+    }
+    for name, numbers in said.items():
+        first = next(iter(said.values()))
+        if len(numbers) != len(first) or not all(
+            math.isclose(a, b, rel_tol=1e-5) for a, b in zip(numbers, first, strict=True)
+        ):
+            raise ValueError(f"{case}: {name} predicts {numbers[:3]}, another {first[:3]}")
+
+
+def _numbers(predictions: Any) -> list[float]:
+    if isinstance(predictions, dict):
+        predictions = list(predictions.values())
+    if isinstance(predictions, list):
+        return [number for inner in predictions for number in _numbers(inner)]
+    return [float(predictions)]
+
+
+def _load(server: Running, body: Path, clients: int, seconds: float) -> Measured:
+    command = [sys.executable, "-m", "benchmarks.scoring.load", "--port", str(server.port)]
+    what = ["--path", server.kind.path, "--body", str(body)]
+    much = ["--clients", str(clients), "--seconds", str(seconds)]
+    done = subprocess.run(
+        [*command, *what, *much],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return Measured(**json.loads(done.stdout))
+
+
+def _figures(case: str, server: str, clients: int, runs: list[Measured]) -> Figures:
+    times = sorted(took for run in runs for took in run.times)
+    requests = sum(run.requests for run in runs)
+    seconds = sum(run.seconds for run in runs)
+    wrong = sum(run.wrong for run in runs)
+    p50, p99 = (1000 * _quantile(times, share) for share in (0.5, 0.99))
+    return Figures(case, server, clients, requests, requests / seconds, p50, p99, wrong)
+
+
+def _quantile(times: list[float], share: float) -> float:
+    return times[min(len(times) - 1, int(share * len(times)))] if times else math.nan
+
+
+def _tell(figures: Figures) -> None:
+    print(
+        f"{figures.case:8}{figures.server:14}{figures.clients:4} clients "
+        f"{figures.per_second:9.1f}/s  p50 {figures.p50:8.2f} ms  p99 {figures.p99:8.2f} ms",
+        file=sys.stderr,
+    )
+
+
+def _measure_footprints(options: Options, folder: Path, result: Result) -> None:
+    """Start times in turns; the first start of each, which reads files anew, does not count."""
+    case = folder / "cases" / "linear"
+    pythons = pythons_for("linear", options.servers)
+    names = [n for n in options.servers if n != "echo" and f"linear, {n}" not in result.failures]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    memory: dict[str, float] = {}
+    for turn in range(options.starts + 1 if options.starts else 0):
+        for name in names:
+            with running(KINDS[name], case, folder / "starts" / f"{name}-{turn}", pythons) as up:
+                if turn:
+                    seconds[name].append(up.seconds_to_start)
+                if turn == options.starts:
+                    _load(up, case / "body.json", clients=8, seconds=1)
+                    memory[name] = up.mebibytes()
+    for name in memory:
+        result.footprints.append(Footprint(name, seconds[name], memory[name]))
+        middle = statistics.median(seconds[name])
+        print(f"{name:14} ready after {middle:.2f} s, {memory[name]:.0f} MiB", file=sys.stderr)
+
+
+def _machine() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    return {
+        "cpu": next((line.partition(": ")[2] for line in info if "model name" in line), "unknown"),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+        "load_before": os.getloadavg(),
+    }

@@ -1,0 +1,161 @@
+"""Results for machines (JSON) and for people (Markdown)."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+from benchmarks.scoring.measure import Figures, Footprint, Result
+from benchmarks.scoring.servers import KINDS
+
+RESULTS = Path(__file__).parents[1] / "results"
+# What all others are compared with.
+BASE = "mlflow"
+
+
+def as_markdown(result: Result) -> str:
+    """One table a case, with ratios to `mlflow models serve` of the same run, then the aims."""
+    lines = ["# The scoring server beside others", ""]
+    for case in result.options.cases:
+        lines += _case(result, case)
+    lines += [*_footprints(result), *_aims(result), *_remarks(result)]
+    return "\n".join([*lines, ""])
+
+
+def write(result: Result) -> None:
+    """Writes both files, named by the day."""
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{result.machine['date']}-scoring.json"
+    file.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n")
+    file.with_suffix(".md").write_text(as_markdown(result))
+
+
+def _one(result: Result, case: str, server: str, clients: int) -> Figures | None:
+    wanted = (case, server, clients)
+    return next((f for f in result.figures if (f.case, f.server, f.clients) == wanted), None)
+
+
+def _case(result: Result, case: str) -> list[str]:
+    lines = [
+        f"## {case}",
+        "",
+        "| clients | server | requests/s | × | p50 ms | p99 ms | p99 × |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for clients in result.options.clients:
+        base = _one(result, case, BASE, clients)
+        for server in result.options.servers:
+            one = _one(result, case, server, clients)
+            if one is None:
+                continue
+            faster, shorter = "", ""
+            if base is not None:
+                faster = f"{one.per_second / base.per_second:.1f}"
+                shorter = f"{one.p99 / base.p99:.2f}"
+            wrong = f" ({one.wrong} failed)" if one.wrong else ""
+            lines.append(
+                f"| {clients} | {KINDS[server].title}{wrong} | {one.per_second:,.0f} | {faster} "
+                f"| {one.p50:.2f} | {one.p99:.2f} | {shorter} |"
+            )
+    failed = [
+        f"{KINDS[server].title} could not serve it: `{' '.join(why.split())[-160:]}`"
+        for server in result.options.servers
+        if (why := result.failures.get(f"{case}, {server}"))
+    ]
+    return [*lines, "", *failed, *([""] if failed else [])]
+
+
+def _footprints(result: Result) -> list[str]:
+    if not result.footprints:
+        return []
+    lines = [
+        "## Start and memory, linear model",
+        "",
+        "| server | ready after (median) | fastest, slowest | memory |",
+        "|---|---:|---:|---:|",
+    ]
+    for one in result.footprints:
+        middle = statistics.median(one.seconds_to_start)
+        least, most = min(one.seconds_to_start), max(one.seconds_to_start)
+        lines.append(
+            f"| {KINDS[one.server].title} | {middle:.2f} s | {least:.2f} s, {most:.2f} s "
+            f"| {one.mebibytes:.0f} MiB |"
+        )
+    return [*lines, ""]
+
+
+def _aims(result: Result) -> list[str]:
+    rows = [
+        _faster(result, "linear", 8, 10),
+        _shorter(result, "linear", 8, 0.1),
+        _faster(result, "forest", 32, 10),
+        _to_echo(result, "onnx", 8, 0.5),
+        _no_case_slower(result),
+        *_lighter(result),
+    ]
+    head = ["## Aims", "", "| | aim | reached |", "|---|---:|---:|"]
+    return [*head, *(row for row in rows if row), ""]
+
+
+def _faster(result: Result, case: str, clients: int, aim: float) -> str:
+    ours, base = _one(result, case, "ours", clients), _one(result, case, BASE, clients)
+    if not ours or not base:
+        return ""
+    ratio = ours.per_second / base.per_second
+    return f"| {case}, {clients} clients: requests/s | ≥ {aim}× | {ratio:.1f}× |"
+
+
+def _shorter(result: Result, case: str, clients: int, aim: float) -> str:
+    ours, base = _one(result, case, "ours", clients), _one(result, case, BASE, clients)
+    if not ours or not base:
+        return ""
+    return f"| {case}, {clients} clients: p99 | ≤ {aim}× | {ours.p99 / base.p99:.2f}× |"
+
+
+def _to_echo(result: Result, case: str, clients: int, aim: float) -> str:
+    ours, echo = _one(result, case, "ours", clients), _one(result, case, "echo", clients)
+    if not ours or not echo:
+        return ""
+    ratio = ours.per_second / echo.per_second
+    return f"| {case}, {clients} clients: requests/s, to the bare echo | ≥ {aim}× | {ratio:.2f}× |"
+
+
+def _no_case_slower(result: Result) -> str:
+    ratios = {
+        f"{case}, {clients}": ours.per_second / base.per_second
+        for case in result.options.cases
+        for clients in result.options.clients
+        if (ours := _one(result, case, "ours", clients))
+        and (base := _one(result, case, BASE, clients))
+    }
+    if not ratios:
+        return ""
+    worst = min(ratios, key=lambda name: ratios[name])
+    return f"| the least of all cases ({worst} clients): requests/s | ≥ 1× | {ratios[worst]:.1f}× |"
+
+
+def _lighter(result: Result) -> list[str]:
+    by_server: dict[str, Footprint] = {one.server: one for one in result.footprints}
+    ours, base = by_server.get("ours"), by_server.get(BASE)
+    if not ours or not base:
+        return []
+    start = statistics.median(ours.seconds_to_start) / statistics.median(base.seconds_to_start)
+    memory = ours.mebibytes / base.mebibytes
+    return [
+        f"| start until ready | ≤ 0.5× | {start:.2f}× |",
+        f"| memory | ≤ 1× | {memory:.2f}× |",
+    ]
+
+
+def _remarks(result: Result) -> list[str]:
+    machine, options = result.machine, result.options
+    before, after = machine["load_before"][0], machine.get("load_after", [float("nan")])[0]
+    return [
+        f"× is the ratio to `mlflow models serve` in the same run. {options.seconds:g} s of load a "
+        f"figure, in {options.rounds} rounds in which the servers took turns; the load came from "
+        "another process of the same machine, over loopback.",
+        "",
+        f"{machine['cores']} cores of {machine['cpu']}, Python {machine['python']}; load average "
+        f"{before:.1f} before, {after:.1f} after.",
+    ]

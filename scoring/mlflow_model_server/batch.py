@@ -1,0 +1,188 @@
+"""Requests that came while the last prediction ran are predicted together. No delay is added.
+
+A prediction that takes less than a millisecond runs in the event loop itself, after all sockets
+that were ready have been read: handing it to a thread would take longer. A slower one runs in a
+thread, which takes all that waits each time when it is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+QUICK = 0.001  # seconds: what the event loop may be held up
+_WEIGHT = 0.2  # of the newest duration in the running average
+_MOST_ROWS = 4096  # predicted at once
+
+
+class Outcome(NamedTuple):
+    """What became of one request's rows."""
+
+    predictions: Any  # lists
+    finite: bool
+    queued: float  # seconds
+    predicted: float  # seconds, of the whole batch
+
+
+@dataclass(eq=False)
+class Job:
+    """The rows of one request."""
+
+    rows: Any
+    count: int
+    future: asyncio.Future[Outcome]
+    since: float = field(default_factory=time.perf_counter)
+
+
+# Gets rows of one or more requests; gives lists (or whatever there is, of one request), whether all
+# is finite, and what `on_batch` is to see of it.
+Predict = Callable[[Sequence[Any]], tuple[Any, bool, Any]]
+OnBatch = Callable[[int, int, Any], None]
+
+
+class _Done(NamedTuple):
+    jobs: list[Job]
+    result: Any  # of all of them; or an exception, of the only one
+    finite: bool
+    seen: Any
+
+
+class Batcher:
+    """Predicts what is submitted, in order. To be used from one event loop."""
+
+    def __init__(
+        self,
+        predict: Predict,
+        together: bool,
+        prepare_thread: Callable[[], None] = lambda: None,
+        on_batch: OnBatch = lambda _requests, _rows, _seen: None,
+    ) -> None:
+        """`together`: rows of several requests may be predicted at once.
+
+        `on_batch` is told, in the event loop, how many requests and rows each prediction had.
+        """
+        self._predict = predict
+        self._together = together
+        self._on_batch = on_batch
+        self._waiting: list[Job] = []
+        self._busy = False
+        self._seconds: dict[int, float] = {}  # by bits of the number of rows
+        self._thread = ThreadPoolExecutor(1, "predict", initializer=prepare_thread)
+        self._prepare_thread: Callable[[], None] | None = prepare_thread
+
+    def submit(self, rows: Any, count: int) -> asyncio.Future[Outcome]:
+        """Asks for the predictions of `count` rows; a model's exception comes by the future."""
+        loop = asyncio.get_running_loop()
+        job = Job(rows, count, loop.create_future())
+        self._waiting.append(job)
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._next)
+        return job.future
+
+    def is_quick(self, count: int) -> bool:
+        """Whether so many rows will be predicted before anything else happens."""
+        return self._expected(count) < QUICK
+
+    def _next(self) -> None:
+        batch = self._take()
+        if not batch:
+            self._busy = False
+            return
+        if self.is_quick(sum(job.count for job in batch)):
+            self._run_here(batch)
+        else:
+            self._run_in_thread(batch)
+
+    def _take(self) -> list[Job]:
+        """What goes into the next prediction; who is gone has left the queue."""
+        waiting = [job for job in self._waiting if not job.future.done()]
+        taken, rows = 0, 0
+        for job in waiting if self._together else waiting[:1]:
+            rows += job.count
+            if taken and rows > _MOST_ROWS:
+                break
+            taken += 1
+        self._waiting = waiting[taken:]
+        return waiting[:taken]
+
+    def _run_here(self, batch: list[Job]) -> None:
+        if self._prepare_thread is not None:
+            self._prepare_thread()
+            self._prepare_thread = None
+        self._finish(batch, *self._timed(batch))
+        asyncio.get_running_loop().call_soon(self._next)
+
+    def _run_in_thread(self, batch: list[Job]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def done(running: asyncio.Future[Any]) -> None:
+            self._finish(batch, *running.result())
+            self._next()
+
+        loop.run_in_executor(self._thread, self._timed, batch).add_done_callback(done)
+
+    def _timed(self, batch: list[Job]) -> tuple[float, float, list[_Done]]:
+        """When it began, the seconds it took, and what became of it: of all, or of each."""
+        began = time.perf_counter()
+        done = self._predict_all(batch)
+        return began, time.perf_counter() - began, done
+
+    def _predict_all(self, batch: list[Job]) -> list[_Done]:
+        try:
+            result, finite, seen = self._predict([job.rows for job in batch])
+            if len(batch) > 1:
+                _require_rows(result, sum(job.count for job in batch))
+            return [_Done(batch, result, finite, seen)]
+        except Exception as error:
+            if len(batch) == 1:
+                return [_Done(batch, error, True, None)]
+            # One bad request must not hurt the others.
+            return [done for job in batch for done in self._predict_all([job])]
+
+    def _finish(self, batch: list[Job], began: float, seconds: float, results: list[_Done]) -> None:
+        self._learn(sum(job.count for job in batch), seconds)
+        for jobs, result, finite, seen in results:
+            self._on_batch(len(jobs), sum(job.count for job in jobs), seen)
+            start = 0
+            for job in jobs:
+                part = result if len(jobs) == 1 else _part(result, start, job.count)
+                start += job.count
+                _settle(job, part, finite, began, seconds)
+
+    def _expected(self, rows: int) -> float:
+        """Seconds, by what batches of about so many rows took; unknown: long."""
+        return self._seconds.get(rows.bit_length(), 1.0)
+
+    def _learn(self, rows: int, seconds: float) -> None:
+        bits = rows.bit_length()
+        known = self._seconds.get(bits)
+        self._seconds[bits] = seconds if known is None else known + _WEIGHT * (seconds - known)
+
+
+def _require_rows(result: Any, count: int) -> None:
+    """Raises ValueError unless the result can be shared out: it has a prediction for each row."""
+    for values in result.values() if isinstance(result, dict) else [result]:
+        if isinstance(values, dict):
+            _require_rows(values, count)
+        elif not isinstance(values, list) or len(values) != count:
+            raise ValueError(f"no prediction for each of {count} rows")
+
+
+def _part(result: Any, start: int, count: int) -> Any:
+    if isinstance(result, dict):
+        return {name: _part(values, start, count) for name, values in result.items()}
+    return result[start : start + count]
+
+
+def _settle(job: Job, result: Any, finite: bool, began: float, seconds: float) -> None:
+    if job.future.done():  # cancelled: nobody waits any more
+        return
+    if isinstance(result, Exception):
+        job.future.set_exception(result)
+    else:
+        job.future.set_result(Outcome(result, finite, began - job.since, seconds))

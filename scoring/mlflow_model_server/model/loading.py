@@ -1,0 +1,64 @@
+"""Loads the prepared model, and finds the quickest way to ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlflow_model_server.model.arrays import Direct, direct
+from mlflow_model_server.model.plan import Plan, TensorPlan, plan_of
+from mlflow_model_server.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow_model_server.openinference.routes import Predict, Served
+
+_MODEL_CONFIG = "SERVING_MODEL_CONFIG"  # MLflow's name
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to predict."""
+
+    model: Any  # mlflow.pyfunc.PyFuncModel
+    signature: Any  # mlflow.models.ModelSignature or None
+    plan: Plan | None
+    direct: Direct | None
+
+    def joined(self, parts: Sequence[Any]) -> Any:
+        """What the direct way takes, made of the rows of one or more requests."""
+        assert self.plan is not None and self.direct is not None
+        if isinstance(self.plan, TensorPlan):
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+        return self.plan.frame(rows) if self.direct.takes_frame else self.plan.array(rows)
+
+    def served(self, settings: Settings, predict: Predict) -> Served:
+        """The model as the Open Inference Protocol sees it."""
+        from mlflow_model_server.openinference.routes import Served
+
+        return Served(
+            settings.model_name, settings.model_version, self.signature, lambda: True, predict
+        )
+
+
+def load(settings: Settings) -> Loaded:
+    """Loads what was prepared. Raises whatever MLflow or the model's code raises."""
+    from mlflow.pyfunc import load_model
+
+    config = os.environ.get(_MODEL_CONFIG)
+    model = load_model(
+        str(settings.artifact.resolve()),  # MLflow refuses a link that leads out of its folder
+        # They are about mlflow-skinny not being mlflow, and about Python: `prepare` has told.
+        suppress_warnings=True,
+        model_config=json.loads(config) if config else None,
+    )
+    os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
+    signature = model.metadata.signature
+    plan = plan_of(signature)
+    return Loaded(model, signature, plan, direct(model, plan, model.loader_module))

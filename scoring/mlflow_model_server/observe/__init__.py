@@ -1,0 +1,1 @@
+"""What a server tells of itself: metrics, drift, and a log of requests."""

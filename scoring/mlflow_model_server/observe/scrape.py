@@ -1,0 +1,135 @@
+"""Gathers what a scrape tells, in the process that tells it."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+from mlflow_model_server.observe import exposition, layout, pinned, process
+from mlflow_model_server.observe.bins import Baseline, Bins
+from mlflow_model_server.observe.exposition import Snapshot, Watched
+from mlflow_model_server.observe.shared import Shared
+from mlflow_model_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WINDOW = 3600.0  # seconds that the stability index looks back
+_SECONDS_BETWEEN_MARKS = 300.0
+
+
+class Scraper:
+    """Makes the text for one scrape after the other. For one thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: Shared,
+        started: float = 0.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`started` is when the first process began, as Unix time."""
+        self._settings = settings
+        self._shared = shared
+        self._now = now
+        self._started = started
+        self._cpu_seconds = 0.0
+        self._known: Any = None
+        # When it was, and what had been counted into the bins by then.
+        self._marks: deque[tuple[float, list[float]]] = deque()
+        self._static: dict[str, Any] | None = None
+
+    def text(self) -> str:
+        """All metrics, in Prometheus' text format."""
+        if self._static is None:
+            self._static = {
+                "info": _info(),
+                "environment_as_pinned": self._asked_of_model(pinned.as_pinned),
+                "model_created": self._created(),
+            }
+        static = dict(self._static)
+        created = static.pop("model_created")
+        numbers = self._shared.totals()
+        return exposition.text(
+            Snapshot(
+                numbers=numbers,
+                labels={
+                    "model": self._settings.model_name,
+                    "version": self._settings.model_version,
+                    "revision": self._settings.revision,
+                },
+                workers=self._settings.workers,
+                process=self._process(),
+                model_age=None if created is None else max(0.0, self._now() - created),
+                **static,
+                **self._drift(numbers),
+            )
+        )
+
+    def _created(self) -> float | None:
+        given = self._settings.model_created
+        return self._asked_of_model(pinned.created) if given is None else given
+
+    def _asked_of_model(self, ask: Callable[[Any], Any]) -> Any:
+        try:
+            return ask(self._settings.artifact)
+        except OSError as error:
+            log.warning("a metric is left out: %s", error)
+            return None
+
+    def _process(self) -> exposition.Process:
+        figures = process.figures(self._shared.pids(), self._started)
+        # A worker that ends between two looks would be missing in one: a counter never goes back.
+        self._cpu_seconds = max(self._cpu_seconds, figures.cpu_seconds)
+        return exposition.Process(**{**vars(figures), "cpu_seconds": self._cpu_seconds})
+
+    def _drift(self, numbers: Sequence[float]) -> dict[str, Any]:
+        if self._known is None:
+            self._known = self._shared.agreed()
+        if self._known is None:
+            return {}
+        known = Baseline.from_json(self._known)
+        counts = list(numbers[layout.DRIFT :])
+        before = self._counts_before(counts)
+        place = 0
+        told: dict[str, list[Watched]] = {"features": [], "predictions": []}
+        for part, all_bins in (("features", known.features), ("predictions", known.predictions)):
+            for bins in all_bins:
+                told[part].append(_watched(bins, counts, before, place))
+                place += bins.size
+        return {**told, "baseline_source": self._known["source"]}
+
+    def _counts_before(self, counts: list[float]) -> list[float]:
+        """What had been counted a WINDOW ago, or at the start. Kept every few minutes."""
+        now = self._now()
+        if not self._marks:
+            self._marks.append((now, [0.0] * len(counts)))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - WINDOW:
+            self._marks.popleft()
+        before = self._marks[0][1]
+        if now - self._marks[-1][0] >= _SECONDS_BETWEEN_MARKS:
+            self._marks.append((now, counts))
+        return before
+
+
+def _watched(bins: Bins, counts: list[float], before: list[float], place: int) -> Watched:
+    span = slice(place, place + bins.size)
+    total = counts[span]
+    return Watched(bins, total, [a - b for a, b in zip(total, before[span], strict=True)])
+
+
+def _info() -> dict[str, str]:
+    versions = {"python_version": platform.python_version()}
+    for label, package in (
+        ("server_version", "mlflow-model-server"),
+        ("mlflow_version", "mlflow-skinny"),
+    ):
+        try:
+            versions[label] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[label] = "unknown"
+    return versions

@@ -1,0 +1,70 @@
+"""Passes W3C trace context on to the model's code. See https://www.w3.org/TR/trace-context/."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+# Version 00 has exactly these four fields; a later one may have more behind them.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
+
+_current: ContextVar[str | None] = ContextVar("traceparent", default=None)
+
+
+def current() -> str | None:
+    """The `traceparent` of the request that is predicted now, for the model's code."""
+    return _current.get()
+
+
+def traceparent(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """The header's value if it is well-formed; names in `headers` are in lower case."""
+    for name, value in headers:
+        if name == b"traceparent":
+            return value.decode("ascii") if _TRACEPARENT.fullmatch(value) else None
+    return None
+
+
+@contextmanager
+def passed_on(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str | None]:
+    """Within it, spans that the model's code begins belong to the request's trace.
+
+    Does nothing where the request has no `traceparent`. For OpenTelemetry the globally set
+    propagator is used, if that package is there. Copy the context into the thread that predicts.
+    """
+    parent = traceparent(headers)
+    if parent is None:
+        yield None
+        return
+    token = _current.set(parent)
+    try:
+        with _opentelemetry(headers):
+            yield parent
+    finally:
+        _current.reset(token)
+
+
+@cache
+def _has_opentelemetry() -> bool:
+    return importlib.util.find_spec("opentelemetry") is not None
+
+
+@contextmanager
+def _opentelemetry(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[None]:
+    if not _has_opentelemetry():
+        yield
+        return
+    # Imported with the first request that has a trace: nobody else pays for it.
+    from opentelemetry import context, propagate
+
+    carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    token = context.attach(propagate.extract(carrier))
+    try:
+        yield
+    finally:
+        context.detach(token)

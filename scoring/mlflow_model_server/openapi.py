@@ -1,0 +1,202 @@
+"""The server's OpenAPI document: what it takes and answers, for clients, and for fuzzers. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlflow_model_server.openinference.tensors import DTYPES
+
+JSON = "application/json"
+
+
+def document(model: str, version: str = "", secured: bool = False) -> dict[str, Any]:
+    """OpenAPI 3.1 for the one model that is served; `secured`: a key or token is needed."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"{model} {version}".strip(),
+            "version": version or "0",
+            "description": "An MLflow model, by MLflow's protocol and the Open Inference Protocol.",
+        },
+        "paths": {
+            **_mlflow_paths(secured),
+            **_server_paths(),
+            **_model_paths(f"/v2/models/{model}", secured),
+            **(_model_paths(f"/v2/models/{model}/versions/{version}", secured) if version else {}),
+        },
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _mlflow_paths(secured: bool) -> dict[str, Any]:
+    return {
+        "/invocations": {
+            "post": _predicting(
+                "Predicts",
+                {
+                    JSON: _ref("Invocation"),
+                    "text/csv": {"schema": {"type": "string"}},
+                    "application/vnd.apache.parquet": {
+                        "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
+                    },
+                },
+                {JSON: _ref("Predictions")},
+                "Error",
+                secured,
+            )
+        },
+        "/ping": {"get": _get("200 while the model answers", {})},
+        "/health": {"get": _get("The same", {})},
+        "/version": {"get": _get("MLflow's version", {})},
+    }
+
+
+def _server_paths() -> dict[str, Any]:
+    return {
+        "/v2": {"get": _get("The server", {JSON: _ref("Server")})},
+        "/v2/health/live": {"get": _get("200 while the server runs", {JSON: _any()})},
+        "/v2/health/ready": {"get": _get("200 while the model answers", {JSON: _any()})},
+    }
+
+
+def _model_paths(path: str, secured: bool) -> dict[str, Any]:
+    answer = {JSON: _ref("InferenceAnswer"), "application/octet-stream": {"schema": {}}}
+    return {
+        path: {"get": _get("The model's inputs and outputs", {JSON: _ref("Model")}, secured)},
+        f"{path}/ready": {"get": _get("200 while the model answers", {JSON: _any()}, secured)},
+        f"{path}/infer": {
+            "post": _predicting(
+                "Predicts", {JSON: _ref("InferenceRequest")}, answer, "InferenceError", secured
+            )
+        },
+    }
+
+
+def _get(summary: str, content: dict[str, Any], secured: bool = False) -> dict[str, Any]:
+    answers: dict[str, Any] = {
+        "200": {"description": summary, **({"content": content} if content else {})},
+        "503": {"description": "The model can't answer"},
+    }
+    return {"summary": summary, "responses": {**answers, **_refusals("Error", secured)}} | (
+        _security(secured)
+    )
+
+
+def _predicting(
+    summary: str, body: dict[str, Any], answer: dict[str, Any], error: str, secured: bool
+) -> dict[str, Any]:
+    told = {
+        "400": "The body is not what the model takes; the message says what to write",
+        "413": "The body is too large",
+        "415": "The content type is none of these",
+        "429": "Too many requests; Retry-After says when to come again",
+        "500": "The model's own code failed",
+        "503": "The server is overloaded or ends; Retry-After says when to come again",
+        "504": "The prediction took too long",
+    }
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": {"description": "The predictions", "content": answer},
+            **{code: _refusal(meaning, error) for code, meaning in told.items()},
+            **_refusals(error, secured),
+        },
+    } | _security(secured)
+
+
+def _refusals(error: str, secured: bool) -> dict[str, Any]:
+    return {"401": _refusal("No good key or token", error)} if secured else {}
+
+
+def _refusal(meaning: str, error: str) -> dict[str, Any]:
+    return {"description": meaning, "content": {JSON: _ref(error)}}
+
+
+def _security(secured: bool) -> dict[str, Any]:
+    return {"security": [{"bearer": []}]} if secured else {}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"schema": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def _any() -> dict[str, Any]:
+    return {"schema": {"type": "object"}}
+
+
+def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {"type": "object", "properties": properties}
+    return {**told, "required": list(required)} if required else told
+
+
+def _list_of(items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "array", "items": items, **more}
+
+
+_TEXT = {"type": "string"}
+_ROWS = _list_of(_list_of({}))
+_SHAPE = _list_of({"type": "integer", "minimum": 0}, minItems=1)
+_TENSOR = {
+    "name": _TEXT,
+    "datatype": {"enum": list(DTYPES)},
+    "shape": _SHAPE,
+    "parameters": _object(),
+    "data": {"type": "array"},
+}
+_FIELDS = _list_of(
+    _object(
+        ("name", "datatype", "shape"),
+        name=_TEXT,
+        datatype={"enum": list(DTYPES)},
+        shape=_list_of({"type": "integer"}),
+        parameters=_object(),
+    )
+)
+_SCHEMAS: dict[str, Any] = {
+    "Invocation": {
+        "oneOf": [
+            _object(
+                ("dataframe_split",),
+                dataframe_split=_object(
+                    ("data",), columns={"type": "array"}, index={"type": "array"}, data=_ROWS
+                ),
+                params=_object(),
+            ),
+            _object(
+                ("dataframe_records",), dataframe_records=_list_of(_object()), params=_object()
+            ),
+            _object(("instances",), instances={}, params=_object()),
+            _object(("inputs",), inputs={}, params=_object()),
+        ]
+    },
+    "Predictions": _object(("predictions",), predictions={}),
+    "Error": _object(("error_code", "message"), error_code=_TEXT, message=_TEXT),
+    "InferenceRequest": _object(
+        ("inputs",),
+        id=_TEXT,
+        parameters=_object(),
+        inputs=_list_of(_object(("name", "datatype", "shape", "data"), **_TENSOR), minItems=1),
+        outputs=_list_of(_object(("name",), name=_TEXT, parameters=_object())),
+    ),
+    "InferenceAnswer": _object(
+        ("model_name", "outputs"),
+        model_name=_TEXT,
+        model_version=_TEXT,
+        id=_TEXT,
+        outputs=_list_of(_object(("name", "datatype", "shape"), **_TENSOR)),
+    ),
+    "InferenceError": _object(("error",), error=_TEXT),
+    "Server": _object(("name", "version"), name=_TEXT, version=_TEXT, extensions=_list_of(_TEXT)),
+    "Model": _object(
+        ("name", "platform", "inputs", "outputs"),
+        name=_TEXT,
+        versions=_list_of(_TEXT),
+        platform=_TEXT,
+        inputs=_FIELDS,
+        outputs=_FIELDS,
+    ),
+}

@@ -1,0 +1,117 @@
+"""Where our answers differ from MLflow's on purpose, and why. Nowhere else may they."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.parity.asgi import Answer, Request
+from tests.parity.compare import ERROR_FIELDS, differences, parsed
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """MLflow's answers that are a defect, and what is right instead.
+
+    `example` is the name of a model and what to ask it: none is in the table without use.
+    """
+
+    name: str
+    reason: str
+    concerns: Callable[[Request, Answer], bool]  # with MLflow's answer
+    is_right: Callable[[Answer, Answer], bool]  # MLflow's answer, then ours
+    example: tuple[str, Request]
+
+
+_FIELDS = {"error_code", "message", "error_class", "sqlstate"}
+
+
+def _is_error(answer: Answer, *statuses: int) -> bool:
+    """Whether it is one of our errors: JSON with a code and a sentence, and nothing more."""
+    body = parsed(answer)
+    return (
+        answer.status in statuses
+        and answer.headers.get("content-type") == "application/json"
+        and isinstance(body, dict)
+        and {"error_code", "message"} <= body.keys() <= _FIELDS
+        and "Traceback" not in body["message"]
+    )
+
+
+def _is_same_without_trace(theirs: Answer, ours: Answer) -> bool:
+    their_body, our_body = parsed(theirs), parsed(ours)
+    return _is_error(ours, theirs.status) and all(
+        our_body.get(name) == their_body.get(name) for name in ERROR_FIELDS
+    )
+
+
+def _has_trace(_request: Request, theirs: Answer) -> bool:
+    body = parsed(theirs)
+    return isinstance(body, dict) and "stack_trace" in body
+
+
+def _cannot_encode(request: Request, theirs: Answer) -> bool:
+    """json.dump failed on what the model returned: the request was read and predicted."""
+    trace = theirs.raised.__traceback__ if theirs.raised else None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name in (
+            "predictions_to_json",
+            "unwrapped_predictions_to_json",
+        ):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _is_unread(request: Request, theirs: Answer) -> bool:
+    return theirs.status == 500 and theirs.raised is not None and request.content_type is not None
+
+
+DEVIATIONS = (
+    Deviation(
+        "no stack trace",
+        "A stack trace tells strangers about code and paths; it goes to the log.",
+        _has_trace,
+        _is_same_without_trace,
+        ("fails", Request("", b'{"dataframe_split": {"columns": ["how"], "data": [["value"]]}}')),
+    ),
+    Deviation(
+        "no content type is 415",
+        "MLflow answers 500; RFC 9110, 15.5.16: the content type, or its lack, is the client's.",
+        lambda request, theirs: request.content_type is None and theirs.status == 500,
+        lambda _theirs, ours: ours.status == 415 and len(ours.body) > 0,
+        ("linear", Request("", b'{"inputs": [1]}', None)),
+    ),
+    Deviation(
+        "predictions that JSON cannot say",
+        "MLflow's 500 is plain text; ours has an error's fields. It stays 500: the model's fault.",
+        _cannot_encode,
+        lambda _theirs, ours: _is_error(ours, 500),
+        ("returns", Request("", b'{"dataframe_split": {"columns": ["what"], "data": [["set"]]}}')),
+    ),
+    Deviation(
+        "bad input is never 500",
+        "MLflow lets exceptions of its parsers escape: 500 wakes people for what a client did.",
+        _is_unread,
+        lambda _theirs, ours: _is_error(ours, 400, 413, 422),
+        ("linear", Request("", b'{"inputs": ' + b"9" * 5000 + b"}")),
+    ),
+    Deviation(
+        "a timeout is JSON",
+        "MLflow says application/json and sends a sentence.",
+        lambda _request, theirs: theirs.status == 504,
+        lambda _theirs, ours: _is_error(ours, 504),
+        ("waits", Request("", b'{"dataframe_split": {"columns": ["x"], "data": [[1]]}}')),
+    ),
+)
+
+
+def unexplained(request: Request, theirs: Answer, ours: Answer, relative: float) -> list[str]:
+    """The differences that no deviation explains."""
+    found = differences(theirs, ours, relative)
+    for deviation in DEVIATIONS if found else ():
+        if deviation.concerns(request, theirs):
+            if deviation.is_right(theirs, ours):
+                return []
+            return [*found, f"not as the deviation {deviation.name!r} has it: {ours}"[:400]]
+    return found
