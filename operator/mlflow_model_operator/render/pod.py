@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mlflow_model_operator import labels
 from mlflow_model_operator.api import quantity
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.domain import KubeObject, ModelVersion
@@ -14,6 +15,12 @@ from mlflow_model_operator.render.templates import fill
 from mlflow_model_operator.settings import Settings
 
 PORT = 8080
+METRICS_PORT = 9090
+# Known only once the template's hash is: the pod reads it from its own label.
+_REVISION = {
+    "name": "REVISION",
+    "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{labels.REVISION}']"}},
+}
 CA_FOLDER = "/ca"
 # After a pod is told to end, it serves on for so long: until endpoints and gateways have left it.
 PRE_STOP_PAUSE = 5  # seconds
@@ -58,6 +65,7 @@ def pod_template(
         ca=spec.dependencies.ca_config_map,
         ca_folder=CA_FOLDER,
         port=PORT,
+        metrics_port=METRICS_PORT,
         period=PROBE_PERIOD,
         startup_tries=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
         pause=pause,
@@ -112,7 +120,8 @@ def _environment(
         for name, value in ours.items()
         if value is not None and name not in named
     ]
-    return stated + users
+    revision = [] if spec.server.image or "REVISION" in named else [_REVISION]
+    return stated + revision + users
 
 
 def _resources(resource: MLflowModelDeployment) -> tuple[dict[str, Any], dict[str, Any]]:
