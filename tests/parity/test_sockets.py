@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from http.client import HTTPResponse
+from typing import cast
 
 import pytest
 
