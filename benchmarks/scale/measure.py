@@ -17,7 +17,7 @@ from benchmarks.scale import audit, load, procfs
 from benchmarks.scale.operator import Operator, environment, operator
 from benchmarks.scale.plane import Plane, plane
 
-CHILDREN_EACH = 4  # a Deployment, two Services, an autoscaler
+CHILDREN_EACH = 3  # a Deployment, a Service, an autoscaler
 SETTLED_AFTER = 10.0  # seconds without a write
 RESTARTED_FOR = 30.0
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 
 class SettingsError(ValueError):
@@ -37,7 +38,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
     Raises SettingsError with one sentence that names the variable and a right value.
     """
     return Settings(
-        tracking_uri=env.get("MLFLOW_TRACKING_URI") or None,
+        tracking_uri=_tracking_uri(env),
         namespaces=_names(env.get("MMO_NAMESPACES", "")),
         poll_interval=_number(env, "MMO_POLL_INTERVAL", Settings.poll_interval, least=1),
         scoring_images=_images(env.get("MMO_SCORING_IMAGES", "{}")),
@@ -51,6 +52,17 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),
         identity=env.get("POD_NAME", Settings.identity),
     )
+
+
+def _tracking_uri(env: Mapping[str, str]) -> str | None:
+    """Statuses and logs show it, so it must hold no password."""
+    uri = env.get("MLFLOW_TRACKING_URI") or None
+    if uri is not None and urlsplit(uri).password is not None:
+        raise SettingsError(
+            "MLFLOW_TRACKING_URI holds a password, which statuses and logs would show: set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+        )
+    return uri
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -31,7 +31,13 @@ from mlflow_model_server.model.plan import ColumnPlan, Unsure
 from mlflow_model_server.observe import trace
 from mlflow_model_server.observe.recorder import Recorder
 from mlflow_model_server.protocol import decode, encode
-from mlflow_model_server.protocol.fallback import Fallback, Reply, error, reply_to
+from mlflow_model_server.protocol.fallback import (
+    Fallback,
+    Reply,
+    TooManyRows,
+    error,
+    reply_to,
+)
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -200,7 +206,7 @@ class Application:
             raise
         except TimeoutError:
             answer = routes.refusal(504, json.loads(_TIMEOUT.body)["message"], INFER)
-        except Exception as problem:
+        except (Exception, TooManyRows) as problem:
             reply = reply_to(problem)
             message = json.loads(reply.body)["message"]
             answer = routes.refusal(reply.status, message, INFER)

@@ -29,8 +29,11 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class TooManyRows(Exception):
-    """More rows than a request may have."""
+class TooManyRows(BaseException):
+    """More rows than a request may have.
+
+    Not an Exception: MLflow's code makes an error of its own of each that a model raises.
+    """
 
 
 class Fallback:
@@ -106,7 +109,7 @@ def error(
     return Reply(status, told, headers=headers)
 
 
-def reply_to(problem: Exception) -> Reply:
+def reply_to(problem: BaseException) -> Reply:
     """What to answer where predicting raised this."""
     from mlflow.exceptions import MlflowException
 
