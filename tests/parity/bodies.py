@@ -30,6 +30,8 @@ CELLS: dict[str, Any] = {
     "-Infinity": -float("inf"),
     "1e400": Text("1e400"),
     "1e-400": Text("1e-400"),
+    "more than float32 has": 3.5e38,
+    "nearly the most of float64": 1.7e308,
     "-0.0": -0.0,
     "-0": Text("-0"),
     "1.0": 1.0,
@@ -137,6 +139,10 @@ def good(sample: Sample) -> Iterator[Request]:
         yield as_json(f"instances {i}", {"instances": value})
     for i, body in enumerate(sample.unified):
         yield as_json(f"unified {i}", body)
+    for column in (name for name in (rows[0] if rows else ()) if type(rows[0][name]) is float):
+        for cell in (3.5e38, 1.7e308):  # scikit-learn's own checks refuse some
+            large = [{**rows[0], column: cell}]
+            yield as_json(f"{cell} in {column!r}", {"dataframe_split": split(large)})
     if rows:
         yield as_json("100 rows", {"dataframe_split": split((rows * 100)[:100])})
         yield as_json("100 records", {"dataframe_records": (rows * 100)[:100]})
