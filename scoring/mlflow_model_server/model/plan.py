@@ -29,6 +29,9 @@ _COLUMNS: dict[str, tuple[frozenset[type], str]] = {
 }
 # Whole numbers up to here are the same as floats.
 _EXACT = 2**53
+# Numbers beyond may become infinite inside a model, by scaling or as float32: MLflow's code, which
+# leaves the models' checks on, says so then.
+_LARGE = 1e30
 
 
 class Unsure(Exception):
@@ -68,8 +71,7 @@ class ColumnPlan:
         for place, dtype in enumerate(self.dtypes):
             if dtype != found.dtype:
                 found[:, place] = _as_column(found[:, place], dtype)
-        if found.dtype.kind == "f" and not np.isfinite(found).all():
-            raise Unsure
+        _require_ordinary(found)
         return found
 
     def frame(self, rows: Rows) -> Any:
@@ -123,10 +125,8 @@ class TensorPlan:
             raise Unsure
         if self.dtype.kind == "i" and found.dtype.kind != "i":
             raise Unsure
-        found = found.astype(self.dtype, copy=False)
-        if self.dtype.kind == "f" and not np.isfinite(found).all():
-            raise Unsure
-        return found
+        _require_ordinary(found)
+        return found.astype(self.dtype, copy=False)
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == len(self.shape) and all(
@@ -168,6 +168,14 @@ def _column_plan(schema: Any) -> ColumnPlan | None:
     return ColumnPlan(
         names, tuple(types for types, _ in known), tuple(np.dtype(code) for _, code in known)
     )
+
+
+def _require_ordinary(numbers: NDArray[Any]) -> None:
+    """Raises Unsure for NaN, infinity and very large numbers."""
+    if numbers.size == 0 or (
+        numbers.dtype.kind == "f" and not max(numbers.max(), -numbers.min()) < _LARGE
+    ):
+        raise Unsure
 
 
 def _as_column(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
