@@ -24,9 +24,13 @@ $(VENV): requirements.lock
 	@$(STEP) "Python environment" --expected 60 -- ./e2e/venv.sh
 	@touch $@
 
-.PHONY: demo
-demo: cluster images $(VENV) ## Bring up a cluster, an MLflow server and the operator, and serve a model
+# The Python environment takes a minute of its own: it is made while the cluster comes up.
+.PHONY: demo ready
+demo: ## Bring up a cluster, an MLflow server and the operator, and serve a model
+	@$(MAKE) --no-print-directory -j2 ready
 	@. .cluster/env && python -m e2e.demo
+
+ready: images $(VENV)
 
 .PHONY: test
 test: check test-unit test-parity test-integration test-e2e ## Run all tests
@@ -57,7 +61,7 @@ test-integration: $(VENV) tools ## A real API server, a real MLflow server, the 
 	@pytest -q tests/integration
 
 .PHONY: test-e2e
-test-e2e: cluster images $(VENV) ## The whole thing on a real cluster, through Helm
+test-e2e: images $(VENV) ## The whole thing on a real cluster, through Helm
 	@. .cluster/env && pytest -q -n 2 --dist loadgroup e2e/tests
 
 .PHONY: format

@@ -2,7 +2,7 @@
 
 .PHONY: images images-lock
 
-images: ## Build the operator's, the scoring and the MLflow image, and load them into the cluster
+images: cluster ## Build the operator's, the scoring and the MLflow image, and load them into the cluster
 	@python3 -m images.build
 
 # Never with the address of an index: the lock files hold names, versions and hashes only.

@@ -248,7 +248,5 @@ def _models_in_a_registry() -> Wine:
 def _empty_namespace() -> None:
     """The namespace without what an earlier run left in it."""
     kube.apply(kube.restricted_namespace(NAMESPACE))
-    kube.kubectl(
-        *("delete", "--ignore-not-found", "--namespace", NAMESPACE),
-        *("--filename", STABLE),
-    )
+    # Where the operator is just being installed there may be no such kind yet: that is fine too.
+    kube.delete(kube.RESOURCE, NAME, NAMESPACE)

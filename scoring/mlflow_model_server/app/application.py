@@ -93,12 +93,13 @@ class Application:
             return _not_allowed("POST")
         if refused := self._refused(scope):
             return refused
+        began = time.perf_counter()
         try:
             body = await read_body(receive, self._settings.max_body_bytes)
         except TooLong:
             return self._too_long()
         reply = await self._predict(scope, receive, body)
-        self._log(INVOCATIONS, scope, body, reply)
+        self._log(INVOCATIONS, scope, body, reply, began)
         return reply
 
     async def _predict(self, scope: Scope, receive: Receive, body: bytes) -> Reply:
@@ -188,6 +189,7 @@ class Application:
         # Imported with the first request: most servers never see one.
         from mlflow_model_server.openinference import routes
 
+        began = time.perf_counter()
         path = scope["path"]
         if path.endswith("/infer") and (refused := self._refused(scope)):
             message = json.loads(refused.body)["message"]
@@ -214,7 +216,7 @@ class Application:
         others = tuple(one for one in answer.headers if one[0] != b"content-type")
         reply = Reply(answer.status, answer.body, told, others)
         if answer.route == INFER:
-            self._log(INFER, scope, body, reply)
+            self._log(INFER, scope, body, reply, began)
         return answer.route, reply
 
     async def _predict_data(
@@ -250,15 +252,14 @@ class Application:
         most = self._settings.max_body_bytes
         return error(413, "BAD_REQUEST", f"the body is longer than {most} bytes: send fewer rows")
 
-    def _log(self, route: str, scope: Scope, body: bytes, reply: Reply) -> None:
+    def _log(self, route: str, scope: Scope, body: bytes, reply: Reply, began: float) -> None:
         request_log = self._recorder.request_log
         if request_log is None or not request_log.wants():
             return
         request_log.write(
             route,
             reply.status,
-            0.0,
-            None,
+            time.perf_counter() - began,
             request=body,
             response=reply.body,
             traceparent=trace.traceparent(scope["headers"]),

@@ -142,6 +142,24 @@ def test_the_open_inference_protocol_and_its_description(
         assert "error" in wrong.json()
 
 
+def test_requests_are_logged_where_that_is_asked_for(
+    settings: Settings, model: Path, unused_tcp_port: int, tmp_path: Path
+) -> None:
+    models.save_wine(model)
+    file = tmp_path / "requests.log"
+    told = {"REQUEST_LOG": str(file), "REQUEST_LOG_BODIES": "true"}
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with serving(settings.model_dir, unused_tcp_port, **told) as server:
+        requests.post(
+            server.url("/invocations"), json=wine(), headers={"traceparent": trace}, timeout=30
+        )
+        wait_until(lambda: file.exists() and file.read_text().endswith("\n"), "a line is written")
+    line = json.loads(file.read_text())
+    assert (line["route"], line["code"], line["traceparent"]) == ("/invocations", 200, trace)
+    assert line["seconds"] > 0
+    assert json.loads(line["response"]) == {"predictions": [0]}
+
+
 def _infer_is_the_same(server: Server) -> None:
     rows, _ = load_wine(return_X_y=True)
     some = rows[::40]
