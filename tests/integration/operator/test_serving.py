@@ -195,7 +195,7 @@ def test_hostile_strings_reach_the_pods_unharmed(world: World) -> None:
     )
     (deployment,) = world.children("deployments").values()
     template = deployment["spec"]["template"]
-    env = {one["name"]: one["value"] for one in template["spec"]["containers"][0]["env"]}
+    env = {one["name"]: one.get("value") for one in template["spec"]["containers"][0]["env"]}
     assert env["HOSTILE"] == hostile
     assert template["metadata"]["annotations"]["example.com/note"] == hostile
 
