@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from benchmarks.scale import audit, load, procfs
-from benchmarks.scale.operator import Operator, environment, operator
+from benchmarks.scale.operator import Operator, compiled_environment, operator
 from benchmarks.scale.plane import Plane, plane
 
 CHILDREN_EACH = 3  # a Deployment, a Service, an autoscaler
@@ -75,7 +75,7 @@ def measure(options: Options, folder: Path) -> Result:
     """Runs it all; the processes end with it."""
     result = Result(options.resources, cores=os.cpu_count() or 0, load_before=os.getloadavg())
     _say("making the operator's Python environment")
-    venv = environment()
+    venv = compiled_environment()
     _say("starting the control plane")
     with plane(folder) as running:
         with operator(running, venv, "operator", options.wrapper) as one:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +11,9 @@ from pathlib import Path
 
 import requests
 
+from benchmarks.environments import environment
 from benchmarks.scale.plane import Plane, operator_kubeconfig
-from e2e.cluster.settings import REPOSITORY, read_settings
+from e2e.cluster.settings import REPOSITORY
 from tests.integration.control_plane import (
     Running,
     _wait_until_healthy,
@@ -44,19 +43,11 @@ class Operator:
             return False
 
 
-def environment() -> Path:
-    """The operator's Python environment, made from its lock file at the first call ever."""
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = read_settings().cache / "benchmarks" / f"operator-{digest}"
-    if not (folder / ".complete").exists():
-        uv = [sys.executable, "-m", "uv"]
-        subprocess.run(
-            [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder], check=True
-        )
-        command = [*uv, "pip", "sync", "--quiet", "--require-hashes", "--python"]
-        subprocess.run([*command, folder / "bin" / "python", LOCK], check=True)
-        (folder / ".complete").touch()
-    _run([folder / "bin" / "python", "-c", WARM_UP], _variables(folder))
+def compiled_environment() -> Path:
+    """The operator's Python environment, with all compiled that it imports."""
+    folder = environment(LOCK)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-c", WARM_UP], check=True, env=_variables(folder))
     return folder
 
 
@@ -100,7 +91,3 @@ def _variables(venv: Path) -> dict[str, str]:
         "GIT_PYTHON_REFRESH": "quiet",
         "MALLOC_ARENA_MAX": "2",
     }
-
-
-def _run(command: Sequence[str | Path], variables: dict[str, str]) -> None:
-    subprocess.run(command, check=True, env=variables)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-import tempfile
-from pathlib import Path
 
+from benchmarks import command
 from benchmarks.scoring import report
 from benchmarks.scoring.measure import Options, measure
 from benchmarks.scoring.servers import KINDS
@@ -25,21 +22,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of load for each figure")
     parser.add_argument("--rounds", type=int, default=3, help="turns that the servers take in that")
     parser.add_argument("--starts", type=int, default=3, help="0: don't measure starts and memory")
-    parser.add_argument("--folder", type=Path, help="keep logs here (default: a temporary folder)")
-    parser.add_argument("--no-results", action="store_true", help="only print")
+    command.add_options(parser)
     given = parser.parse_args()
-    # So that all that was started is stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = Options(
         given.cases, given.servers, given.clients, given.seconds, given.rounds, given.starts
     )
-    with tempfile.TemporaryDirectory(prefix="scoring-") as temporary:
-        folder: Path = given.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        result = measure(options, folder.resolve())
-    print(report.as_markdown(result))
-    if not given.no_results:
-        report.write(result)
+    command.run(given, lambda folder: measure(options, folder), report)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scoring.environments import ROOT, Pythons, pythons_for
+from benchmarks.scoring.environments import Pythons, pythons_for
 from benchmarks.scoring.load import Measured
 from benchmarks.scoring.servers import KINDS, Running, running
+from e2e.cluster.settings import REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def measure(options: Options, folder: Path) -> Result:
 def _save_model(folder: Path, case: str, pythons: Pythons) -> None:
     subprocess.run(
         [pythons.ours, "-W", "ignore", "-m", "benchmarks.scoring.models", folder, case],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         check=True,
         capture_output=True,
     )
@@ -150,7 +151,7 @@ def _load(server: Running, body: Path, clients: int, seconds: float) -> Measured
     much = ["--clients", str(clients), "--seconds", str(seconds)]
     done = subprocess.run(
         [*command, *what, *much],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         check=True,
         stdout=subprocess.PIPE,
     )

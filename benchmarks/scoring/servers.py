@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scoring.environments import Pythons
+from e2e.cluster.settings import REPOSITORY
+from tests.integration.control_plane import free_port
 
 SECONDS_TO_START = 180
 SECONDS_TO_STOP = 30
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Running:
 def _ours(start: Start) -> tuple[list[str], dict[str, str]]:
     (start.folder / "artifact").symlink_to(start.case / "model")
     return [start.pythons.ours, "-m", "mlflow_model_server", "serve"], {
-        "PYTHONPATH": str(ROOT / "scoring"),
+        "PYTHONPATH": str(REPOSITORY / "scoring"),
         "MODEL_DIR": str(start.folder),
         "PORT": str(start.port),
         "METRICS_PORT": str(free_port()),
@@ -112,7 +112,7 @@ def _mlserver(start: Start) -> tuple[list[str], dict[str, str]]:
 
 def _echo(start: Start) -> tuple[list[str], dict[str, str]]:
     command = [sys.executable, "-m", "benchmarks.scoring.echo", "--port", str(start.port)]
-    return command, {"PYTHONPATH": str(ROOT)}
+    return command, {"PYTHONPATH": str(REPOSITORY)}
 
 
 KINDS = {
@@ -150,14 +150,6 @@ def running(kind: Kind, case: Path, folder: Path, pythons: Pythons) -> Iterator[
         yield Running(kind, process, start.port, time.perf_counter() - began)
     finally:
         _stop(process)
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -113,15 +113,14 @@ def _environment(
         ours |= dict.fromkeys(("CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), path)
     if spec.server.image:
         ours["MLFLOW_MODELS_WORKERS"] = str(spec.server.workers)
+    stated: list[KubeObject] = [
+        {"name": name, "value": value} for name, value in ours.items() if value is not None
+    ]
+    if not spec.server.image:
+        stated.append(_REVISION)
     users = [_plain(variable) for variable in spec.server.env]
     named = {variable["name"] for variable in users}
-    stated = [
-        {"name": name, "value": value}
-        for name, value in ours.items()
-        if value is not None and name not in named
-    ]
-    revision = [] if spec.server.image or "REVISION" in named else [_REVISION]
-    return stated + revision + users
+    return [variable for variable in stated if variable["name"] not in named] + users
 
 
 def _resources(resource: MLflowModelDeployment) -> tuple[dict[str, Any], dict[str, Any]]:

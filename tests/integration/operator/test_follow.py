@@ -68,6 +68,11 @@ class Followed:
             with suppress(asyncio.CancelledError):
                 await task
 
+    async def list(self) -> None:
+        """Follows until what there is has been listed."""
+        async with self.running():
+            await self.follower.listed.wait()
+
     @property
     def _path(self) -> str:
         return kinds.RESOURCE.path(self.namespace)
@@ -94,8 +99,7 @@ async def test_what_is_there_and_what_happens_is_seen(followed: Followed) -> Non
 
 async def test_it_goes_on_where_it_ended(followed: Followed) -> None:
     followed.create("one")
-    async with followed.running():
-        await followed.follower.listed.wait()
+    await followed.list()
     followed.delete("one")
     followed.create("two")
     async with followed.running():
@@ -112,8 +116,7 @@ async def test_a_version_that_the_server_has_forgotten_is_refused(followed: Foll
 
 async def test_then_it_lists_again_and_drops_what_is_gone(followed: Followed) -> None:
     followed.create("one")
-    async with followed.running():
-        await followed.follower.listed.wait()
+    await followed.list()
     followed.delete("one")
     followed.create("two")
     followed.follower._version = FORGOTTEN  # as if it had been cut off for an hour
@@ -123,8 +126,7 @@ async def test_then_it_lists_again_and_drops_what_is_gone(followed: Followed) ->
 
 async def test_what_was_made_during_the_list_is_not_dropped_by_it(followed: Followed) -> None:
     version = followed.create("one")
-    async with followed.running():
-        await followed.follower.listed.wait()
+    await followed.list()
     drop = followed.cache.drop_others
     assert drop(kinds.RESOURCE, followed.namespace, (), as_of=str(int(version) - 1)) == []
     assert drop(kinds.RESOURCE, followed.namespace, (), as_of=version) == [
