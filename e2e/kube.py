@@ -37,7 +37,6 @@ NAMESPACE = Kind("Namespace", "", "v1", "namespaces")
 CONFIG_MAP = Kind("ConfigMap", "", "v1", "configmaps")
 SECRET = Kind("Secret", "", "v1", "secrets")
 QUOTA = Kind("ResourceQuota", "", "v1", "resourcequotas")
-SLICE = Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 RUNTIME_CLASS = Kind("RuntimeClass", "node.k8s.io", "v1", "runtimeclasses")
 ENVOY_PROXY = Kind("EnvoyProxy", "gateway.envoyproxy.io", "v1alpha1", "envoyproxies")
 
@@ -45,7 +44,7 @@ _KINDS = {
     kind.kind: kind
     for kind in (
         *(RESOURCE, DEPLOYMENT, SERVICE, AUTOSCALER, BUDGET, ROUTE, GATEWAY, POD, EVENT, NODE),
-        *(NAMESPACE, CONFIG_MAP, SECRET, QUOTA, SLICE, RUNTIME_CLASS, ENVOY_PROXY),
+        *(NAMESPACE, CONFIG_MAP, SECRET, QUOTA, RUNTIME_CLASS, ENVOY_PROXY),
     )
 }
 

@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from e2e import kube
 from e2e.kube import KubeObject
 from e2e.tests.models import PACKAGE
-from e2e.tests.platform.pods import server_pod, wait_until_ready
+from e2e.tests.platform.pods import SCORING_IMAGE, server_pod, wait_until_ready
 
 # What examples/dependencies.yaml says.
 NAME, NAMESPACE, PORT = "pypi", "packages", 8443
@@ -29,7 +29,6 @@ DEPENDENCIES = {
 }
 VERDICT = "dry, with a hint of pepper"
 WHEEL = f"{PACKAGE}-1.0-py3-none-any.whl"
-IMAGE = "mlflow-model-operator/scoring:0.1.0"
 SERVE = """
 import http.server, os, ssl
 os.chdir("/index")
@@ -60,7 +59,7 @@ def bring_up_packages() -> str:
     server = server_pod(
         NAME,
         NAMESPACE,
-        IMAGE,
+        SCORING_IMAGE,
         ["python", "-c", SERVE % PORT],
         PORT,
         volumes=[

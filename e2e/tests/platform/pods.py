@@ -8,6 +8,9 @@ from typing import Any
 from e2e import kube
 from e2e.kube import KubeObject
 
+# It has Python, and is in every cluster that the tests run on.
+SCORING_IMAGE = "mlflow-model-operator/scoring:0.1.0"
+
 
 def server_pod(
     name: str,

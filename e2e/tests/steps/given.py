@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from e2e import kube
-from e2e.kube import KubeObject, wait_until
+from e2e.kube import KubeObject
 from e2e.mlflow import server
 from e2e.tests.models import Facts
-from e2e.tests.platform.pods import server_pod, wait_until_ready
-from e2e.tests.steps.inside import answers_inside
+from e2e.tests.platform.pods import SCORING_IMAGE, server_pod, wait_until_ready
+from e2e.tests.steps.inside import wait_until_it_answers_inside
 from e2e.traffic import Endpoint, Request
 from mlflow_model_operator import labels
 
@@ -33,7 +33,6 @@ async def main():
     await (await asyncio.start_server(relay, "0.0.0.0", 5000)).serve_forever()
 asyncio.run(main())
 """
-RELAY_IMAGE = "mlflow-model-operator/scoring:0.1.0"
 SHARED_GATEWAY = {"name": "shared", "namespace": "gateways"}
 
 
@@ -145,16 +144,15 @@ def given_a_tracking_server_of_its_own(namespace: str) -> str:
     So a test may stop the relay without harm to the others. Returns its URI.
     """
     command = ["python", "-c", RELAY, server.URI_IN_CLUSTER.removeprefix("http://")]
-    kube.apply(*server_pod("mlflow", namespace, RELAY_IMAGE, command, 5000))
+    kube.apply(*server_pod("mlflow", namespace, SCORING_IMAGE, command, 5000))
     wait_for_tracking_server(namespace)
     return f"http://mlflow.{namespace}.svc:5000"
 
 
 def wait_for_tracking_server(namespace: str) -> None:
-    """Its pod is ready, and the way to it: packets to a new Service may go astray at first."""
+    """Its pod is ready, and the way to it."""
     wait_until_ready("mlflow", namespace)
-    health = f"http://mlflow.{namespace}.svc:5000/health"
-    wait_until(f"{health} answers in the cluster", lambda: answers_inside(health), seconds=60)
+    wait_until_it_answers_inside(f"http://mlflow.{namespace}.svc:5000/health")
 
 
 def hostname(name: str, namespace: str) -> str:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from e2e import kube
 from e2e.kube import wait_until
-from e2e.tests.platform.pods import server_pod, wait_until_ready
+from e2e.tests.platform.pods import SCORING_IMAGE, server_pod, wait_until_ready
 from e2e.traffic import Request
 
 if TYPE_CHECKING:
     from e2e.tests.steps.given import DeployedModel
 
 NAME, NAMESPACE = "client", "clients"
-IMAGE = "mlflow-model-operator/scoring:0.1.0"
 SLEEP = ["python", "-c", "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8080)"]
 # Each request on a connection of its own: a Service spreads connections, not requests.
 ASK = """
@@ -90,16 +89,23 @@ def load_from_inside(deployed: DeployedModel, pause: float = 0.05) -> Iterator[A
             listener.join()
 
 
-def ensure_client() -> None:
-    """The pod is there."""
+def wait_until_it_answers_inside(url: str) -> None:
+    """A GET from inside the cluster is answered with 200.
+
+    kube-proxy refuses packets to a new Service until it has heard of its endpoints.
+    """
+    _ensure_client()
+    wait_until(f"{url} answers in the cluster", lambda: _answers(url), seconds=60)
+
+
+def _ensure_client() -> None:
+    """The one client pod that all tests share is there."""
     kube.apply(kube.restricted_namespace(NAMESPACE))
-    kube.apply(*server_pod(NAME, NAMESPACE, IMAGE, SLEEP, 8080))
+    kube.apply(*server_pod(NAME, NAMESPACE, SCORING_IMAGE, SLEEP, 8080))
     wait_until_ready(NAME, NAMESPACE)
 
 
-def answers_inside(url: str) -> bool:
-    """Whether a GET from inside the cluster is answered with 200."""
-    ensure_client()
+def _answers(url: str) -> bool:
     get = (
         "import sys, urllib.request as u; sys.exit(u.urlopen(sys.argv[1], timeout=5).status != 200)"
     )
@@ -113,10 +119,9 @@ def answers_inside(url: str) -> bool:
 def _client(
     deployed: DeployedModel, request: Request, times: int, pause: float
 ) -> subprocess.Popen[str]:
-    """Starts it in the one client pod that all tests share, once the node knows the way."""
+    """Starts it in the client pod, once the node knows the way."""
     service = f"http://{deployed.name}.{deployed.namespace}"
-    # kube-proxy refuses packets to a Service until it has heard of its endpoints.
-    wait_until(f"{service} answers", lambda: answers_inside(f"{service}/ping"), seconds=60)
+    wait_until_it_answers_inside(f"{service}/ping")
     url = f"{service}/invocations"
     body = json.dumps({"dataframe_split": {"columns": request.columns, "data": [request.row]}})
     command = [*IN_CLIENT, "python", "-c", ASK, url, body, str(times), str(pause)]
