@@ -60,16 +60,20 @@ class Batcher:
         together: bool,
         prepare_thread: Callable[[], None] = lambda: None,
         on_batch: OnBatch = lambda _requests, _rows, _seen: None,
+        timeout: float = 60.0,
     ) -> None:
         """`together`: rows of several requests may be predicted at once.
 
         `on_batch` is told, in the event loop, how many requests and rows each prediction had.
+        After `timeout` seconds of a prediction in the thread, who waits gets a TimeoutError.
         """
         self._predict = predict
         self._together = together
         self._on_batch = on_batch
+        self._timeout = timeout
         self._waiting: list[Job] = []
         self._busy = False
+        self._in_thread = False
         self._seconds: dict[int, float] = {}  # by bits of the number of rows
         self._thread = ThreadPoolExecutor(1, "predict", initializer=prepare_thread)
         self._prepare_thread: Callable[[], None] | None = prepare_thread
@@ -86,7 +90,7 @@ class Batcher:
 
     def is_quick(self, count: int) -> bool:
         """Whether so many rows will be predicted before anything else happens."""
-        return self._expected(count) < QUICK
+        return not self._in_thread and self._expected(count) < QUICK
 
     def _next(self) -> None:
         batch = self._take()
@@ -119,8 +123,13 @@ class Batcher:
 
     def _run_in_thread(self, batch: list[Job]) -> None:
         loop = asyncio.get_running_loop()
+        self._in_thread = True
+        # Some expected to be quick, and did not arrange for a time limit themselves.
+        limit = loop.call_later(self._timeout, _expire, [*batch, *self._waiting])
 
         def done(running: asyncio.Future[Any]) -> None:
+            self._in_thread = False
+            limit.cancel()
             self._finish(batch, *running.result())
             self._next()
 
@@ -162,6 +171,12 @@ class Batcher:
         bits = rows.bit_length()
         known = self._seconds.get(bits)
         self._seconds[bits] = seconds if known is None else known + _WEIGHT * (seconds - known)
+
+
+def _expire(jobs: list[Job]) -> None:
+    for job in jobs:
+        if not job.future.done():
+            job.future.set_exception(TimeoutError())
 
 
 def _require_rows(result: Any, count: int) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from mlflow_model_server import paths, threads, trust, workers
+from mlflow_model_server.listener import bind
 from mlflow_model_server.observe.server import start_metrics_server
 from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import Settings
@@ -42,7 +43,8 @@ def serve(settings: Settings) -> int:
     paths.use_packages(settings.packages)
     trust.use_trusted(settings)
     threads.limit_threads(settings.workers)
-    listener = _bind(settings.port)
+    # It listens once uvicorn starts: until then connections are refused, as probes expect it.
+    listener = bind(settings.port)
     shared = Shared(settings.workers)
     if settings.workers == 1:
         start_metrics_server(settings, shared)
@@ -132,19 +134,3 @@ async def _until_done(server: uvicorn.Server, listener: socket.socket) -> NoRetu
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0 if server.started else 1)
-
-
-def _bind(port: int) -> socket.socket:
-    """A socket for all of the pod's addresses, IPv6 too where there is IPv6.
-
-    It listens once uvicorn starts: until then connections are refused, as probes expect it.
-    """
-    family, address = (
-        (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")
-    )
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    listener.bind((address, port))
-    return listener

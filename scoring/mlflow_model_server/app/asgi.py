@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from mlflow_model_server.protocol.fallback import Reply
+from mlflow_model_server.protocol.reply import Reply
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Headers = Sequence[tuple[bytes, bytes]]
 T = TypeVar("T")
 
 
@@ -21,14 +20,6 @@ class TooLong(Exception):
 
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
-
-
-def header(headers: Headers, name: bytes) -> bytes | None:
-    """The first header of this name, in lower case."""
-    for known, value in headers:
-        if known == name:
-            return value
-    return None
 
 
 async def read_body(receive: Receive, most: int) -> bytes:

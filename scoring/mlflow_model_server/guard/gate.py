@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from mlflow_model_server.guard.keys import KeyFile, KeysError
 from mlflow_model_server.guard.rate import RateLimit
+from mlflow_model_server.headers import Headers, first
+from mlflow_model_server.protocol.reply import Refusal
 from mlflow_model_server.settings import Settings, SettingsError
-
-Headers = Sequence[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """What to answer instead: `status`, MLflow's two fields as body, and these headers."""
-
-    status: int
-    error_code: str
-    message: str
-    retry_after: float | None = None  # seconds; in `headers` too
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class NotYetKnown(Exception):
@@ -116,11 +104,8 @@ def make_gate(settings: Settings) -> Gate | None:
 
 
 def _bearer(headers: Headers) -> str | None:
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, token = value.decode("latin-1").partition(" ")
-            return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-    return None
+    scheme, _, token = (first(headers, b"authorization") or b"").decode("latin-1").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _unauthorized(message: str, invalid: bool = False) -> Refusal:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlflow_model_server.model.plan import ColumnPlan, Plan, TensorPlan
+from mlflow_model_server.protocol import encode
 
 log = logging.getLogger(__name__)
 
@@ -137,15 +138,17 @@ def _boosted(raw: Any) -> Predict:
 def _same(model: Any, candidate: Direct, plan: Plan) -> bool:
     """Whether some rows, together and one by one, give what MLflow's way gives."""
     rows = _probe(model, plan)
-    whole = candidate.predict(_input(rows, candidate, plan))
+    whole = candidate.predict(_input(rows, candidate.takes_frame, plan))
+    encode.plain(whole)  # else each request would be predicted in vain first
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reference = model.predict(_reference(rows, plan))
+        reference = model.predict(_input(rows, True, plan))
     if not _equal(reference, whole):
         return False
     if not candidate.independent:
         return True
-    alone = [candidate.predict(_input(rows[i : i + 1], candidate, plan)) for i in range(len(rows))]
+    ones = [rows[i : i + 1] for i in range(len(rows))]
+    alone = [candidate.predict(_input(one, candidate.takes_frame, plan)) for one in ones]
     return _equal(_stacked(alone), whole)
 
 
@@ -155,14 +158,10 @@ def _stacked(parts: list[Any]) -> Any:
     return np.concatenate(parts)
 
 
-def _input(rows: Any, candidate: Direct, plan: Plan) -> Any:
+def _input(rows: Any, as_frame: bool, plan: Plan) -> Any:
     if isinstance(plan, TensorPlan):
         return rows
-    return plan.frame(rows) if candidate.takes_frame else plan.array(rows)
-
-
-def _reference(rows: Any, plan: Plan) -> Any:
-    return rows if isinstance(plan, TensorPlan) else plan.frame(rows)
+    return plan.frame(rows) if as_frame else plan.array(rows)
 
 
 def _probe(model: Any, plan: Plan) -> Any:

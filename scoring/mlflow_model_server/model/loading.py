@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mlflow_model_server.model.plan import Plan, TensorPlan, plan_of
 from mlflow_model_server.settings import Settings
 
 if TYPE_CHECKING:
+    from mlflow_model_server.openinference.metadata import Spec
     from mlflow_model_server.openinference.routes import Predict, Served
 
 _MODEL_CONFIG = "SERVING_MODEL_CONFIG"  # MLflow's name
@@ -38,13 +40,18 @@ class Loaded:
         rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
         return self.plan.frame(rows) if self.direct.takes_frame else self.plan.array(rows)
 
+    @cached_property
+    def spec(self) -> Spec:
+        """The signature as the Open Inference Protocol has it."""
+        from mlflow_model_server.openinference.metadata import spec_of
+
+        return spec_of(self.signature)
+
     def served(self, settings: Settings, predict: Predict) -> Served:
         """The model as the Open Inference Protocol sees it."""
         from mlflow_model_server.openinference.routes import Served
 
-        return Served(
-            settings.model_name, settings.model_version, self.signature, lambda: True, predict
-        )
+        return Served(settings.model_name, settings.model_version, self.spec, lambda: True, predict)
 
 
 def load(settings: Settings) -> Loaded:

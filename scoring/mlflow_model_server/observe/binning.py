@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlflow_model_server.frames import is_frame
 from mlflow_model_server.observe.bins import Baseline, Bins
 
 Floats = npt.NDArray[np.float64]
@@ -32,7 +33,7 @@ def feature_columns(data: Any, names: Sequence[str] = ()) -> dict[str, Column]:
 
     `names` are those of the array's columns: without them they are called 0, 1, …
     """
-    if _is_frame(data):
+    if is_frame(data):
         return _of_frame(data, MOST_FEATURES)
     array = np.asarray(data) if isinstance(data, np.ndarray) else np.empty(0)
     if array.ndim != 2 or array.shape[1] > MOST_FEATURES:
@@ -44,7 +45,7 @@ def feature_columns(data: Any, names: Sequence[str] = ()) -> dict[str, Column]:
 
 def prediction_columns(data: Any) -> dict[str, Column]:
     """The outputs by name: columns, or the only one as PREDICTION; {} for what is no table."""
-    if _is_frame(data):
+    if is_frame(data):
         return _of_frame(data, MOST_OUTPUTS)
     if hasattr(data, "to_numpy"):  # a Series
         return _kept({PREDICTION: _of_series(data)})
@@ -160,11 +161,6 @@ def _as_float(value: Any) -> float:
         return math.nan if value is None else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
-
-
-def _is_frame(data: Any) -> bool:
-    # Not isinstance: pandas may not be loaded, and then this is none of its frames.
-    return hasattr(data, "columns") and hasattr(data, "dtypes")
 
 
 def _of_frame(frame: Any, most: int) -> dict[str, Column]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -60,6 +60,13 @@ class Baseline:
 
     features: tuple[Bins, ...]
     predictions: tuple[Bins, ...]
+
+    def placed(self) -> Iterator[tuple[Bins, int]]:
+        """Each feature's bins, then each prediction's, and where their counters begin, from 0."""
+        place = 0
+        for bins in (*self.features, *self.predictions):
+            yield bins, place
+            place += bins.size
 
     def to_json(self) -> dict[str, Any]:
         """The form of the file; see docs/scoring-metrics.md."""

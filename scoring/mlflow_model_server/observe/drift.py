@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from mlflow_model_server import baseline as baseline_file
+from mlflow_model_server.frames import is_frame
 from mlflow_model_server.observe import binning, layout
 from mlflow_model_server.observe.bins import Baseline, Bins
 from mlflow_model_server.observe.shared import Shared
@@ -168,9 +169,9 @@ class _Counted:
 
     def __init__(self, known: Baseline, numbers: memoryview[float]) -> None:
         self._numbers = numbers
-        places = dict(zip(all_bins(known), places_of(known), strict=True))
-        self._features = [(bins, places[bins]) for bins in known.features]
-        self._predictions = [(bins, places[bins]) for bins in known.predictions]
+        placed = [(bins, layout.DRIFT + place) for bins, place in known.placed()]
+        self._features = placed[: len(known.features)]
+        self._predictions = placed[len(known.features) :]
 
     def add(self, columns: _Columns) -> None:
         self._add(self._features, columns.features)
@@ -184,20 +185,6 @@ class _Counted:
             for place, times in enumerate(binning.count(bins, column).tolist(), start=start):
                 if times:
                     self._numbers[place] += times
-
-
-def all_bins(known: Baseline) -> list[Bins]:
-    """Features first, as their counters stand in a slot."""
-    return [*known.features, *known.predictions]
-
-
-def places_of(known: Baseline) -> list[int]:
-    """Where in a slot each feature's and prediction's counters begin."""
-    places, place = [], layout.DRIFT
-    for bins in all_bins(known):
-        places.append(place)
-        place += bins.size
-    return places
 
 
 def _rows(features: Any, predictions: Any) -> int:
@@ -233,7 +220,7 @@ def _grouped(parts: list[Any]) -> list[Any]:
 def _shape(part: Any) -> tuple[Any, ...]:
     if isinstance(part, np.ndarray) and part.ndim:
         return "array", part.shape[1:], part.dtype.kind
-    if hasattr(part, "columns") and hasattr(part, "dtypes"):
+    if is_frame(part):
         return "frame", tuple(part.columns), tuple(map(str, part.dtypes))
     return ("list",) if isinstance(part, list) else ("other",)
 

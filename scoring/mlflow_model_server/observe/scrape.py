@@ -7,8 +7,10 @@ import platform
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from mlflow_model_server.observe import exposition, layout, pinned, process
 from mlflow_model_server.observe.bins import Baseline, Bins
@@ -17,6 +19,7 @@ from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 WINDOW = 3600.0  # seconds that the stability index looks back
 _SECONDS_BETWEEN_MARKS = 300.0
@@ -41,18 +44,10 @@ class Scraper:
         self._known: Any = None
         # When it was, and what had been counted into the bins by then.
         self._marks: deque[tuple[float, list[float]]] = deque()
-        self._static: dict[str, Any] | None = None
 
     def text(self) -> str:
         """All metrics, in Prometheus' text format."""
-        if self._static is None:
-            self._static = {
-                "info": _info(),
-                "environment_as_pinned": self._asked_of_model(pinned.as_pinned),
-                "model_created": self._created(),
-            }
-        static = dict(self._static)
-        created = static.pop("model_created")
+        created = self._created
         numbers = self._shared.totals()
         return exposition.text(
             Snapshot(
@@ -65,16 +60,27 @@ class Scraper:
                 workers=self._settings.workers,
                 process=self._process(),
                 model_age=None if created is None else max(0.0, self._now() - created),
-                **static,
+                info=self._info,
+                environment_as_pinned=self._as_pinned,
                 **self._drift(numbers),
             )
         )
 
+    # None of these three changes while the server runs.
+    @cached_property
+    def _info(self) -> dict[str, str]:
+        return _info()
+
+    @cached_property
+    def _as_pinned(self) -> bool | None:
+        return self._asked_of_model(pinned.as_pinned)
+
+    @cached_property
     def _created(self) -> float | None:
         given = self._settings.model_created
         return self._asked_of_model(pinned.created) if given is None else given
 
-    def _asked_of_model(self, ask: Callable[[Any], Any]) -> Any:
+    def _asked_of_model(self, ask: Callable[[Path], T]) -> T | None:
         try:
             return ask(self._settings.artifact)
         except OSError as error:
@@ -95,13 +101,12 @@ class Scraper:
         known = Baseline.from_json(self._known)
         counts = list(numbers[layout.DRIFT :])
         before = self._counts_before(counts)
-        place = 0
-        told: dict[str, list[Watched]] = {"features": [], "predictions": []}
-        for part, all_bins in (("features", known.features), ("predictions", known.predictions)):
-            for bins in all_bins:
-                told[part].append(_watched(bins, counts, before, place))
-                place += bins.size
-        return {**told, "baseline_source": self._known["source"]}
+        watched = [_watched(bins, counts, before, place) for bins, place in known.placed()]
+        return {
+            "features": watched[: len(known.features)],
+            "predictions": watched[len(known.features) :],
+            "baseline_source": self._known["source"],
+        }
 
     def _counts_before(self, counts: list[float]) -> list[float]:
         """What had been counted a WINDOW ago, or at the start. Kept every few minutes."""

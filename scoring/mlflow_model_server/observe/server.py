@@ -11,6 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from mlflow_model_server.listener import bind
+
 if TYPE_CHECKING:
     from mlflow_model_server.observe.shared import Shared
     from mlflow_model_server.settings import Settings
@@ -26,7 +28,8 @@ def start_metrics_server(settings: Settings, shared: Shared) -> None:
     """
     if settings.metrics_port == 0:
         return
-    listener = _listen(settings.metrics_port)
+    listener = bind(settings.metrics_port)
+    listener.listen()
     # A worker that is forked later must not hold the port.
     os.register_at_fork(after_in_child=listener.close)
     threading.Thread(
@@ -43,14 +46,3 @@ def _serve(listener: socket.socket, settings: Settings, shared: Shared, started:
     from mlflow_model_server.observe import http
 
     http.serve(listener, settings, shared, started)
-
-
-def _listen(port: int) -> socket.socket:
-    dual = socket.has_dualstack_ipv6()
-    listener = socket.socket(socket.AF_INET6 if dual else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if dual:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    listener.bind(("::" if dual else "0.0.0.0", port))
-    listener.listen()
-    return listener

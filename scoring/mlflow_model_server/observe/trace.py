@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+
+from mlflow_model_server.headers import Headers, first
 
 # Version 00 has exactly these four fields; a later one may have more behind them.
 _TRACEPARENT = re.compile(
@@ -22,16 +24,14 @@ def current() -> str | None:
     return _current.get()
 
 
-def traceparent(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+def traceparent(headers: Headers) -> str | None:
     """The header's value if it is well-formed; names in `headers` are in lower case."""
-    for name, value in headers:
-        if name == b"traceparent":
-            return value.decode("ascii") if _TRACEPARENT.fullmatch(value) else None
-    return None
+    value = first(headers, b"traceparent")
+    return value.decode("ascii") if value is not None and _TRACEPARENT.fullmatch(value) else None
 
 
 @contextmanager
-def passed_on(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str | None]:
+def passed_on(headers: Headers) -> Iterator[str | None]:
     """Within it, spans that the model's code begins belong to the request's trace.
 
     Does nothing where the request has no `traceparent`. For OpenTelemetry the globally set
@@ -55,7 +55,7 @@ def _has_opentelemetry() -> bool:
 
 
 @contextmanager
-def _opentelemetry(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[None]:
+def _opentelemetry(headers: Headers) -> Iterator[None]:
     if not _has_opentelemetry():
         yield
         return

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from mlflow_model_server.frames import is_frame
 from mlflow_model_server.openinference import tensors
 from mlflow_model_server.openinference.metadata import OUTPUT, Spec
 from mlflow_model_server.openinference.tensors import Array, BadRequest
@@ -287,7 +288,7 @@ def _wanted(told: Mapping[str, Any], parameters: Mapping[str, Any]) -> Wanted:
 
 def _outputs(predictions: Any, spec: Spec) -> dict[str, Array]:
     """Arrays by name: the columns of a DataFrame, the arrays of a dict, or the only one."""
-    if hasattr(predictions, "columns") and hasattr(predictions, "dtypes"):
+    if is_frame(predictions):
         return {str(name): _array(predictions[name]) for name in predictions.columns}
     if isinstance(predictions, Mapping):
         return {str(name): _array(values) for name, values in predictions.items()}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import orjson
 
 from mlflow_model_server.openinference import codec
-from mlflow_model_server.openinference.metadata import Spec, spec_of
+from mlflow_model_server.openinference.metadata import Spec
 from mlflow_model_server.openinference.tensors import BadRequest
 
 SERVER = "mlflow-model-server"
@@ -44,20 +43,20 @@ class Served:
 
     name: str
     version: str
-    signature: Any  # mlflow.models.ModelSignature or None
+    spec: Spec  # the signature as the protocol has it
     ready: Callable[[], bool]
     predict: Predict
     server_version: str = "0.1.0"
 
-    @cached_property
-    def spec(self) -> Spec:
-        """The signature as the protocol has it."""
-        return spec_of(self.signature)
-
     @property
     def known_as(self) -> str:
         """Its name in paths and answers."""
-        return self.name or DEFAULT_NAME
+        return known_as(self.name)
+
+
+def known_as(name: str) -> str:
+    """What a model of this name, which may be empty, is called in paths and answers."""
+    return name or DEFAULT_NAME
 
 
 async def handle(

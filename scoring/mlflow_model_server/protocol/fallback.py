@@ -5,28 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
+
+from mlflow_model_server.frames import is_frame
+from mlflow_model_server.protocol.reply import JSON, Refusal, Reply
 
 log = logging.getLogger(__name__)
 
-JSON = "application/json"
 # MLflow's messages repeat the payload, which may be long, and private.
 _ECHOES = (
     re.compile(r"^Failed to predict data '.*?'\. \nError: ", re.DOTALL),
     re.compile(r"\nInput: \n.*", re.DOTALL),
 )
+_NO_CONTENT_TYPE = Refusal(
+    415,
+    "BAD_REQUEST",
+    f"the header Content-Type is missing: write {JSON}, text/csv or application/vnd.apache.parquet",
+)
+_TOO_DEEP = Refusal(400, "BAD_REQUEST", "the JSON is nested too deeply: write fewer levels")
 _ENCODERS = {"predictions_to_json", "unwrapped_predictions_to_json"}
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer: its status, body and content type."""
-
-    status: int
-    body: bytes
-    content_type: str = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class TooManyRows(BaseException):
@@ -36,53 +35,83 @@ class TooManyRows(BaseException):
     """
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the model was asked, what it said, and when, by `time.perf_counter`."""
+
+    data: Any
+    predictions: Any
+    rows: int
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What is answered to a request, and what the model had to do with it."""
+
+    reply: Reply
+    prediction: Prediction | None  # None: the model was not asked, or failed
+    began: float
+    ended: float
+
+
 class Fallback:
     """Answers as `mlflow models serve` does, with its code. Blocks: call it in a thread."""
 
     def __init__(self, model: Any, most_rows: int) -> None:
         """`model` is an MLflow PyFuncModel."""
-        self._model = _Bounded(model, most_rows)
+        self._model = model
+        self._most_rows = most_rows
         self._schema = model.metadata.get_input_schema()
 
-    def answer(self, body: bytes, content_type: str | None) -> Reply:
+    def answer(self, body: bytes, content_type: str | None) -> Answered:
         """What to answer to these bytes; raises nothing."""
+        began = time.perf_counter()
+        watched = _Watched(self._model, self._most_rows)
+        reply = self._reply(body, content_type, watched)
+        made = watched.made if reply.status == 200 else None
+        if made is not None:
+            reply = replace(reply, rows=made.rows)
+        return Answered(reply, made, began, time.perf_counter())
+
+    def predict(self, data: Any, params: dict[str, Any] | None) -> Prediction:
+        """The model's predictions, with MLflow's checks of the input; raises what they raise."""
+        watched = _Watched(self._model, self._most_rows)
+        watched.predict(data, params or None)
+        assert watched.made is not None
+        return watched.made
+
+    def _reply(self, body: bytes, content_type: str | None, model: _Watched) -> Reply:
         # Imported with the first request that needs it, or when the server is idle after its start.
         from mlflow.exceptions import MlflowException
         from mlflow.pyfunc import scoring_server
 
         if content_type is None:
-            return error(
-                415,
-                "BAD_REQUEST",
-                f"the header Content-Type is missing: write {JSON}, text/csv or "
-                "application/vnd.apache.parquet",
-            )
+            return _NO_CONTENT_TYPE.reply()
         try:
-            made = scoring_server.invocations(body, content_type, self._model, self._schema)
+            made = scoring_server.invocations(body, content_type, model, self._schema)
         except MlflowException as refusal:
-            return _refused(refusal)
+            return Reply(refusal.get_http_status_code(), json.dumps(_told(refusal)).encode())
         except TooManyRows as refusal:
-            return error(413, "BAD_REQUEST", str(refusal))
+            return refusal_of(refusal).reply()
         except RecursionError:
-            return error(400, "BAD_REQUEST", "the JSON is nested too deeply: write fewer levels")
+            return _TOO_DEEP.reply()
         except Exception as problem:
-            return _unexpected(problem)
+            return _unexpected(problem).reply()
         kind = made.mimetype
         kind += "; charset=utf-8" if kind.startswith("text/") else ""  # as MLflow's framework does
         return Reply(made.status, made.response.encode(), kind)
 
-    def predict(self, data: Any, params: dict[str, Any] | None) -> Any:
-        """The model's predictions, with MLflow's checks of the input; raises what they raise."""
-        return self._model.predict(data, params=params or None)
 
-
-class _Bounded:
-    """A model that refuses more rows than it should."""
+class _Watched:
+    """A model that refuses more rows than it should, and keeps what it was asked once."""
 
     def __init__(self, model: Any, most_rows: int) -> None:
         self._model = model
         self._most_rows = most_rows
         self.metadata = model.metadata
+        self.made: Prediction | None = None
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
         rows = _count(data)
@@ -91,7 +120,12 @@ class _Bounded:
                 f"{rows} rows are more than the {self._most_rows} that a request may have: "
                 "send them in several requests"
             )
-        return self._model.predict(data, params=params)
+        # A model's code may add columns to what it gets.
+        kept = data.copy(deep=False) if is_frame(data) else data
+        began = time.perf_counter()
+        predictions = self._model.predict(data, params=params)
+        self.made = Prediction(kept, predictions, rows, began, time.perf_counter())
+        return predictions
 
 
 def _count(data: Any) -> int:
@@ -101,42 +135,36 @@ def _count(data: Any) -> int:
         return 1
 
 
-def error(
-    status: int, code: str, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> Reply:
-    """An error in MLflow's form."""
-    told = json.dumps({"error_code": code, "message": message}).encode()
-    return Reply(status, told, headers=headers)
-
-
-def reply_to(problem: BaseException) -> Reply:
-    """What to answer where predicting raised this."""
+def refusal_of(problem: BaseException) -> Refusal:
+    """What to say where predicting raised this."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(problem, MlflowException):
-        return _refused(problem)
+        told = _told(problem)
+        return Refusal(problem.get_http_status_code(), told["error_code"], told["message"])
     if isinstance(problem, TooManyRows):
-        return error(413, "BAD_REQUEST", str(problem))
+        return Refusal(413, "BAD_REQUEST", str(problem))
     log.warning("predicting failed", exc_info=problem)
-    return error(400, "BAD_REQUEST", f"the model failed: {type(problem).__name__}: {problem}")
+    return Refusal(400, "BAD_REQUEST", f"the model failed: {type(problem).__name__}: {problem}")
 
 
-def _refused(refusal: Any) -> Reply:
-    told = json.loads(refusal.serialize_as_json())
+def _told(refusal: Any) -> dict[str, Any]:
+    """An MlflowException's fields, without what is not for strangers."""
+    told: dict[str, Any] = json.loads(refusal.serialize_as_json())
     trace = told.pop("stack_trace", None)
     if trace:
         log.warning("predicting failed\n%s", trace)
     for echo in _ECHOES:
         told["message"] = echo.sub("", told["message"])
-    return Reply(refusal.get_http_status_code(), json.dumps(told).encode())
+    return told
 
 
-def _unexpected(problem: Exception) -> Reply:
+def _unexpected(problem: Exception) -> Refusal:
     log.warning("a request failed", exc_info=problem)
     trace = problem.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_name in _ENCODERS:
             message = f"the predictions can't be written as JSON: {problem}"
-            return error(500, "INTERNAL_ERROR", message)
+            return Refusal(500, "INTERNAL_ERROR", message)
         trace = trace.tb_next
-    return error(400, "BAD_REQUEST", f"the request can't be read: {problem}")
+    return Refusal(400, "BAD_REQUEST", f"the request can't be read: {problem}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow.pyfunc
 import mlflow.sklearn
+import sklearn
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -52,13 +53,30 @@ class Slow(PythonModel):
 set_model(Slow())
 """
 
+# Changes the table that it gets, as some do.
+GREETER = """\
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Greeter(PythonModel):
+    def predict(self, context, model_input, params=None):
+        model_input["greeting"] = "hello"
+        return [2 * x for x in model_input["x"]]
+
+
+set_model(Greeter())
+"""
+
 
 def save_wine(folder: Path) -> LogisticRegression:
     """Saves a pipeline over scikit-learn's wine data; returns it."""
     rows, labels = load_wine(return_X_y=True, as_frame=True)
     fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)
     signature = mlflow.models.infer_signature(rows, fitted.predict(rows))
-    mlflow.sklearn.save_model(fitted, folder, signature=signature)
+    # Named, since MLflow needs ten seconds to find them out.
+    packages = [f"scikit-learn=={sklearn.__version__}"]
+    mlflow.sklearn.save_model(fitted, folder, signature=signature, pip_requirements=packages)
     return fitted
 
 

@@ -127,6 +127,35 @@ def test_requests_are_counted_over_all_workers(
         assert metric(metrics, phases, phase="predict") == 20
 
 
+def test_a_custom_model_is_observed_as_others_are(
+    settings: Settings, model: Path, unused_tcp_port_factory: Any
+) -> None:
+    models.save_from_code(model, models.GREETER)
+    port, metrics = unused_tcp_port_factory(), unused_tcp_port_factory()
+    rows = {"dataframe_split": {"columns": ["x"], "data": [[n] for n in range(50)]}}
+    told = {"METRICS_PORT": str(metrics), "DRIFT_BASELINE_ROWS": "100"}
+    with serving(settings.model_dir, port, **told) as server:
+        for _ in range(4):
+            assert server.predict(rows).json() == {"predictions": [2 * n for n in range(50)]}
+        infer = server.url("/v2/models/mlflow-model/infer")
+        one = {"name": "x", "shape": [50], "datatype": "INT64", "data": [*range(50)]}
+        asked = {"inputs": [one], "parameters": {"content_type": "pd"}}
+        assert requests.post(infer, json=asked, timeout=30).ok
+        assert server.predict({"dataframe_split": 1}).status_code == 400
+        assert metric(metrics, "mlflow_model_server_batch_rows_sum") == 250
+        for phase in ("queue", "decode", "predict", "encode"):
+            count = "mlflow_model_server_phase_duration_seconds_count"
+            assert metric(metrics, count, phase=phase) == 5
+        # The first rows are what the others are measured by.
+        baseline = "mlflow_model_server_drift_baseline"
+        wait_until(lambda: metric(metrics, baseline) == 1, "there is a baseline")
+        assert server.predict(rows).ok
+        values = "mlflow_model_server_feature_values_total"
+        wait_until(lambda: metric(metrics, values) == 50, "all rows are counted")
+        assert metric(metrics, values, feature="x") == 50  # and nothing of what the model added
+        assert metric(metrics, "mlflow_model_server_prediction_values_total") == 50
+
+
 def test_the_open_inference_protocol_and_its_description(
     settings: Settings, model: Path, unused_tcp_port: int
 ) -> None:
@@ -157,6 +186,7 @@ def test_requests_are_logged_where_that_is_asked_for(
     line = json.loads(file.read_text())
     assert (line["route"], line["code"], line["traceparent"]) == ("/invocations", 200, trace)
     assert line["seconds"] > 0
+    assert line["rows"] == 1
     assert json.loads(line["response"]) == {"predictions": [0]}
 
 

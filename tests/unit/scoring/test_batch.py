@@ -104,3 +104,19 @@ async def test_quick_predictions_run_in_the_event_loop_slow_ones_in_a_thread() -
     await batcher.submit([1] * 1000, 1000)
     assert len(model.threads) == 2
     assert sorted(prepared) == sorted(model.threads)
+
+
+async def test_who_waits_for_a_thread_waits_so_long_and_no_longer() -> None:
+    model = Doubling()
+    batcher = Batcher(model.predict, together=True, timeout=0.05)
+    while not batcher.is_quick(1):
+        await batcher.submit([1], 1)
+    model.may_go.clear()
+    quick, many = batcher.submit([1], 1), batcher.submit([1] * 1000, 1000)
+    with pytest.raises(TimeoutError):
+        await quick
+    with pytest.raises(TimeoutError):
+        await many
+    assert not batcher.is_quick(1)  # the model is busy
+    model.may_go.set()
+    assert (await batcher.submit([1], 1)).predictions == [2]

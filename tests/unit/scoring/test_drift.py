@@ -19,7 +19,7 @@ from sklearn.linear_model import LinearRegression
 from mlflow_model_server import baseline
 from mlflow_model_server.observe import binning, layout
 from mlflow_model_server.observe.bins import Baseline, Bins, psi
-from mlflow_model_server.observe.drift import ARTIFACT, Watcher, all_bins, places_of, share
+from mlflow_model_server.observe.drift import ARTIFACT, Watcher, share
 from mlflow_model_server.observe.recorder import make_recorder
 from mlflow_model_server.observe.scrape import WINDOW, Scraper
 from mlflow_model_server.observe.shared import Shared
@@ -44,7 +44,8 @@ def counted(shared: Shared) -> dict[str, dict[str, int]]:
     """Values by feature or output, and by bin; empty bins left out."""
     known = Baseline.from_json(shared.agreed())
     found = {}
-    for bins, place in zip(all_bins(known), places_of(known), strict=True):
+    for bins, place in known.placed():
+        place += layout.DRIFT
         counts = shared.slot(0)[place : place + bins.size].tolist()
         found[bins.name] = {
             label: int(n) for label, n in zip(bins.labels(), counts, strict=True) if n
@@ -280,3 +281,13 @@ def test_a_baseline_is_logged_with_the_model(tmp_path: Path) -> None:
     assert (Path(fetched) / "MLmodel").is_file()
     assert baseline.load(Path(fetched)) == saved
     assert saved.features[0].name == "x"
+
+
+def test_a_feature_and_an_output_that_are_alike_have_counters_of_their_own(shared: Shared) -> None:
+    alike = Bins("0", (1, 1, 0), (5.0,))
+    share(shared, Baseline((alike,), (alike,)), ARTIFACT)
+    one = watcher(shared)
+    one.add(np.array([[1.0], [1.0]]), np.array([[9.0, 9.0], [9.0, 9.0]]))
+    one.flush()
+    counts = shared.slot(0)[layout.DRIFT : layout.DRIFT + 6].tolist()
+    assert counts == [2, 0, 0, 0, 2, 0]

@@ -13,6 +13,7 @@ from mlflow.types import Schema
 from mlflow.types.schema import ColSpec
 
 from mlflow_model_server import openapi
+from mlflow_model_server.openinference.metadata import spec_of
 from mlflow_model_server.openinference.routes import Served
 from tests.unit.scoring.openinference_app import serving
 
@@ -31,7 +32,7 @@ async def first_column(data: Any, params: dict[str, Any]) -> Any:
     return np.asarray(data)
 
 
-SERVED = Served("wine", "3", SIGNATURE, ready=lambda: True, predict=first_column)
+SERVED = Served("wine", "3", spec_of(SIGNATURE), ready=lambda: True, predict=first_column)
 
 
 API = schemathesis.openapi.from_dict(openapi.document("wine", "3")).include(path_regex="^/v2")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -25,6 +24,7 @@ from mlflow_model_server.observe.scrape import Scraper
 from mlflow_model_server.observe.server import start_metrics_server
 from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import Settings
+from tests.integration.control_plane import free_port
 from tests.unit.scoring.process import environment_of_server, wait_until
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "scoring-metrics.md"
@@ -41,12 +41,6 @@ def watched(settings: Settings) -> Settings:
     return replace(
         settings, model_name="wine", model_version="3", revision="wine-1", drift=False, workers=2
     )
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def families(text: str) -> dict[str, Metric]:

@@ -354,7 +354,7 @@ async def double(data: Any, params: dict[str, Any]) -> Any:
     return np.asarray(data)[:, 0] * 2 * params.get("scale", 1)
 
 
-SERVED = Served("wine", "3", WINE, ready=lambda: True, predict=double)
+SERVED = Served("wine", "3", spec_of(WINE), ready=lambda: True, predict=double)
 
 
 def get(path: str, method: str = "GET", body: bytes = b"", served: Served = SERVED) -> Answer:
@@ -377,7 +377,7 @@ def test_the_server_and_its_model_are_described() -> None:
 
 
 def test_readiness_follows_the_model() -> None:
-    loading = Served("", "", None, ready=lambda: False, predict=double)
+    loading = Served("", "", Spec(), ready=lambda: False, predict=double)
     assert get("/v2/health/live", served=loading).status == 200
     for path in ("/v2/health/ready", "/v2/models/mlflow-model/ready"):
         assert get(path, served=loading).status == 503

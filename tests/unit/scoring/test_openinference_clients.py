@@ -40,14 +40,14 @@ async def summed(array: Any, params: dict[str, Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def columns() -> Iterator[Any]:
-    served = Served("wine", "3", COLUMNS, ready=lambda: True, predict=labelled)
+    served = Served("wine", "3", spec_of(COLUMNS), ready=lambda: True, predict=labelled)
     with serving(served) as address:
         yield triton.InferenceServerClient(address)
 
 
 @pytest.fixture(scope="module")
 def matrix() -> Iterator[str]:
-    served = Served("sum", "", MATRIX, ready=lambda: True, predict=summed)
+    served = Served("sum", "", spec_of(MATRIX), ready=lambda: True, predict=summed)
     with serving(served) as address:
         yield address
 
@@ -129,7 +129,7 @@ def test_triton_asks_a_real_model(tmp_path: Path) -> None:
         column = triton.InferInput(name, [len(rows)], "FP64")
         column.set_data_from_numpy(rows[name].to_numpy(), binary_data=False)
         columns.append(column)
-    with serving(Served("wine", "3", signature, lambda: True, predict)) as address:
+    with serving(Served("wine", "3", spec_of(signature), lambda: True, predict)) as address:
         client = triton.InferenceServerClient(address)
         for inputs in ([whole], columns):
             answer = client.infer("wine", inputs).as_numpy("output-1")

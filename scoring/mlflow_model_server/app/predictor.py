@@ -1,0 +1,155 @@
+"""Both ways to a prediction, the quick one and MLflow's own, and what is recorded of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from mlflow_model_server.app.asgi import ClientGone, Receive, unless_gone
+from mlflow_model_server.batch import Batcher, Outcome
+from mlflow_model_server.headers import Headers, first
+from mlflow_model_server.model.loading import Loaded
+from mlflow_model_server.model.plan import ColumnPlan, Unsure
+from mlflow_model_server.observe import trace
+from mlflow_model_server.observe.recorder import Recorder
+from mlflow_model_server.protocol import decode, encode
+from mlflow_model_server.protocol.fallback import Fallback, Prediction
+from mlflow_model_server.protocol.reply import Reply
+from mlflow_model_server.settings import Settings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Predictor:
+    """Predicts with one model. To be used from one event loop."""
+
+    def __init__(self, loaded: Loaded, settings: Settings, recorder: Recorder) -> None:
+        self._loaded = loaded
+        self._settings = settings
+        self._recorder = recorder
+        self._fallback = Fallback(loaded.model, settings.max_rows)
+        self._threads = ThreadPoolExecutor(_threads(), "mlflow")
+        self._batcher = self._make_batcher()
+
+    async def answer(self, headers: Headers, receive: Receive, body: bytes) -> Reply:
+        """The quick way if the request is plainly right, else MLflow's own.
+
+        Raises ClientGone, and TimeoutError when it takes longer than a request may take.
+        """
+        content_type = first(headers, b"content-type")
+        if self._batcher is not None and decode.is_json(content_type):
+            quick = await self._try_quick(self._batcher, receive, body)
+            if quick is not None:
+                return quick
+        text = None if content_type is None else content_type.decode("latin-1")
+        return await self._mlflows_way(headers, receive, body, text)
+
+    async def predict(
+        self, headers: Headers, receive: Receive, data: Any, params: dict[str, Any] | None
+    ) -> Prediction:
+        """Predictions for data that MLflow's code is to check.
+
+        Raises what that and the model raise, ClientGone, and TimeoutError.
+        """
+        work = partial(self._fallback.predict, data, params)
+        return await self._in_thread(headers, receive, work)
+
+    def record(self, made: Prediction, queue: float, decode: float, encode: float) -> None:
+        """Takes note of a prediction that MLflow's code made; all in seconds."""
+        self._recorder.phases(queue, decode, made.ended - made.began, encode)
+        self._seen(1, made.rows, (made.data, made.predictions))
+
+    async def _try_quick(self, batcher: Batcher, receive: Receive, body: bytes) -> Reply | None:
+        """None where MLflow's own code is to answer: nothing has been answered then."""
+        try:
+            return await self._quick(batcher, receive, body)
+        except (ClientGone, TimeoutError):
+            raise
+        except Exception as problem:  # a doubt, or an error that MLflow's code knows how to say
+            log.debug("MLflow's own way is tried: %r", problem)
+            return None
+
+    async def _quick(self, batcher: Batcher, receive: Receive, body: bytes) -> Reply:
+        """Raises whatever hinders it: nothing has been answered then."""
+        began = time.perf_counter()
+        plan = self._loaded.plan
+        assert plan is not None
+        if isinstance(plan, ColumnPlan):
+            rows: Any = decode.rows_of(body, plan)
+            plan.check(rows)
+        else:
+            rows = decode.tensor_of(body, plan)
+        count = len(rows)
+        if count > self._settings.max_rows:
+            raise Unsure
+        decoded = time.perf_counter()
+        outcome = await self._outcome(batcher, receive, rows, count)
+        predicted = time.perf_counter()
+        encoded = encode.encode(outcome.predictions, outcome.finite)
+        self._recorder.phases(
+            outcome.queued, decoded - began, outcome.predicted, time.perf_counter() - predicted
+        )
+        return Reply(200, encoded, rows=count)
+
+    async def _outcome(self, batcher: Batcher, receive: Receive, rows: Any, count: int) -> Outcome:
+        future = batcher.submit(rows, count)
+        # Waiting for the client as well costs a tenth of a quick prediction.
+        if batcher.is_quick(count):
+            return await future
+        return await unless_gone(receive, future, self._settings.request_timeout)
+
+    async def _mlflows_way(
+        self, headers: Headers, receive: Receive, body: bytes, content_type: str | None
+    ) -> Reply:
+        asked = time.perf_counter()
+        work = partial(self._fallback.answer, body, content_type)
+        answered = await self._in_thread(headers, receive, work)
+        made = answered.prediction
+        if made is not None:
+            queue, decode = answered.began - asked, made.began - answered.began
+            self.record(made, queue, decode, answered.ended - made.ended)
+        return answered.reply
+
+    async def _in_thread(self, headers: Headers, receive: Receive, work: Callable[[], T]) -> T:
+        with trace.passed_on(headers):
+            context = contextvars.copy_context()
+        running = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+        return await unless_gone(receive, running, self._settings.request_timeout)
+
+    def _make_batcher(self) -> Batcher | None:
+        loaded = self._loaded
+        if loaded.direct is None:
+            return None
+        together = {"auto": loaded.direct.independent, "on": True, "off": False}
+        return Batcher(
+            partial(_predict_together, loaded),
+            together[self._settings.batching],
+            loaded.direct.prepare_thread,
+            self._seen,
+            self._settings.request_timeout,
+        )
+
+    def _seen(self, requests: int, rows: int, seen: Any) -> None:
+        self._recorder.batch(requests, rows)
+        if seen is not None:
+            self._recorder.rows(*seen)
+
+
+def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, bool, Any]:
+    assert loaded.direct is not None
+    data = loaded.joined(parts)
+    predictions = loaded.direct.predict(data)
+    lists, finite = encode.plain(predictions)
+    return lists, finite, (data, predictions)
+
+
+def _threads() -> int:
+    return min(32, (os.cpu_count() or 1) + 4)

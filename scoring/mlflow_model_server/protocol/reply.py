@@ -1,0 +1,35 @@
+"""What is answered, and what is refused. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: its status, body and content type."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    rows: int | None = None  # that were predicted; None: it is no prediction
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there are no predictions, in a form that each protocol can say in its own way."""
+
+    status: int
+    error_code: str
+    message: str
+    retry_after: float | None = None  # seconds; in `headers` too
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def reply(self) -> Reply:
+        """As MLflow says it."""
+        told = json.dumps({"error_code": self.error_code, "message": self.message}).encode()
+        return Reply(self.status, told, headers=self.headers)
