@@ -15,7 +15,7 @@ RUN python3 -m venv --without-pip /opt/venv \
       --no-deps --require-hashes -r /tmp/requirements.lock \
  && cd /opt/venv/lib/python3*/site-packages \
  && /opt/venv/bin/python -m compileall -q -j 0 -x '^\./kubernetes/' . \
- && /opt/venv/bin/python -c 'import kubernetes.aio.config, kubernetes.aio.dynamic' \
+ && /opt/venv/bin/python -c 'import kubernetes.aio.config' \
  && echo /opt/mlflow-model-operator > mlflow-model-operator.pth
 COPY operator/mlflow_model_operator /opt/mlflow-model-operator/mlflow_model_operator
 RUN /opt/venv/bin/python -m compileall -q /opt/mlflow-model-operator

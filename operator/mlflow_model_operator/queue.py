@@ -34,6 +34,11 @@ class KeyedQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._ready)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no key waits and none is worked on; some may be asked for later."""
+        return not self._ready and not self._working
+
     def add(self, key: K) -> None:
         """Asks for `key` to be worked on as soon as a worker is free."""
         if key in self._working:

@@ -37,8 +37,13 @@ async def watch(
     registry = kopf.OperatorRegistry()
 
     async def on_event(event: Any, **_: Any) -> None:
-        deleted = event["type"] == "DELETED"
-        key = (cache.drop if deleted else cache.store)(kinds.RESOURCE, event["object"])
+        resource = event["object"]
+        if event["type"] == "DELETED":
+            key = cache.drop(kinds.RESOURCE, resource)
+        elif event["type"] and cache.has(kinds.RESOURCE, resource):  # without: it is from a list
+            key = None
+        else:
+            key = cache.store(kinds.RESOURCE, resource)
         if key is not None:
             enqueue(key)
 

@@ -81,8 +81,10 @@ class Follower:
     def _take(self, change: Change) -> None:
         if change.type == "BOOKMARK":
             return
-        take = self._cache.drop if change.type == "DELETED" else self._cache.store
-        self._tell(take(self._kind, change.object))
+        if change.type == "DELETED":
+            self._tell(self._cache.drop(self._kind, change.object))
+        elif not self._cache.has(self._kind, change.object):
+            self._tell(self._cache.store(self._kind, change.object))
 
     def _tell(self, key: Key | None) -> None:
         if key is not None:

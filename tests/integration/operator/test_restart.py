@@ -22,7 +22,7 @@ def test_a_restart_with_nothing_to_do_writes_nothing(
     quiet_world: World, settings: Settings
 ) -> None:
     world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
-    with OperatorThread(settings, kubeconfig):
+    with OperatorThread(settings, kubeconfig) as thread:
         revision = world.given_wine_is_served(
             {
                 "model": {"uri": f"models:/{world.model}@champion"},
@@ -39,6 +39,7 @@ def test_a_restart_with_nothing_to_do_writes_nothing(
                 },
             }
         )
+        world.until("an idle queue", lambda: thread.operator.queue.is_idle)
     # What others add is none of our business.
     world.api.kubectl(
         "set", "env", f"deployment/{revision}", "-n", world.namespace, "-c=server", "THEIRS=1"
@@ -47,7 +48,7 @@ def test_a_restart_with_nothing_to_do_writes_nothing(
 
     with OperatorThread(settings, kubeconfig) as thread:
         world.until("the first reconcile", lambda: _reconciles(thread) >= 1)
-        world.until("an empty queue", lambda: not len(thread.operator.queue))
+        world.until("an idle queue", lambda: thread.operator.queue.is_idle)
 
     assert _versions(world) == before
     assert _writes(thread) == 0

@@ -92,3 +92,21 @@ def test_an_object_without_our_label_is_nobodys() -> None:
     stray = deployment(1)
     stray["metadata"]["labels"] = {}
     assert Cache().store(kinds.DEPLOYMENT, stray) is None
+
+
+def test_our_own_write_is_known_when_its_event_comes() -> None:
+    cache = Cache()
+    cache.store(kinds.DEPLOYMENT, deployment(3))
+    assert cache.has(kinds.DEPLOYMENT, deployment(3))
+    # What somebody did just before is news, although our write came after it.
+    assert not cache.has(kinds.DEPLOYMENT, deployment(2))
+    assert not cache.has(kinds.DEPLOYMENT, deployment(4))
+    cache.store(kinds.RESOURCE, resource(5, "u1"))
+    assert cache.has(kinds.RESOURCE, resource(5, "u1"))
+    assert not cache.has(kinds.RESOURCE, resource(6, "u1"))
+
+
+def test_what_is_not_ours_is_never_known() -> None:
+    foreign = deployment(3)
+    foreign["metadata"]["labels"] = {}
+    assert not Cache().has(kinds.DEPLOYMENT, foreign)
