@@ -6,9 +6,9 @@ It ends with a crash and the input that made it, if anything but BadRequest come
 
 from __future__ import annotations
 
-import sys
-
 import atheris
+
+from tests.fuzz.corpus import fuzz
 
 with atheris.instrument_imports(include=["mlflow_model_server"]):
     from mlflow_model_server.openinference import codec
@@ -51,14 +51,5 @@ def decode_and_encode(raw: bytes) -> None:
         return
 
 
-def main() -> None:
-    """Runs until told to stop, from the seeds first."""
-    for seed in SEEDS:
-        for choice in range(8):
-            decode_and_encode(bytes([choice]) + seed)
-    atheris.Setup(sys.argv, decode_and_encode)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(decode_and_encode, SEEDS, choices=8)

@@ -48,7 +48,7 @@ def _document(body: bytes) -> dict[str, Any]:
 def _split(split: Any, names: tuple[str, ...]) -> Rows:
     if type(split) is not dict or type(rows := split.get("data")) is not list:
         raise Unsure
-    if tuple(split.get("columns") or ()) != names:
+    if type(columns := split.get("columns")) is not list or tuple(columns) != names:
         raise Unsure
     if len(split) != 2 and not (len(split) == 3 and _is_plain_index(split.get("index"), len(rows))):
         raise Unsure

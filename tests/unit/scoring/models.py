@@ -6,11 +6,16 @@ from pathlib import Path
 
 import mlflow.pyfunc
 import mlflow.sklearn
+import pandas as pd
 import sklearn
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+# Named, since MLflow needs ten seconds to find them out.
+PACKAGES = [f"scikit-learn=={sklearn.__version__}"]
 
 # Its predictions need a module of its own, and a package that the image does not have.
 CUSTOM = """\
@@ -74,10 +79,19 @@ def save_wine(folder: Path) -> LogisticRegression:
     rows, labels = load_wine(return_X_y=True, as_frame=True)
     fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)
     signature = mlflow.models.infer_signature(rows, fitted.predict(rows))
-    # Named, since MLflow needs ten seconds to find them out.
-    packages = [f"scikit-learn=={sklearn.__version__}"]
-    mlflow.sklearn.save_model(fitted, folder, signature=signature, pip_requirements=packages)
+    mlflow.sklearn.save_model(fitted, folder, signature=signature, pip_requirements=PACKAGES)
     return fitted
+
+
+def save_colours(folder: Path) -> None:
+    """Saves a pipeline over a number and a word."""
+    rows = pd.DataFrame({"alcohol": [11.0, 12.0, 13.0, 14.0], "colour": ["red", "white"] * 2})
+    words = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["colour"]), remainder="passthrough"
+    )
+    fitted = make_pipeline(words, LogisticRegression()).fit(rows, [0, 0, 1, 1])
+    signature = mlflow.models.infer_signature(rows, fitted.predict(rows))
+    mlflow.sklearn.save_model(fitted, folder, signature=signature, pip_requirements=PACKAGES)
 
 
 def save_from_code(folder: Path, code: str, helper: str | None = None) -> None:

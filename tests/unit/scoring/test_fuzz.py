@@ -5,37 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from mlflow.models import ModelSignature
-from mlflow.types import Schema
-from mlflow.types.schema import ColSpec
 
 from mlflow_model_server import openapi
-from mlflow_model_server.openinference.metadata import spec_of
-from mlflow_model_server.openinference.routes import Served
-from tests.unit.scoring.openinference_app import serving
+from tests.unit.scoring import models
+from tests.unit.scoring.process import serving
 
 schemathesis = pytest.importorskip("schemathesis")
 checks = schemathesis.checks
 
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec("double", "alcohol"), ColSpec("string", "colour")])
-)
-
-
-async def first_column(data: Any, params: dict[str, Any]) -> Any:
-    """Takes anything, so that what fails is the protocol and not the model."""
-    if isinstance(data, dict):
-        return data
-    return np.asarray(data)
-
-
-SERVED = Served("wine", "3", spec_of(SIGNATURE), ready=lambda: True, predict=first_column)
-
-
-API = schemathesis.openapi.from_dict(openapi.document("wine", "3")).include(path_regex="^/v2")
+API = schemathesis.openapi.from_dict(openapi.document("wine", "3"))
 OPERATIONS = [found.ok() for found in API.get_all_operations()]
 
 
@@ -50,9 +30,14 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serving(SERVED) as address:
-        yield f"http://{address}"
+def server(tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Any) -> Iterator[str]:
+    """The address of a server with a model of two columns."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    models.save_colours(folder / "artifact")
+    port = unused_tcp_port_factory()
+    with serving(folder, port, MODEL_URI="models:/wine/3") as running:
+        yield running.url("")
+        assert running.answers(), "the server does not answer any more"
 
 
 @pytest.mark.parametrize(
@@ -65,10 +50,12 @@ def url() -> Iterator[str]:
         if mode.is_positive or one.method == "post"
     ],
 )
-def test_no_request_is_answered_other_than_documented(url: str, operation: Any, mode: Any) -> None:
+def test_no_request_is_answered_other_than_documented(
+    server: str, operation: Any, mode: Any
+) -> None:
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
-        case.call_and_validate(base_url=url, checks=CHECKS)
+        case.call_and_validate(base_url=server, checks=CHECKS)
 
     check()
