@@ -49,7 +49,7 @@ def create(api: ApiServer, count: int) -> None:
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}}).raise_for_status()
 
     def one(name: str) -> None:
-        answer = _session(api).post(f"{api.url}{RESOURCES}", json=resource(name), timeout=60)
+        answer = session(api).post(f"{api.url}{RESOURCES}", json=resource(name), timeout=60)
         answer.raise_for_status()
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -98,10 +98,10 @@ def change_latency(api: ApiServer, name: str, value: str) -> float:
         patch = {"spec": {"pod": {"annotations": {"change": value}}}}
         headers = {"Content-Type": "application/merge-patch+json"}
         url = f"{api.url}{RESOURCES}/{name}"
-        session = _session(api)
-        session.get(url, timeout=60)  # opens the connection
+        connection = session(api)
+        connection.get(url, timeout=60)  # opens the connection
         begun = time.perf_counter()
-        session.patch(url, json.dumps(patch), headers=headers, timeout=60).raise_for_status()
+        connection.patch(url, json.dumps(patch), headers=headers, timeout=60).raise_for_status()
         if not appeared.wait(60):
             raise TimeoutError(f"{name} was changed, and no Deployment came")
     return at[0] - begun
@@ -112,8 +112,7 @@ def watch(api: ApiServer, path: str, on_event: Callable[[Json], None]) -> Iterat
     """Brings events to `on_event`, in a thread, until the end of the block."""
     joint = "&" if "?" in path else "?"
     url = f"{api.url}{path}{joint}watch=true&timeoutSeconds={WATCH_SECONDS}"
-    session = _new_session(api)
-    response = session.get(url, stream=True, timeout=(10, WATCH_SECONDS))
+    response = _new_session(api).get(url, stream=True, timeout=(10, WATCH_SECONDS))
     response.raise_for_status()
     stopped = threading.Event()
 
@@ -145,17 +144,17 @@ def _hang_up(response: requests.Response) -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
-def _session(api: ApiServer) -> requests.Session:
+def session(api: ApiServer) -> requests.Session:
     """A session of this thread's own."""
     if not hasattr(_local, "session"):
         _local.session = _new_session(api)
-    session: requests.Session = _local.session
-    return session
+    found: requests.Session = _local.session
+    return found
 
 
 def _new_session(api: ApiServer) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.headers.update(api.http.headers)
-    session.verify = api.http.verify
-    return session
+    made = requests.Session()
+    made.trust_env = False
+    made.headers.update(api.http.headers)
+    made.verify = api.http.verify
+    return made

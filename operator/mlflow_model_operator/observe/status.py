@@ -48,9 +48,10 @@ def status(situation: Situation) -> KubeObject:
         for name, weight in decision.traffic
     ]
     new["rollout"] = _rollout(decision, situation, found)
-    new["draining"] = [
-        {"revision": name, "since": _time(since)} for name, since in decision.draining.items()
-    ]
+    if decision.draining:
+        new["draining"] = [
+            {"revision": name, "since": _time(since)} for name, since in decision.draining.items()
+        ]
     return new
 
 

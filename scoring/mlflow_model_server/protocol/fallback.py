@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 # MLflow's messages repeat the payload, which may be long, and private.
 _ECHOES = (
     re.compile(r"^Failed to predict data '.*?'\. \nError: ", re.DOTALL),
+    re.compile(r"^Failed to enforce schema of data '.*' with schema '.*?'\. Error: ", re.DOTALL),
     re.compile(r"\nInput: \n.*", re.DOTALL),
 )
 _NO_CONTENT_TYPE = Refusal(

@@ -151,6 +151,15 @@ def test_a_revision_that_has_drained_is_told() -> None:
     assert [one.reason for one in notices(before, status(done), done)] == ["Drained"]
 
 
+def test_what_has_drained_leaves_nothing_in_the_status() -> None:
+    draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
+    before = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
+    after = status(situation(decision(V4), deployment(V4, 1)))
+    patch = status_patch(before, after)
+    assert patch is not None
+    assert patch["draining"] is None
+
+
 def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
     with_canary = resource(canary={"uri": "models:/wine@challenger", "weight": 10})
     old = status(situation(decision(), deployment(V3, 9, 9)))

@@ -171,6 +171,23 @@ def test_the_open_inference_protocol_and_its_description(
         assert "error" in wrong.json()
 
 
+def test_a_refusal_says_what_is_wrong_without_repeating_the_data(
+    settings: Settings, model: Path, unused_tcp_port: int
+) -> None:
+    models.save_colours(model)
+    rows = {"columns": ["note"], "data": [["a secret"]]}
+    column = {"name": "note", "shape": [1], "datatype": "BYTES", "data": ["a secret"]}
+    with serving(settings.model_dir, unused_tcp_port) as server:
+        told = server.predict({"dataframe_split": rows})
+        infer = server.url("/v2/models/mlflow-model/infer")
+        told_v2 = requests.post(infer, json={"inputs": [column]}, timeout=30)
+    wrong = "Model is missing inputs ['alcohol', 'colour']"
+    for answer, field in ((told, "message"), (told_v2, "error")):
+        assert answer.status_code == 400
+        assert answer.json()[field].startswith(wrong)
+        assert "secret" not in answer.text
+
+
 def test_requests_are_logged_where_that_is_asked_for(
     settings: Settings, model: Path, unused_tcp_port: int, tmp_path: Path
 ) -> None:
