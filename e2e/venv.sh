@@ -19,5 +19,5 @@ fi
 uv_version=$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
 .venv/bin/uv --version 2>/dev/null | grep -qF "uv $uv_version" ||
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
-.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.lock
+.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.lock
 rm -f .venv/.complete-*
