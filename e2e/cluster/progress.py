@@ -12,13 +12,15 @@ so that the next run on this machine can say what to expect. From a shell or a M
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
+import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from .files import write_atomically
@@ -56,42 +58,65 @@ class Timings:
 
 
 class _Terminal:
-    """Puts a step's result on the line of its title, unless another step wrote in between."""
+    """Puts a step's result on the line of its title, unless another step wrote in between.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open_title: str | None = None
+    Steps may run side by side, in threads and in processes (`make -j`): which line is open is noted
+    in a file that they share.
+    """
 
     def begin(self, title: str, hint: str) -> None:
-        with self._lock:
-            self._finish_open_line()
-            self._write(f"{title}{hint} … ")
-            self._open_title = title
+        with _open_line() as line:
+            line.finish()
+            _write(f"{title}{hint} … ")
+            line.title = title
 
     def end(self, title: str, result: str) -> None:
-        with self._lock:
-            if self._open_title == title:
-                self._write(f"{result}\n")
+        with _open_line() as line:
+            if line.title == title:
+                _write(f"{result}\n")
             else:
-                self._finish_open_line()
-                self._write(f"{title} … {result}\n")
-            self._open_title = None
+                line.finish()
+                _write(f"{title} … {result}\n")
+            line.title = ""
 
     def say(self, message: str) -> None:
-        with self._lock:
-            self._finish_open_line()
-            self._write(f"{message}\n")
+        with _open_line() as line:
+            line.finish()
+            _write(f"{message}\n")
 
-    def _finish_open_line(self) -> None:
-        if self._open_title is not None:
-            self._write("\n")
-            self._open_title = None
 
-    @staticmethod
-    def _write(text: str) -> None:
-        # Standard output is for answers that scripts read (`base-image`, `tools`).
-        sys.stderr.write(text)
-        sys.stderr.flush()
+@dataclass
+class _OpenLine:
+    """The title whose line waits for its end, if any."""
+
+    title: str
+
+    def finish(self) -> None:
+        if self.title:
+            _write("\n")
+            self.title = ""
+
+
+@contextmanager
+def _open_line() -> Iterator[_OpenLine]:
+    """The line of this terminal's session, for one writer at a time."""
+    path = read_settings().cache / "open-line"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        session, _, title = file.read().partition(" ")
+        # Another session's was interrupted, or is on another screen.
+        line = _OpenLine(title if session == str(os.getsid(0)) else "")
+        yield line
+        file.truncate(0)
+        file.write(f"{os.getsid(0)} {line.title}")
+
+
+def _write(text: str) -> None:
+    # Standard output is for answers that scripts read (`base-image`, `tools`).
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 _terminal = _Terminal()
