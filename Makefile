@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(MMO_CACHE)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/scoring:$(CURDIR)
 # Compiled where it is removed with the rest, and only what is imported.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+export PYTHONDONTWRITEBYTECODE :=
 
 PYTHON ?= python3
 VENV := .venv/.complete-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-12)

@@ -79,7 +79,10 @@ def test_another_version_than_the_image_s_is_installed(settings: Settings, wheel
     assert install(settings, "iniconfig==99.0\n") == ["iniconfig-99.0.dist-info"]
 
 
-def test_packages_are_compiled(settings: Settings, wheels: Path) -> None:
+def test_packages_are_compiled(
+    settings: Settings, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)  # the tests' own
     make_wheel(wheels, "tinyone", "1.0")
     install(settings, "tinyone\n")
     assert list(settings.packages.glob("__pycache__/tinyone.*.pyc"))
