@@ -6,7 +6,8 @@ import argparse
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -30,14 +31,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-results", action="store_true", help="only print")
 
 
-def run(given: argparse.Namespace, measure: Callable[[Path], R], report: Report[R]) -> None:
-    """Measures, with a folder for logs, prints what came out, and keeps it if that is wanted."""
+@contextmanager
+def log_folder(asked: Path | None = None) -> Iterator[Path]:
+    """The folder for logs: the one asked for, or one until the end of the block."""
     # So that all that was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
-        folder: Path = given.folder or Path(temporary)
+        folder = asked or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        result = measure(folder.resolve())
+        yield folder.resolve()
+
+
+def run(given: argparse.Namespace, measure: Callable[[Path], R], report: Report[R]) -> None:
+    """Measures, with a folder for logs, prints what came out, and keeps it if that is wanted."""
+    with log_folder(given.folder) as folder:
+        result = measure(folder)
     print(report.as_markdown(result))
     if not given.no_results:
         report.write(result)

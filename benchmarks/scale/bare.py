@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import command
 from benchmarks.scale import load, procfs
 from benchmarks.scale.operator import compiled_environment, operator
 from benchmarks.scale.plane import Plane, plane
@@ -47,10 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale.bare", description=__doc__)
     parser.add_argument("--resources", type=int, default=1000)
     count = parser.parse_args().resources
-    with (
-        tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
-        plane(Path(folder).resolve()) as running,
-    ):
+    with command.log_folder() as folder, plane(folder) as running:
         _measure(running, count)
 
 
@@ -61,7 +57,7 @@ def _measure(running: Plane, count: int) -> None:
     available = _Available()
     with load.watch(running.api, load.DEPLOYMENTS, available):
         for path, sample in zip(KINDS, samples, strict=True):
-            _create(running, path, sample, count)
+            load.post_all(running.api, path, _copies(sample, count))
             print(f"{count} {sample['kind']}s after {time.time() - begun:.1f} s", flush=True)
         wait_for(lambda: len(available.names) >= count, "all to be available", WITHIN)
     print(f"All available after {time.time() - begun:.1f} s")
@@ -88,8 +84,7 @@ def _is_copy(name: str) -> bool:
 def _samples(running: Plane) -> list[Json]:
     """The children that the operator made for one resource, without what the server added."""
     with operator(running, compiled_environment(), "operator"):
-        namespace = {"metadata": {"name": load.NAMESPACE}}
-        running.api.request("POST", "/api/v1/namespaces", namespace).raise_for_status()
+        load.make_namespace(running.api)
         sample = load.resource(SAMPLE)
         running.api.request("POST", load.RESOURCES, sample).raise_for_status()
         wait_for(lambda: all(_children(running, path) for path in KINDS), "the sample's children")
@@ -109,18 +104,10 @@ def _as_applied(obj: Json) -> Json:
     return {key: obj[key] for key in ("kind", "apiVersion")} | {"metadata": kept, "spec": spec}
 
 
-def _create(running: Plane, path: str, sample: Json, count: int) -> None:
+def _copies(sample: Json, count: int) -> Iterator[Json]:
     text = json.dumps(sample)
-
-    def one(name: str) -> None:
-        body = text.replace(f'"{SAMPLE}', f'"{name}')
-        headers = {"Content-Type": "application/json"}
-        url = f"{running.api.url}{path}"
-        answer = load.session(running.api).post(url, body, headers=headers, timeout=60)
-        answer.raise_for_status()
-
-    with ThreadPoolExecutor(load.THREADS) as pool:
-        list(pool.map(one, load.names(count)))
+    for name in load.names(count):
+        yield json.loads(text.replace(f'"{SAMPLE}', f'"{name}'))
 
 
 if __name__ == "__main__":

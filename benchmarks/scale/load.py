@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -46,14 +46,23 @@ def names(count: int) -> list[str]:
 
 def create(api: ApiServer, count: int) -> None:
     """Makes so many resources, from several threads."""
+    make_namespace(api)
+    post_all(api, RESOURCES, map(resource, names(count)))
+
+
+def make_namespace(api: ApiServer) -> None:
+    """Makes the namespace for all of them."""
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}}).raise_for_status()
 
-    def one(name: str) -> None:
-        answer = session(api).post(f"{api.url}{RESOURCES}", json=resource(name), timeout=60)
-        answer.raise_for_status()
+
+def post_all(api: ApiServer, path: str, objects: Iterable[Json]) -> None:
+    """Posts the objects to a path, from several threads."""
+
+    def post(obj: Json) -> None:
+        _session(api).post(f"{api.url}{path}", json=obj, timeout=60).raise_for_status()
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(one, names(count)))
+        list(pool.map(post, objects))
 
 
 class ReadyWatch:
@@ -98,7 +107,7 @@ def change_latency(api: ApiServer, name: str, value: str) -> float:
         patch = {"spec": {"pod": {"annotations": {"change": value}}}}
         headers = {"Content-Type": "application/merge-patch+json"}
         url = f"{api.url}{RESOURCES}/{name}"
-        connection = session(api)
+        connection = _session(api)
         connection.get(url, timeout=60)  # opens the connection
         begun = time.perf_counter()
         connection.patch(url, json.dumps(patch), headers=headers, timeout=60).raise_for_status()
@@ -144,7 +153,7 @@ def _hang_up(response: requests.Response) -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
-def session(api: ApiServer) -> requests.Session:
+def _session(api: ApiServer) -> requests.Session:
     """A session of this thread's own."""
     if not hasattr(_local, "session"):
         _local.session = _new_session(api)

@@ -129,7 +129,7 @@ def delete_network(engine: Engine) -> None:
 def load_images(settings: Settings, engine: Engine, images: list[str]) -> None:
     """Copy images from the engine into the nodes that don't have them yet."""
     ids = {image: _image_id(image, engine) for image in images}
-    for node in capture(*_nodes(settings), env=_env(engine)).splitlines():
+    for node in _nodes(settings, engine):
         there = digests(capture("docker", "exec", node, *LIST_IMAGES, env=engine.env))
         missing = [image for image in images if not has_image(there, image, ids[image])]
         if missing:
@@ -161,8 +161,9 @@ def _fetch_kubeconfig(settings: Settings, engine: Engine) -> None:
             draft.chmod(0o600)
 
 
-def _nodes(settings: Settings) -> tuple[str, ...]:
-    return (_kind(settings), "get", "nodes", f"--name={settings.cluster_name}")
+def _nodes(settings: Settings, engine: Engine) -> list[str]:
+    command = (_kind(settings), "get", "nodes", f"--name={settings.cluster_name}")
+    return capture(*command, env=_env(engine)).splitlines()
 
 
 def _kind(settings: Settings) -> str:

@@ -37,13 +37,7 @@ async def watch(
     registry = kopf.OperatorRegistry()
 
     async def on_event(event: Any, **_: Any) -> None:
-        resource = event["object"]
-        if event["type"] == "DELETED":
-            key = cache.drop(kinds.RESOURCE, resource)
-        elif event["type"] and cache.has(kinds.RESOURCE, resource):  # without: it is from a list
-            key = None
-        else:
-            key = cache.store(kinds.RESOURCE, resource)
+        key = cache.take(kinds.RESOURCE, event["type"], event["object"])
         if key is not None:
             enqueue(key)
 

@@ -78,6 +78,17 @@ class Cache:
             siblings[identity] = _child_entry(kind, obj)
         return key
 
+    def take(self, kind: Kind, event: str | None, obj: KubeObject) -> Key | None:
+        """Takes in an event of a watch; returns the resource it is news for.
+
+        `event` is its type: ADDED, MODIFIED or DELETED; None for an object of a list.
+        """
+        if event == "DELETED":
+            return self.drop(kind, obj)
+        if event is not None and self.has(kind, obj):
+            return None
+        return self.store(kind, obj)
+
     def has(self, kind: Kind, obj: KubeObject) -> bool:
         """Whether exactly this version of `obj` is kept: our own write, which was answered before.
 
@@ -90,7 +101,7 @@ class Cache:
         if kind is kinds.RESOURCE:
             known = self._resources.get(key)
         else:
-            known = self._children.get(key, {}).get((kind.kind, obj["metadata"]["name"]))
+            known = self._child(key, kind, obj["metadata"]["name"])
         return known is not None and known.version == _version(obj)
 
     def drop(self, kind: Kind, obj: KubeObject) -> Key | None:
@@ -131,7 +142,7 @@ class Cache:
 
     def child(self, key: Key, kind: Kind, name: str) -> KubeObject | None:
         """One child by kind and name, whoever owns it."""
-        entry = self._children.get(key, {}).get((kind.kind, name))
+        entry = self._child(key, kind, name)
         return entry.object if entry else None
 
     def fingerprint(self, key: Key) -> int:
@@ -144,6 +155,9 @@ class Cache:
                 if identity[0] != kinds.POD.kind
             )
         )
+
+    def _child(self, key: Key, kind: Kind, name: str) -> _Entry | None:
+        return self._children.get(key, {}).get((kind.kind, name))
 
     def _of_kind(self, kind: Kind) -> Iterator[tuple[Key, str, _Entry]]:
         if kind is kinds.RESOURCE:

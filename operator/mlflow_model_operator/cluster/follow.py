@@ -64,7 +64,7 @@ class Follower:
     async def _list(self) -> None:
         items, version = await self._cluster.list_ours(self._kind, self._namespace)
         for item in items:
-            self._tell(self._cache.store(self._kind, item))
+            self._tell(self._cache.take(self._kind, None, item))
         present = (item["metadata"]["uid"] for item in items)
         for key in self._cache.drop_others(self._kind, self._namespace, present, as_of=version):
             self._tell(key)
@@ -79,12 +79,8 @@ class Follower:
             self._take(change)
 
     def _take(self, change: Change) -> None:
-        if change.type == "BOOKMARK":
-            return
-        if change.type == "DELETED":
-            self._tell(self._cache.drop(self._kind, change.object))
-        elif not self._cache.has(self._kind, change.object):
-            self._tell(self._cache.store(self._kind, change.object))
+        if change.type != "BOOKMARK":
+            self._tell(self._cache.take(self._kind, change.type, change.object))
 
     def _tell(self, key: Key | None) -> None:
         if key is not None:

@@ -143,7 +143,6 @@ class Application:
                 "TEMPORARILY_UNAVAILABLE",
                 f"{self._settings.max_queue} requests are waiting already: try again in 1 s",
                 retry_after=1,
-                headers=((b"retry-after", b"1"),),
             )
         return None
 

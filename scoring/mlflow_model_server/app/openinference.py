@@ -30,14 +30,15 @@ async def answer(
     Raises ClientGone, and TimeoutError when it takes longer than a request may take.
     """
     headers = scope["headers"]
-    asked: list[float] = [time.perf_counter()]
-    made: list[Prediction] = []
+    received = time.perf_counter()
+    made: list[tuple[float, Prediction]] = []  # at most one, and when its data had been decoded
 
     async def predict(data: Any, params: dict[str, Any] | None) -> Any:
         framed = codec.frame_of(data, loaded.spec)
-        asked.append(time.perf_counter())
-        made.append(await predictor.predict(headers, receive, framed, params))
-        return made[0].predictions
+        decoded = time.perf_counter()
+        one = await predictor.predict(headers, receive, framed, params)
+        made.append((decoded, one))
+        return one.predictions
 
     served = loaded.served(settings, predict)
     try:
@@ -46,11 +47,12 @@ async def answer(
         raise
     except (Exception, TooManyRows) as problem:
         return INFER, refused(refusal_of(problem))
-    for one in made:
-        received, decoded = asked
-        queue, encode = one.began - decoded, time.perf_counter() - one.ended
-        predictor.record(one, queue, decoded - received, encode)
-    return told.route, _reply(told, made[0].rows if made else None)
+    if not made:
+        return told.route, _reply(told, None)
+    decoded, one = made[0]
+    encode = time.perf_counter() - one.ended
+    predictor.record(one, one.began - decoded, decoded - received, encode)
+    return told.route, _reply(told, one.rows)
 
 
 def refused(refusal: Refusal) -> Reply:

@@ -111,7 +111,7 @@ def _bearer(headers: Headers) -> str | None:
 def _unauthorized(message: str, invalid: bool = False) -> Refusal:
     # RFC 6750, section 3: without a token no error is named.
     challenge = b'Bearer error="invalid_token"' if invalid else b"Bearer"
-    return Refusal(401, "UNAUTHENTICATED", message, headers=((b"www-authenticate", challenge),))
+    return Refusal(401, "UNAUTHENTICATED", message, challenge=challenge)
 
 
 def _not_yet() -> Refusal:
@@ -120,7 +120,6 @@ def _not_yet() -> Refusal:
         "TEMPORARILY_UNAVAILABLE",
         "the keys that tokens are checked against are not known yet: try again in 5 s",
         retry_after=5,
-        headers=((b"retry-after", b"5"),),
     )
 
 
@@ -131,5 +130,4 @@ def _too_many(seconds: float) -> Refusal:
         "REQUEST_LIMIT_EXCEEDED",
         f"too many requests: try again in {whole} s",
         retry_after=seconds,
-        headers=((b"retry-after", str(whole).encode()),),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 JSON = "application/json"
@@ -26,8 +27,18 @@ class Refusal:
     status: int
     error_code: str
     message: str
-    retry_after: float | None = None  # seconds; in `headers` too
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    retry_after: float | None = None  # seconds
+    challenge: bytes = b""  # for WWW-Authenticate
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer says besides its body: RFC 9110, sections 10.2.3 and 11.6.1."""
+        found = []
+        if self.challenge:
+            found.append((b"www-authenticate", self.challenge))
+        if self.retry_after is not None:
+            found.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
+        return tuple(found)
 
     def reply(self) -> Reply:
         """As MLflow says it."""
