@@ -26,10 +26,10 @@ $(VENV): requirements.lock
 	@$(STEP) "Python environment" --expected 30 -- ./e2e/venv.sh
 	@touch $@
 
-# The Python environment takes a while of its own: it is made while the cluster comes up.
+# What doesn't need each other is made side by side: the Python environment, the images, the cluster.
 .PHONY: demo ready
 demo: ## Bring up a cluster, an MLflow server and the operator, and serve a model
-	@$(MAKE) --no-print-directory -j2 ready
+	@$(MAKE) --no-print-directory -j3 ready
 	@. .cluster/env && python -m e2e.demo
 
 ready: images $(VENV)

@@ -1,6 +1,6 @@
 """Builds the project's images where they are not fresh, and gives them to the cluster.
 
-    python3 -m images.build [operator scoring mlflow]
+    python3 -m images.build [--build-only] [operator scoring mlflow]
 
 An image is fresh when it carries the fingerprint of all that goes into it. With CLUSTER=current,
 IMAGE_PREFIX names the registry to push to, like registry.example.com/team.
@@ -8,10 +8,10 @@ IMAGE_PREFIX names the registry to push to, like registry.example.com/team.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from e2e.cluster import cluster
 from e2e.cluster.baseimage import ensure_base_image
 from e2e.cluster.engine import Engine, ensure_engine
 from e2e.cluster.progress import say, step
-from e2e.cluster.settings import REPOSITORY, read_settings
+from e2e.cluster.settings import REPOSITORY, Settings, read_settings
 from e2e.cluster.shell import attempt, capture, run
 
 VERSION = "0.1.0"
@@ -58,15 +58,28 @@ IMAGES = {
 }
 
 
-def main(names: list[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Builds the named images, or all, side by side; then loads or pushes them."""
+    asked = _parser().parse_args(arguments)
     settings = read_settings()
     engine = ensure_engine(settings)
     base = ensure_base_image(settings, engine)
-    images = [IMAGES[name] for name in names or IMAGES]
+    images = [IMAGES[name] for name in asked.names or IMAGES]
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for _ in pool.map(lambda image: _ensure(image, base, engine), images):
             pass
+    if not asked.build_only:
+        _give(images, settings, engine)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m images.build", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="IMAGE", help=", ".join(IMAGES))
+    parser.add_argument("--build-only", action="store_true", help="don't load or push them")
+    return parser
+
+
+def _give(images: list[Image], settings: Settings, engine: Engine) -> None:
     if settings.use_current_cluster:
         _push(images, engine)
     else:
@@ -137,4 +150,4 @@ def _push(images: list[Image], engine: Engine) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

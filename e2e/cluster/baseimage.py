@@ -27,7 +27,7 @@ TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 
 def ensure_base_image(settings: Settings, engine: Engine) -> str:
     """Return the name of an image with Python that Dockerfiles can start from."""
-    if registry_answers(engine, PYTHON_SLIM_IMAGE):
+    if not image_exists(engine, BASE_IMAGE) and registry_answers(engine, PYTHON_SLIM_IMAGE):
         return PYTHON_SLIM_IMAGE
     ensure_local_base_image(settings, engine)
     return BASE_IMAGE

@@ -99,8 +99,8 @@ def load(settings: Settings, images: list[str]) -> None:
 
 def _plan(settings: Settings, engine: Engine) -> Plan:
     upstream = nodeimage.upstream_node_image(engine)
-    ensure_programs(settings, CLIENTS if upstream else PROGRAMS)
     image = upstream or nodeimage.ensure_local_node_image(settings, engine)
+    ensure_programs(settings, CLIENTS)
     local = upstream is None
     return Plan(kind.cluster_config(settings, image, own_network_plugin=local), local_images=local)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import versions
 from .baseimage import BASE_IMAGE, ensure_local_base_image, root_filesystem
-from .binaries import NETWORK_PLUGINS, PROGRAMS, ensure_programs, source_folder
+from .binaries import CLIENTS, NETWORK_PLUGINS, PROGRAMS, ensure_programs, source_folder
 from .engine import Engine, build_image, image_exists, lacks_resource_capability
 from .errors import ClusterError
 from .files import fingerprint, scratch_folder
@@ -29,6 +30,7 @@ FILES_IN_IMAGES = (
     *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"),
     *("etcd", "coredns", "pause", "metrics-server", "envoy-gateway"),
 )
+PROGRAMS_IN_NODE = (*NODE_PROGRAMS, *NETWORK_PLUGINS, *FILES_IN_IMAGES)
 EXECUTABLE_FOLDERS = ("usr/local/bin", "kind/bin")
 
 ENVOY_IMAGE = f"docker.io/{PROJECT}/envoy:{versions.ENVOY}"
@@ -56,9 +58,7 @@ def ensure_local_node_image(settings: Settings, engine: Engine) -> str:
     image = f"{PROJECT}/node:{versions.KUBERNETES}-{_inputs()}"
     if image_exists(engine, image):
         return image
-    programs = ensure_programs(settings, PROGRAMS)
-    ensure_local_base_image(settings, engine)
-    rootfs = _ensure_root_filesystem_image(settings, engine)
+    programs, rootfs = _ingredients(settings, engine)
     with scratch_folder(settings.cache / "images") as folder:
         with step("Building the node's root filesystem", expected=20):
             bare = _build_bare_node(engine, folder, rootfs, programs)
@@ -71,10 +71,20 @@ def ensure_local_node_image(settings: Settings, engine: Engine) -> str:
     return image
 
 
+def _ingredients(settings: Settings, engine: Engine) -> tuple[dict[str, Path], str]:
+    """All programs that a cluster needs, and the root filesystem, downloaded while they compile."""
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(ensure_programs, settings, (*PROGRAMS_IN_NODE, *CLIENTS))
+        ensure_local_base_image(settings, engine)
+        rootfs = _ensure_root_filesystem_image(settings, engine)
+        return building.result(), rootfs
+
+
 def _inputs() -> str:
     texts = [path.read_text() for path in sorted((PACKAGE / "node").iterdir())]
     texts += [path.read_text() for path in sorted((PACKAGE / "images").iterdir())]
-    kept = [f"{program.name} {program.version}" for program in PROGRAMS.values()]
+    # kind brings files of the node's, too.
+    kept = [f"{name} {PROGRAMS[name].version}" for name in (*PROGRAMS_IN_NODE, "kind")]
     return fingerprint(
         *texts, *kept, *NODE_PACKAGES, versions.DEBIAN, str(lacks_resource_capability())
     )
