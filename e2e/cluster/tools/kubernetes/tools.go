@@ -4,7 +4,6 @@
 package tools
 
 import (
-	_ "github.com/coredns/coredns"
 	_ "go.etcd.io/etcd/server/v3"
 	_ "helm.sh/helm/v4/cmd/helm"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
