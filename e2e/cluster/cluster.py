@@ -11,7 +11,7 @@ from typing import Any
 from . import kind, nodeimage
 from .addons import install_addons
 from .baseimage import remove_scratch
-from .binaries import CLIENTS, PROGRAMS, binary, ensure_programs
+from .binaries import CLIENTS, ensure_programs
 from .engine import Engine, ensure_engine, find_engine, revive_dead_engine, stop_our_engine
 from .envfile import write_env_file
 from .errors import ClusterError
@@ -132,7 +132,7 @@ def _delete(settings: Settings, engine: Engine) -> None:
 
 
 def _kind_is_there(settings: Settings) -> bool:
-    return binary(settings, PROGRAMS["kind"]).exists()
+    return (settings.bin / "kind").exists()
 
 
 def _forget(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from e2e.cluster import runtime_wrapper, versions
 from e2e.cluster.addons import filled_values
-from e2e.cluster.binaries import MODULES, PROGRAMS
+from e2e.cluster.binaries import MODULES, OUR_MODULE, PROGRAMS
 from e2e.cluster.envfile import render_env_file
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.files import link_atomically, new_file, write_atomically
@@ -193,7 +193,9 @@ def test_the_charts_values_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", [p for p in PROGRAMS.values() if p.module != "pause"], ids=lambda p: p.name
+    "program",
+    [p for p in PROGRAMS.values() if not p.package.startswith(OUR_MODULE)],
+    ids=lambda p: p.name,
 )
 def test_versions_are_those_that_go_builds(program: Any) -> None:
     required = (MODULES[program.module].folder / "go.mod").read_text()
@@ -203,6 +205,12 @@ def test_versions_are_those_that_go_builds(program: Any) -> None:
         version for path, version in pairs if (program.package + "/").startswith(path + "/")
     ]
     assert program.version in versions_of
+
+
+def test_corednss_version_is_the_one_that_go_builds() -> None:
+    required = (MODULES["kubernetes"].folder / "go.mod").read_text()
+
+    assert f"github.com/coredns/coredns {versions.COREDNS}\n" in required
 
 
 def test_envoys_version_is_the_one_that_its_requirements_pin() -> None:
