@@ -12,7 +12,7 @@ import pytest
 
 from e2e.tests import models
 from e2e.tests.models import Facts
-from e2e.tests.platform import s3
+from e2e.tests.platform import storages
 from e2e.tests.steps import (
     given_a_deployment,
     given_a_registered_model,
@@ -81,19 +81,26 @@ def by_artifacts_of_the_server(facts: Facts, _: str) -> Named:
     return Named(facts.logged["1"].artifacts, "-")
 
 
-def by_bucket(facts: Facts, namespace: str) -> Named:
+def by_s3_bucket(facts: Facts, namespace: str) -> Named:
     if not facts.own_cluster:
-        pytest.skip("the S3 server's image is not on this cluster")
+        pytest.skip("the object stores' image is not on this cluster")
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "bucket"},
-        "stringData": {name.upper(): value for name, value in s3.KEYS.items()},
+        "stringData": {name.upper(): value for name, value in storages.S3_KEYS.items()},
     }
     given_objects(namespace, secret)
-    env = [{"name": "MLFLOW_S3_ENDPOINT_URL", "value": s3.URL_IN_CLUSTER}]
+    env = [{"name": "MLFLOW_S3_ENDPOINT_URL", "value": storages.S3.url}]
     spec = {"model": {"credentialsSecret": "bucket"}, "server": {"env": env}}
-    return Named(f"s3://{s3.BUCKET}/{s3.PREFIX}", "-", spec)
+    return Named(f"s3://{storages.BUCKET}/{storages.PREFIX}", "-", spec)
+
+
+def by_gcs_bucket(facts: Facts, _: str) -> Named:
+    if not facts.own_cluster:
+        pytest.skip("the object stores' image is not on this cluster")
+    env = [{"name": "STORAGE_EMULATOR_HOST", "value": storages.GCS.url}]
+    return Named(f"gs://{storages.BUCKET}/{storages.PREFIX}", "-", {"server": {"env": env}})
 
 
 def by_path_on_a_volume(_: Facts, namespace: str) -> Named:
@@ -110,7 +117,7 @@ def by_path_on_a_volume(_: Facts, namespace: str) -> Named:
 
 FORMS = [
     *(by_version, by_alias, by_latest, by_stage_in_any_case, by_logged_model, by_run),
-    *(by_artifacts_of_the_server, by_bucket, by_path_on_a_volume),
+    *(by_artifacts_of_the_server, by_s3_bucket, by_gcs_bucket, by_path_on_a_volume),
 ]
 
 

@@ -81,14 +81,11 @@ def _download(settings: Settings, pauses: Sequence[float]) -> None:
     # These are for somebody who waits at a screen; the tries below come on top of MLflow's own.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    import mlflow.artifacts
-
     folder = settings.model_dir / "download"
     for pause in (*pauses, None):
         _remove(folder)
         try:
-            path = mlflow.artifacts.download_artifacts(settings.model_uri, dst_path=str(folder))
-            shutil.move(path, settings.artifact)
+            shutil.move(_downloaded(settings.model_uri, folder), settings.artifact)
             return
         # MLflow's stores raise whatever their libraries do: botocore's, requests', OSErrors.
         except Exception as error:
@@ -101,6 +98,20 @@ def _download(settings: Settings, pauses: Sequence[float]) -> None:
             time.sleep(pause)
         finally:
             _remove(folder)
+
+
+def _downloaded(uri: str, folder: Path) -> str:
+    """Where it is afterwards, in `folder`."""
+    import mlflow.artifacts
+
+    if urlsplit(uri).scheme != "gs":
+        return str(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    # There MLflow looks for the last folder in what is before it, and where that is the bucket
+    # itself, as in gs://models/wine, loses the first letter of each name (3.17.2).
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    folder.mkdir()
+    return str(get_artifact_repository(uri).download_artifacts("", dst_path=str(folder)))
 
 
 def _told(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from e2e.tests import models
 from e2e.tests.models import Facts
 from e2e.tests.platform.gpus import bring_up_gpus
 from e2e.tests.platform.packages import bring_up_packages
-from e2e.tests.platform.s3 import bring_up_s3
+from e2e.tests.platform.storages import bring_up_storages
 
 # On every namespace of a test.
 TEST_LABEL = "mlflow-model-operator.e2e/test"
@@ -35,7 +35,7 @@ def bring_up() -> Facts:
         authority = pool.submit(bring_up_packages)
         if ours:
             bring_up_gpus()
-            others.append(pool.submit(bring_up_s3))
+            others.append(pool.submit(bring_up_storages))
         for other in others:
             other.result()
     return Facts(**{**vars(facts.result()), "authority": authority.result(), "own_cluster": ours})
