@@ -29,7 +29,7 @@ $(VENV): requirements.lock
 # What doesn't need each other is made side by side: the Python environment, the images, the cluster.
 .PHONY: demo ready
 demo: ## Bring up a cluster, an MLflow server and the operator, and serve a model
-	@$(MAKE) --no-print-directory -j3 ready
+	@$(MAKE) --no-print-directory -j2 ready
 	@. .cluster/env && python -m e2e.demo
 
 ready: images $(VENV)
@@ -64,7 +64,11 @@ test-integration: $(VENV) tools ## A real API server, a real MLflow server, the 
 
 .PHONY: test-e2e
 test-e2e: images $(VENV) ## The whole thing on a real cluster, through Helm
-	@. .cluster/env && pytest -q -n 2 --dist loadgroup e2e/tests
+	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow" e2e/tests
+
+.PHONY: test-slow
+test-slow: images $(VENV) ## What takes minutes to build for: an image of `mlflow models build-docker`
+	@. .cluster/env && pytest -q -m slow e2e/tests
 
 .PHONY: format
 format: $(VENV) ## Format the code

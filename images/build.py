@@ -1,6 +1,6 @@
-"""Builds the project's images where they are not fresh, and gives them to the cluster.
+"""Brings the cluster up with the project's images in it; builds those that are not fresh.
 
-    python3 -m images.build [--build-only] [operator scoring mlflow]
+    python3 -m images.build [operator scoring mlflow]
 
 An image is fresh when it carries the fingerprint of all that goes into it. With CLUSTER=current,
 IMAGE_PREFIX names the registry to push to, like registry.example.com/team.
@@ -8,9 +8,9 @@ IMAGE_PREFIX names the registry to push to, like registry.example.com/team.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from e2e.cluster import cluster
 from e2e.cluster.baseimage import ensure_base_image
+from e2e.cluster.command import exit_code, one_at_a_time
 from e2e.cluster.engine import Engine, ensure_engine
 from e2e.cluster.progress import say, step
 from e2e.cluster.settings import REPOSITORY, Settings, read_settings
@@ -58,28 +59,29 @@ IMAGES = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Builds the named images, or all, side by side; then loads or pushes them."""
-    asked = _parser().parse_args(arguments)
+def main(names: Sequence[str]) -> None:
+    """Brings the cluster up, and gives it the named images, or all."""
     settings = read_settings()
+    with one_at_a_time(settings):
+        provide([IMAGES[name] for name in names or IMAGES], settings)
+
+
+def provide(images: Sequence[Image], settings: Settings) -> None:
+    """Builds images while the cluster comes up, and loads or pushes them once it has nodes."""
     engine = ensure_engine(settings)
     base = ensure_base_image(settings, engine)
-    images = [IMAGES[name] for name in asked.names or IMAGES]
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for _ in pool.map(lambda image: _ensure(image, base, engine), images):
-            pass
-    if not asked.build_only:
-        _give(images, settings, engine)
+        built = [pool.submit(_ensure, image, base, engine) for image in images]
+
+        def give() -> None:
+            for one in built:
+                one.result()
+            _give(images, settings, engine)
+
+        cluster.up(settings, with_nodes=give)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python3 -m images.build", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="IMAGE", help=", ".join(IMAGES))
-    parser.add_argument("--build-only", action="store_true", help="don't load or push them")
-    return parser
-
-
-def _give(images: list[Image], settings: Settings, engine: Engine) -> None:
+def _give(images: Sequence[Image], settings: Settings, engine: Engine) -> None:
     if settings.use_current_cluster:
         _push(images, engine)
     else:
@@ -136,7 +138,7 @@ def _inspect(name: str, template: str, engine: Engine) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _push(images: list[Image], engine: Engine) -> None:
+def _push(images: Sequence[Image], engine: Engine) -> None:
     prefix = os.environ.get("IMAGE_PREFIX")
     if not prefix:
         tags = ", ".join(image.tag for image in images)
@@ -150,4 +152,4 @@ def _push(images: list[Image], engine: Engine) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

@@ -1,15 +1,9 @@
 # The project's own images. Included by the Makefile at the top.
 
-.PHONY: images images-built images-lock
+.PHONY: images images-lock
 
-# Both need the base image; else they have nothing to do with each other until the images are loaded.
-images: ## Build the operator's, the scoring and the MLflow image, and load them into the cluster
-	@$(CLUSTER_TOOL) base-image > /dev/null
-	@$(MAKE) --no-print-directory cluster images-built
+images: ## Bring the cluster up, and load the operator's, the scoring and the MLflow image into it
 	@python3 -m images.build
-
-images-built:
-	@python3 -m images.build --build-only
 
 # Never with the address of an index: the lock files hold names, versions and hashes only.
 COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,18 +36,23 @@ class Plan:
         return kind.config_fingerprint(self.config)
 
 
-def up(settings: Settings) -> None:
-    """Make sure that the cluster is there, is the one asked for, and works."""
+def up(settings: Settings, with_nodes: Callable[[], None] = lambda: None) -> None:
+    """Make sure that the cluster is there, is the one asked for, and works.
+
+    `with_nodes` is called once it has nodes, beside what else is to be done then.
+    """
     if settings.use_current_cluster:
         _use_current_cluster(settings)
+        with_nodes()
         return
     remove_scratch(settings)
     engine = ensure_engine(settings)
     plan = _plan(settings, engine)
     if _is_up(settings, engine, plan):
         say(f"The cluster {settings.cluster_name} is up.")
+        with_nodes()
     else:
-        _create(settings, engine, plan)
+        _create(settings, engine, plan, with_nodes)
     write_env_file(settings, engine, settings.kubeconfig)
     say(f"To use it in a shell: source {_shown(settings.env_file)}")
 
@@ -111,7 +118,7 @@ def _is_up(settings: Settings, engine: Engine, plan: Plan) -> bool:
     return kind.noted_fingerprint(settings, engine) == plan.fingerprint
 
 
-def _create(settings: Settings, engine: Engine, plan: Plan) -> None:
+def _create(settings: Settings, engine: Engine, plan: Plan, with_nodes: Callable[[], None]) -> None:
     kind.require_free_ports(settings, engine)
     if kind.cluster_exists(settings, engine):
         say("The cluster that is there isn't complete, doesn't answer, or isn't the one asked for.")
@@ -121,7 +128,10 @@ def _create(settings: Settings, engine: Engine, plan: Plan) -> None:
         kind.create_cluster(settings, engine, plan.config)
         if plan.local_images:
             connect_nodes(settings, engine)
-    install_addons(settings, local_images=plan.local_images)
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(with_nodes)
+        install_addons(settings, local_images=plan.local_images)
+    beside.result()
     kind.note_fingerprint(settings, plan.fingerprint)
 
 

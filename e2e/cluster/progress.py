@@ -114,7 +114,7 @@ def _open_line() -> Iterator[_OpenLine]:
 
 
 def _write(text: str) -> None:
-    # Standard output is for answers that scripts read (`base-image`, `tools`).
+    # Standard output is for answers that scripts read (`tools`).
     sys.stderr.write(text)
     sys.stderr.flush()
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from e2e import kube
-from e2e.kube import kubectl
+from e2e.kube import kubectl, wait_until
 from e2e.tests.models import Facts
 from e2e.tests.platform import gpus, packages
 from e2e.tests.steps import (
@@ -18,6 +18,7 @@ from e2e.tests.steps import (
     children_of,
     given_a_registered_model,
     given_objects,
+    grpc_client,
     then_condition,
     then_is_served,
     then_it_answers,
@@ -38,6 +39,18 @@ def answers_through_the_gateway(deployed: DeployedModel, facts: Facts) -> None:
     (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
     request = Request(Endpoint(hostname), facts.wine_rows[0], facts.wine_columns)
     then_it_answers(deployed, facts.wine_predictions["1"][0], request)
+
+
+def answers_over_grpc(deployed: DeployedModel, facts: Facts) -> None:
+    answers_through_the_gateway(deployed, facts)
+    (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
+    expected = [facts.wine_predictions["1"][0]]
+    wait_until(
+        "an answer over gRPC",
+        lambda: grpc_client.predict(hostname, "wine", facts) == expected,
+        seconds=60,
+        explain=lambda: str(grpc_client.predict(hostname, "wine", facts)),
+    )
 
 
 def answers_by_its_service(deployed: DeployedModel, facts: Facts) -> None:
@@ -102,6 +115,7 @@ CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, F
     "custom-image": (nothing, runs_its_own_image),
     "dependencies": (a_private_index, tastes),
     "gpu": (a_gpu_node, runs_on_the_gpu_node),
+    "grpc": (nothing, answers_over_grpc),
     "no-gateway": (nothing, answers_by_its_service),
     "storage-uri": (a_bucket, answers_as_the_test_model),
     "wine": (nothing, answers_through_the_gateway),

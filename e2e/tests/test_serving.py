@@ -13,6 +13,7 @@ import pytest
 from e2e.tests import models
 from e2e.tests.models import Facts
 from e2e.tests.platform import storages
+from e2e.tests.platform.built import ensure_built_image
 from e2e.tests.steps import (
     given_a_deployment,
     given_a_registered_model,
@@ -38,6 +39,19 @@ def test_predictions_are_those_of_python(namespace: str, facts: Facts) -> None:
     then_it_answers(wine, expected[0], one_row)
     assert wine.endpoint.predict(facts.wine_rows, facts.wine_columns) == expected
     then_kubectl_shows(wine, "models:/wine/2", "True", wine.endpoint.hostname)
+
+
+@pytest.mark.slow
+def test_an_image_of_mlflow_build_docker_is_served(namespace: str, facts: Facts) -> None:
+    if not facts.own_cluster:
+        pytest.skip("the image is not on this cluster")
+    image = ensure_built_image("1")
+    model = given_a_registered_model(facts, "1")
+
+    wine = given_a_deployment(namespace, model.version(1), server={"image": image})
+
+    then_is_served(wine, 1)
+    then_it_answers(wine, "1")
 
 
 @dataclass(frozen=True)

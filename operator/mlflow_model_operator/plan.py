@@ -5,7 +5,7 @@ Pure: it decides (rollout), renders (render) and compares, but never acts. `reco
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -54,6 +54,16 @@ class Plan:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
         return (self.decision.identity, self.restorable)
 
+    @property
+    def outdated(self) -> Revision | None:
+        """The stable revision, where it serves with a pod template that the spec states no more.
+
+        Its pods stay as they are until others take their place; how many there are follows the
+        spec.
+        """
+        stable = self.decision.stable
+        return None if stable in self.restorable else stable
+
 
 class RevisionNames:
     """Remembers the names of revisions: each costs a rendered pod template to find."""
@@ -83,7 +93,7 @@ def make_plan(
 ) -> Plan | None:
     """Decides for one resource; None where nothing was ever resolved, so nothing can be served."""
     recorded = recorded_decision(resource)
-    model = _last_known(meaning.model, recorded.stable)
+    model = _last_known(meaning.model, _known(resource, recorded))
     if model is None:
         return None
     target = names.revision(resource, model)
@@ -117,7 +127,28 @@ def desired_objects(
         objects += render.revision_objects(
             resource, revision, settings, replicas=replicas, autoscale=autoscale
         )
-    return objects + render.public_objects(resource, plan.decision.stable, plan.decision.traffic)
+    if plan.outdated:
+        replicas, autoscale = _replicas(resource, plan.decision, plan.outdated, live)
+        objects += render.scaling_objects(
+            resource, plan.outdated, replicas=replicas, autoscale=autoscale
+        )
+    return objects + render.public_objects(
+        resource,
+        plan.decision.stable,
+        plan.decision.traffic,
+        is_outdated=plan.outdated is not None,
+    )
+
+
+def desired_scale(
+    resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
+) -> tuple[KubeObject, int] | None:
+    """The Deployment of an outdated revision with the replicas that it lacks or has too many of."""
+    deployment = live.deployments.get(plan.outdated.name) if plan.outdated else None
+    if plan.outdated is None or deployment is None:
+        return None
+    replicas, _ = _replicas(resource, plan.decision, plan.outdated, live)
+    return None if deployment["spec"].get("replicas") == replicas else (deployment, replicas)
 
 
 def superfluous_objects(
@@ -125,15 +156,21 @@ def superfluous_objects(
 ) -> list[KubeObject]:
     """Live objects that must go: those of revisions that ended, and those no longer asked for."""
     stated = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
-    # A revision that is kept but that the spec can't state any more stays exactly as it is.
-    untouched = plan.decision.keep - {revision.name for revision in plan.restorable}
     return [
         obj
         for obj in _all(live)
         if (obj["kind"], obj["metadata"]["name"]) not in stated
-        and obj["metadata"].get("labels", {}).get(labels.REVISION) not in untouched
+        and not _stays_as_it_is(obj, plan)
         and "deletionTimestamp" not in obj["metadata"]
     ]
+
+
+def _stays_as_it_is(obj: KubeObject, plan: Plan) -> bool:
+    """Whether it is of a revision that is kept but that the spec can't state any more."""
+    revision = obj["metadata"].get("labels", {}).get(labels.REVISION)
+    if plan.outdated and revision == plan.outdated.name:
+        return obj["kind"] in ("Deployment", "Service")
+    return revision in plan.decision.keep - {one.name for one in plan.restorable}
 
 
 def traffic_applied(
@@ -177,6 +214,7 @@ def recorded_decision(resource: MLflowModelDeployment) -> Recorded:
     status = resource.status
     return Recorded(
         stable=_recorded_revision(status.stable),
+        target=_recorded_revision(status.target),
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
         draining={
             entry.revision: datetime.fromisoformat(entry.since).timestamp()
@@ -200,17 +238,30 @@ def _recorded_revision(recorded: RevisionStatus | None) -> Revision | None:
     return Revision(recorded.revision, model)
 
 
-def _last_known(resolved: Resolved, recorded: Revision | None) -> ModelVersion | None:
-    """Where the registry fails us, the version that serves goes on to be what is wanted.
+def _known(resource: MLflowModelDeployment, recorded: Recorded) -> list[ModelVersion]:
+    """What the URI meant when the status was written: what was getting ready, then what serves.
+
+    A URI that was changed since means something else than what was getting ready.
+    """
+    target, stable = recorded.target, recorded.stable
+    warming = [target.model] if target else []
+    return [
+        *(model for model in warming if model.requested == resource.spec.model.uri),
+        *([stable.model] if stable else []),
+    ]
+
+
+def _last_known(resolved: Resolved, known: Sequence[ModelVersion]) -> ModelVersion | None:
+    """Where the registry fails us, what was known of the URI goes on to be what is wanted.
 
     The same for the Python version, which is read from the artifacts: that they can't be read just
     now must not change the image, and so the revision.
     """
-    known = recorded.model if recorded else None
     if isinstance(resolved, ResolutionError):
-        return resolved.last_known or known
-    if known and known.uri == resolved.uri and resolved.python_version is None:
-        return replace(resolved, python_version=known.python_version)
+        return resolved.last_known or next(iter(known), None)
+    if resolved.python_version is None:
+        same = next((model for model in known if model.uri == resolved.uri), None)
+        return replace(resolved, python_version=same.python_version) if same else resolved
     return resolved
 
 
@@ -219,7 +270,8 @@ def _canary(
 ) -> Revision | None:
     if resource.spec.canary is None or meaning.canary is None:
         return None
-    model = _last_known(meaning.canary, _recorded_revision(resource.status.canary))
+    recorded = _recorded_revision(resource.status.canary)
+    model = _last_known(meaning.canary, [recorded.model] if recorded else [])
     return names.revision(resource, model) if model else None
 
 

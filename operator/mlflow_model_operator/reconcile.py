@@ -26,6 +26,7 @@ from mlflow_model_operator.plan import (
     Resolved,
     RevisionNames,
     desired_objects,
+    desired_scale,
     make_plan,
     superfluous_objects,
 )
@@ -80,6 +81,7 @@ class Reconciler:
             desired = desired_objects(resource, plan, live, self.settings)
             absent = _absent(desired, live)
             errors = await self._apply(key, _addresses_first(desired, absent), live)
+            errors += await self._scale(key, resource, plan, live)
             live = self.cache.children(key, resource.uid)
             # The others that wait in the queue get their children before anybody's status is told.
             if not errors and len(_absent(desired, live)) < len(absent):
@@ -139,8 +141,10 @@ class Reconciler:
         Others may have changed a child while we wrote. Between the look at what is live and the
         note nothing is awaited, so what is noted is what was looked at.
         """
-        if not superfluous_objects(plan, desired, live) and all(
-            _difference(obj, live) is None for obj in desired
+        if (
+            not superfluous_objects(plan, desired, live)
+            and desired_scale(resource, plan, live) is None
+            and all(_difference(obj, live) is None for obj in desired)
         ):
             self._settled[key] = self._state(key, resource, plan)
 
@@ -160,10 +164,25 @@ class Reconciler:
                 log.info("%s: applying %s %s: %s differs", key, kind.kind, name, difference)
             self.cache.store(kind, await self.cluster.apply(kind, obj))
         except ApiError as error:
-            if error.is_transient:
-                raise
-            return ApplyError(kind.kind, name, error.status, error.reason, error.message)
+            return _refused(error, kind, name)
         return None
+
+    async def _scale(
+        self, key: Key, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
+    ) -> list[ApplyError]:
+        """An apply of the replicas alone would take the rest of the Deployment away."""
+        wanted = desired_scale(resource, plan, live)
+        if wanted is None:
+            return []
+        deployment, replicas = wanted
+        name = deployment["metadata"]["name"]
+        log.info("%s: scaling Deployment %s to %d", key, name, replicas)
+        try:
+            changed = await self.cluster.scale(kinds.DEPLOYMENT, deployment, replicas)
+            self.cache.store(kinds.DEPLOYMENT, changed)
+        except ApiError as error:
+            return [_refused(error, kinds.DEPLOYMENT, name)]
+        return []
 
     async def _check_free(self, kind: kinds.Kind, obj: KubeObject) -> None:
         """An apply would take over somebody else's object of that name: look first.
@@ -212,6 +231,13 @@ class Reconciler:
         )
         if written is not None:
             self.cache.store(kinds.RESOURCE, written)
+
+
+def _refused(error: ApiError, kind: kinds.Kind, name: str) -> ApplyError:
+    """What the API server refused; raises what will pass by itself."""
+    if error.is_transient:
+        raise error
+    return ApplyError(kind.kind, name, error.status, error.reason, error.message)
 
 
 def _absent(desired: Iterable[KubeObject], live: LiveChildren) -> list[KubeObject]:

@@ -23,7 +23,10 @@ from mlflow_model_server.settings import Settings
 from mlflow_model_server.termination import Failed, leave_word
 
 if TYPE_CHECKING:
+    import grpc
     import uvicorn
+
+    from mlflow_model_server.app.application import Application
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +98,14 @@ def _serve_here(
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            self.grpc = await _start_grpc(app, settings)
             await super().startup(sockets=sockets)
             log.info("serving on port %d", settings.port)
             on_ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            ending = self.grpc.stop(settings.shutdown_timeout) if self.grpc else asyncio.sleep(0)
+            await asyncio.gather(super().shutdown(sockets=sockets), ending)
 
     server = Server(
         uvicorn.Config(
@@ -117,6 +125,15 @@ def _serve_here(
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_done(server, listener))
     raise AssertionError("unreachable")
+
+
+async def _start_grpc(app: Application, settings: Settings) -> grpc.aio.Server | None:
+    if not settings.grpc_port:
+        return None
+    # Imported here: it takes time and memory, and few want it.
+    from mlflow_model_server.grpc_service import server
+
+    return await server.start(app, settings)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -27,6 +27,7 @@ class Settings:
     ca_bundle: Path | None = None  # CA_BUNDLE: a PEM file, trusted beside the public authorities
     workers: int = 1  # WORKERS
     port: int = 8080  # PORT
+    grpc_port: int = 0  # GRPC_PORT; 0: none
     shutdown_timeout: int = 30  # SHUTDOWN_TIMEOUT: seconds for requests in flight
     termination_log: Path = Path("/dev/termination-log")  # TERMINATION_LOG
     # What app/ needs
@@ -86,6 +87,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         ca_bundle=Path(bundle) if bundle else None,
         workers=_whole(env, "WORKERS", Settings.workers, least=1),
         port=_whole(env, "PORT", Settings.port, least=1),
+        grpc_port=_whole(env, "GRPC_PORT", Settings.grpc_port, least=0),
         shutdown_timeout=_whole(env, "SHUTDOWN_TIMEOUT", Settings.shutdown_timeout, least=0),
         termination_log=Path(env.get("TERMINATION_LOG") or Settings.termination_log),
         **_limits(env),

@@ -170,15 +170,17 @@ def _pruned(default: Any, schema: JsonSchema) -> Any:
     return {
         name: part
         for name, part in parts.items()
-        if part not in (None, [], {}) and part != properties[name].get("default")
+        if part is not False
+        and part not in (None, [], {})
+        and part != properties[name].get("default")
     }
 
 
 def _says_something(default: Any, schema: JsonSchema) -> bool:
-    """Whether to write a default: {} only where defaults further down need it."""
+    """Whether to write a default: {} only where defaults further down need it, false never."""
     if default == {}:
         return any("default" in part for part in schema.get("properties", {}).values())
-    return default not in (None, [])
+    return default is not False and default not in (None, [])
 
 
 class _Dumper(yaml.SafeDumper):

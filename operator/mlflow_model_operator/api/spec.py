@@ -157,6 +157,14 @@ class ResourceRequirements(KubeModel):
 class Server(KubeModel):
     """How the model is served."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.image) || !has(self.grpc) || !self.grpc",
+            "gRPC is the scoring image's: leave out grpc, or leave out image",
+            field_path=".grpc",
+        ),
+    )
+
     image: ImageName | None = Field(
         default=None,
         description=(
@@ -172,6 +180,13 @@ class Server(KubeModel):
         ge=1,
         le=256,
         description="Server processes in each pod; each loads the model once.",
+    )
+    grpc: bool = Field(
+        default=False,
+        description=(
+            "Answer the Open Inference Protocol over gRPC too: at port 8081 of the Service, and "
+            "through the gateway, where routing.path must be / then."
+        ),
     )
     env: Annotated[list[EnvVar], Field(max_length=128), map_by("name")] = Field(
         default_factory=list,
@@ -544,6 +559,13 @@ class Spec(KubeModel):
             "self.gpu.resource in self.server.resources.requests))",
             "the GPUs are asked for twice: leave the resource of gpu out of server.resources",
             field_path=".server.resources",
+        ),
+        Rule(
+            "!has(self.server.grpc) || !self.server.grpc || !has(self.routing.gateway) || "
+            "self.routing.path == '/'",
+            "gRPC has no path prefixes: write / and a host name of the model's own, or leave out "
+            "server.grpc",
+            field_path=".routing.path",
         ),
         Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "

@@ -109,6 +109,10 @@ class Status(StatusModel):
     stable: RevisionStatus | None = Field(
         default=None, description="The revision that has the traffic."
     )
+    target: RevisionStatus | None = Field(
+        default=None,
+        description="The revision that gets ready to take the traffic, where there is one.",
+    )
     canary: RevisionStatus | None = Field(default=None, description="The revision on trial.")
     traffic: Annotated[list[TrafficTarget], ATOMIC] = Field(
         default_factory=list, description="Who gets which share of the requests; sums to 100."

@@ -184,6 +184,18 @@ class Cluster:
             content_type="application/apply-patch+yaml",
         )
 
+    async def scale(self, kind: Kind, obj: KubeObject, replicas: int) -> KubeObject:
+        """Changes how many replicas `obj` asks for and nothing else; returns it as it is now."""
+        metadata = obj["metadata"]
+        return await self._request(
+            "patch",
+            kind,
+            kind.path(metadata["namespace"], metadata["name"]),
+            query={"fieldManager": labels.FIELD_MANAGER},
+            body={"spec": {"replicas": replicas}},
+            content_type="application/merge-patch+json",
+        )
+
     async def delete(self, kind: Kind, obj: KubeObject) -> None:
         """Deletes exactly this object, not a new one of the same name; absent is fine."""
         metadata = obj["metadata"]

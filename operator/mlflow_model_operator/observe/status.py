@@ -41,6 +41,8 @@ def status(situation: Situation) -> KubeObject:
         if "deletionTimestamp" not in deployment["metadata"]
     )
     new["stable"] = _revision(decision.stable, situation)
+    if decision.target.name != decision.stable.name:
+        new["target"] = _revision(decision.target, situation)
     if decision.canary:
         new["canary"] = _revision(decision.canary, situation)
     new["traffic"] = [

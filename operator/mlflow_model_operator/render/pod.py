@@ -16,6 +16,7 @@ from mlflow_model_operator.settings import Settings
 
 PORT = 8080
 METRICS_PORT = 9090
+GRPC_PORT = 8081
 # Known only once the template's hash is: the pod reads it from its own label.
 _REVISION = {
     "name": "REVISION",
@@ -66,6 +67,7 @@ def pod_template(
         ca_folder=CA_FOLDER,
         port=PORT,
         metrics_port=METRICS_PORT,
+        grpc_port=GRPC_PORT if spec.server.grpc else None,
         period=PROBE_PERIOD,
         startup_tries=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
         pause=pause,
@@ -103,6 +105,7 @@ def _environment(
         "MLFLOW_TRACKING_URI": model.tracking_uri,
         "WORKERS": str(spec.server.workers),
         "PORT": str(PORT),
+        "GRPC_PORT": str(GRPC_PORT) if spec.server.grpc else None,
         "SHUTDOWN_TIMEOUT": str(shutdown),
         "HOME": "/tmp",
         "INDEX_URL": spec.dependencies.index_url or settings.index_url,

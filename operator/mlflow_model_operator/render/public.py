@@ -6,17 +6,24 @@ from mlflow_model_operator import labels
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.domain import KubeObject, Revision, Weight
 from mlflow_model_operator.render import names
+from mlflow_model_operator.render.pod import GRPC_PORT
 from mlflow_model_operator.render.templates import fill
 
 
 def public_objects(
-    resource: MLflowModelDeployment, stable: Revision, traffic: tuple[Weight, ...]
+    resource: MLflowModelDeployment,
+    stable: Revision,
+    traffic: tuple[Weight, ...],
+    *,
+    is_outdated: bool = False,
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
     With a gateway the route carries the weights, and the Service leads to the stable revision.
-    Without, the Service spans all revisions that have weight.
+    Without, the Service spans all revisions that have weight. Where `is_outdated`, the stable
+    revision is of an older spec: its pods may not speak gRPC yet.
     """
+    grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_outdated else None
     metadata = names.metadata(resource, resource.name, names.common_labels(resource))
     has_gateway = resource.spec.routing.gateway is not None
     selector = {labels.DEPLOYMENT: resource.name}
@@ -24,14 +31,17 @@ def public_objects(
         selector[labels.REVISION] = stable.name
     elif len(traffic) == 1:
         selector[labels.REVISION] = traffic[0].revision
-    objects = [fill("service", metadata=metadata, selector=selector)]
+    objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
     if has_gateway:
-        objects.append(_route(resource, metadata, traffic))
+        objects.append(_route(resource, metadata, traffic, grpc_port))
     return objects
 
 
 def _route(
-    resource: MLflowModelDeployment, metadata: KubeObject, traffic: tuple[Weight, ...]
+    resource: MLflowModelDeployment,
+    metadata: KubeObject,
+    traffic: tuple[Weight, ...],
+    grpc_port: int | None,
 ) -> KubeObject:
     routing = resource.spec.routing
     assert routing.gateway is not None
@@ -45,5 +55,6 @@ def _route(
             path=routing.path,
             timeout=routing.timeout,
             traffic=traffic,
+            grpc_port=grpc_port,
         )
     )

@@ -6,7 +6,7 @@ from mlflow_model_operator import labels
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.domain import KubeObject, ModelVersion, Revision
 from mlflow_model_operator.render import names
-from mlflow_model_operator.render.pod import pod_template, startup_seconds
+from mlflow_model_operator.render.pod import GRPC_PORT, pod_template, startup_seconds
 from mlflow_model_operator.render.templates import fill
 from mlflow_model_operator.settings import Settings
 
@@ -35,12 +35,9 @@ def revision_objects(
 ) -> list[KubeObject]:
     """Deployment, Service, HorizontalPodAutoscaler and PodDisruptionBudget of a revision.
 
-    The Service is there where a gateway is named, whose route leads to it; the autoscaler if
-    `autoscale`; the budget where there is more than one replica.
+    The Service is there where a gateway is named, whose route leads to it.
     """
-    own_labels = names.revision_labels(resource, which.name)
-    selector = {labels.DEPLOYMENT: resource.name, labels.REVISION: which.name}
-    metadata = names.metadata(resource, which.name, own_labels)
+    metadata, selector = _metadata(resource, which), _selector(resource, which)
     template = pod_template(resource, which.model, settings)
     template["metadata"]["labels"][labels.REVISION] = which.name
     objects = [
@@ -55,23 +52,40 @@ def revision_objects(
     ]
     # The API server gives out addresses one at a time: a Service that nothing leads to is dear.
     if resource.spec.routing.gateway is not None:
-        objects.append(fill("service", metadata=metadata, selector=selector))
-    if autoscale:
-        objects.append(_autoscaler(resource, which, metadata))
+        grpc_port = GRPC_PORT if resource.spec.server.grpc else None
+        objects.append(fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port))
+    return objects + scaling_objects(resource, which, replicas=replicas, autoscale=autoscale)
+
+
+def scaling_objects(
+    resource: MLflowModelDeployment, which: Revision, *, replicas: int, autoscale: bool
+) -> list[KubeObject]:
+    """Those objects of a revision that know nothing of its pod template.
+
+    The autoscaler is there if `autoscale`; the budget where there is more than one replica.
+    """
+    objects = [_autoscaler(resource, which)] if autoscale else []
     if replicas > 1:
+        metadata, selector = _metadata(resource, which), _selector(resource, which)
         objects.append(fill("budget", metadata=metadata, selector=selector))
     return objects
 
 
-def _autoscaler(
-    resource: MLflowModelDeployment, which: Revision, metadata: KubeObject
-) -> KubeObject:
+def _metadata(resource: MLflowModelDeployment, which: Revision) -> KubeObject:
+    return names.metadata(resource, which.name, names.revision_labels(resource, which.name))
+
+
+def _selector(resource: MLflowModelDeployment, which: Revision) -> KubeObject:
+    return {labels.DEPLOYMENT: resource.name, labels.REVISION: which.name}
+
+
+def _autoscaler(resource: MLflowModelDeployment, which: Revision) -> KubeObject:
     scaling = resource.spec.scaling
     target = scaling.target_cpu_utilization or (None if scaling.metrics else DEFAULT_CPU_TARGET)
     return names.with_applied(
         fill(
             "autoscaler",
-            metadata=metadata,
+            metadata=_metadata(resource, which),
             deployment=which.name,
             least=scaling.min_replicas,
             most=scaling.most_replicas,

@@ -41,6 +41,7 @@ class Recorded:
     stable: Revision | None = None
     traffic: tuple[Weight, ...] = ()
     draining: Mapping[str, float] = field(default_factory=dict)  # revision → since, epoch seconds
+    target: Revision | None = None  # where it was not the stable one
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mlflow_model_server.app.asgi import (
 )
 from mlflow_model_server.app.predictor import Predictor
 from mlflow_model_server.guard.gate import Gate
-from mlflow_model_server.headers import first
+from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.model.loading import Loaded
 from mlflow_model_server.observe import trace
 from mlflow_model_server.observe.layout import INFER, INVOCATIONS, OTHER
@@ -27,20 +27,20 @@ from mlflow_model_server.settings import Settings
 _GETS = ("/ping", "/health", "/version", "/openapi.json")
 # MLflow's, byte for byte.
 _ALIVE = Reply(200, b"\n")
-_TIMEOUT = Refusal(504, "DEADLINE_EXCEEDED", "predicting took longer than a request may take")
+TIMEOUT = Refusal(504, "DEADLINE_EXCEEDED", "predicting took longer than a request may take")
 
 
 class Application:
-    """An ASGI application that serves one model."""
+    """An ASGI application that serves one model; gRPC uses its parts."""
 
     def __init__(
         self, loaded: Loaded, settings: Settings, recorder: Recorder, gate: Gate | None
     ) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._settings = settings
-        self._recorder = recorder
+        self.recorder = recorder
         self._gate = gate
-        self._predictor = Predictor(loaded, settings, recorder)
+        self.predictor = Predictor(loaded, settings, recorder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, or a lifespan event."""
@@ -51,7 +51,7 @@ class Application:
             return
         began = time.perf_counter()
         route = scope["path"]
-        recorder = self._recorder
+        recorder = self.recorder
         recorder.in_flight += 1
         try:
             if route == INVOCATIONS:
@@ -70,16 +70,16 @@ class Application:
             return _not_allowed("POST")
         if refused := self._refused(scope):
             return refused.reply()
-        began = time.perf_counter()
+        began, caller = time.perf_counter(), self.caller
         try:
             body = await read_body(receive, self._settings.max_body_bytes)
         except TooLong:
             return self._too_long().reply()
         try:
-            reply = await self._predictor.answer(scope["headers"], receive, body)
+            reply = await self.predictor.answer(scope["headers"], receive, body)
         except TimeoutError:
-            reply = _TIMEOUT.reply()
-        self._log(INVOCATIONS, scope, body, reply, began)
+            reply = TIMEOUT.reply()
+        self.log(INVOCATIONS, scope["headers"], caller, body, reply, began)
         return reply
 
     async def _other(self, scope: Scope, receive: Receive) -> tuple[str, Reply]:
@@ -116,28 +116,32 @@ class Application:
         began = time.perf_counter()
         if scope["path"].endswith("/infer") and (refused := self._refused(scope)):
             return INFER, openinference.refused(refused)
+        caller = self.caller
         try:
             body = await read_body(receive, self._settings.max_body_bytes)
         except TooLong:
             return INFER, openinference.refused(self._too_long())
         try:
             route, reply = await openinference.answer(
-                self._loaded, self._settings, self._predictor, scope, receive, body
+                self.loaded, self._settings, self.predictor, scope, receive, body
             )
         except TimeoutError:
-            route, reply = INFER, openinference.refused(_TIMEOUT)
+            route, reply = INFER, openinference.refused(TIMEOUT)
         if route == INFER:
-            self._log(INFER, scope, body, reply, began)
+            self.log(INFER, scope["headers"], caller, body, reply, began)
         return route, reply
 
     def _refused(self, scope: Scope) -> Refusal | None:
+        client = scope.get("client")
+        return self.refused(scope["headers"], client[0] if client else "")
+
+    def refused(self, headers: Headers, address: str) -> Refusal | None:
         """Who may not ask, and whom there is no room for, is told at once."""
         if self._gate is not None:
-            client = scope.get("client")
-            refusal = self._gate.admit(scope["headers"], client[0] if client else "")
+            refusal = self._gate.admit(headers, address)
             if refusal is not None:
                 return refusal
-        if self._recorder.in_flight > self._settings.max_queue:
+        if self.recorder.in_flight > self._settings.max_queue:
             return Refusal(
                 503,
                 "TEMPORARILY_UNAVAILABLE",
@@ -150,8 +154,16 @@ class Application:
         most = self._settings.max_body_bytes
         return Refusal(413, "BAD_REQUEST", f"the body is longer than {most} bytes: send fewer rows")
 
-    def _log(self, route: str, scope: Scope, body: bytes, reply: Reply, began: float) -> None:
-        request_log = self._recorder.request_log
+    @property
+    def caller(self) -> str:
+        """Who the last request that was let in is from: to be read before anything is awaited."""
+        return self._gate.caller if self._gate else ""
+
+    def log(
+        self, route: str, headers: Headers, caller: str, body: bytes, reply: Reply, began: float
+    ) -> None:
+        """Puts a request into the request log, if there is one and it wants this one."""
+        request_log = self.recorder.request_log
         if request_log is None or not request_log.wants():
             return
         request_log.write(
@@ -161,8 +173,8 @@ class Application:
             rows=reply.rows,
             request=body,
             response=reply.body,
-            traceparent=trace.traceparent(scope["headers"]),
-            caller=self._gate.caller if self._gate else "",
+            traceparent=trace.traceparent(headers),
+            caller=caller,
         )
 
 

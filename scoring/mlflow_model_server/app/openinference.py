@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol: MLflow's code checks and predicts what they bring."""
+"""Requests of the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from typing import Any
 
 from mlflow_model_server.app.asgi import ClientGone, Receive, Scope
-from mlflow_model_server.app.predictor import Predictor
+from mlflow_model_server.app.predictor import Made, Predictor
 from mlflow_model_server.model.loading import Loaded
 from mlflow_model_server.observe.layout import INFER
-from mlflow_model_server.openinference import codec, routes
+from mlflow_model_server.openinference import routes
 from mlflow_model_server.openinference.routes import Answer
-from mlflow_model_server.protocol.fallback import Prediction, TooManyRows, refusal_of
+from mlflow_model_server.protocol.fallback import TooManyRows, refusal_of
 from mlflow_model_server.protocol.reply import JSON, Refusal, Reply
 from mlflow_model_server.settings import Settings
 
@@ -31,13 +31,12 @@ async def answer(
     """
     headers = scope["headers"]
     received = time.perf_counter()
-    made: list[tuple[float, Prediction]] = []  # at most one, and when its data had been decoded
+    made: list[tuple[float, Made, float]] = []  # at most one, and when it began and ended
 
     async def predict(data: Any, params: dict[str, Any] | None) -> Any:
-        framed = codec.frame_of(data, loaded.spec)
         decoded = time.perf_counter()
-        one = await predictor.predict(headers, receive, framed, params)
-        made.append((decoded, one))
+        one = await predictor.predict(headers, receive, data, params)
+        made.append((decoded, one, time.perf_counter()))
         return one.predictions
 
     served = loaded.served(settings, predict)
@@ -49,9 +48,8 @@ async def answer(
         return INFER, refused(refusal_of(problem))
     if not made:
         return told.route, _reply(told, None)
-    decoded, one = made[0]
-    encode = time.perf_counter() - one.ended
-    predictor.record(one, one.began - decoded, decoded - received, encode)
+    decoded, one, predicted = made[0]
+    predictor.record(one, decoded - received, time.perf_counter() - predicted)
     return told.route, _reply(told, one.rows)
 
 

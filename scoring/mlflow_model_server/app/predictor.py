@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,6 +27,16 @@ from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Predictions as the model gives them, for so many rows; and the seconds that they took."""
+
+    predictions: Any
+    rows: int
+    queued: float
+    predicted: float
 
 
 class Predictor:
@@ -54,18 +65,41 @@ class Predictor:
 
     async def predict(
         self, headers: Headers, receive: Receive, data: Any, params: dict[str, Any] | None
-    ) -> Prediction:
-        """Predictions for data that MLflow's code is to check.
+    ) -> Made:
+        """Predictions for an array, a DataFrame, or arrays by name.
 
-        Raises what that and the model raise, ClientGone, and TimeoutError.
+        The quick way if they plainly fit the model, else MLflow's own. Raises what that and the
+        model raise, ClientGone, and TimeoutError.
         """
-        work = partial(self._fallback.predict, data, params)
-        return await self._in_thread(headers, receive, work)
+        quick = None if params else await self._try_data(receive, data)
+        return quick or await self._data_mlflows_way(headers, receive, data, params)
 
-    def record(self, made: Prediction, queue: float, decode: float, encode: float) -> None:
-        """Takes note of a prediction that MLflow's code made; all in seconds."""
-        self._recorder.phases(queue, decode, made.ended - made.began, encode)
-        self._seen(1, made.rows, (made.data, made.predictions))
+    def record(self, made: Made, decode: float, encode: float) -> None:
+        """Takes note of a prediction's phases; in seconds."""
+        self._recorder.phases(made.queued, decode, made.predicted, encode)
+
+    async def _try_data(self, receive: Receive, data: Any) -> Made | None:
+        batcher, plan = self._batcher, self._loaded.plan
+        if batcher is None or plan is None:
+            return None
+        try:
+            rows = plan.rows_of(data)
+            outcome = await self._outcome(batcher, receive, rows)
+        except (ClientGone, TimeoutError):
+            raise
+        except Exception as problem:  # as in _try_quick
+            log.debug("MLflow's own way is tried: %r", problem)
+            return None
+        return Made(outcome.predictions, len(rows), outcome.queued, outcome.predicted)
+
+    async def _data_mlflows_way(
+        self, headers: Headers, receive: Receive, data: Any, params: dict[str, Any] | None
+    ) -> Made:
+        asked = time.perf_counter()
+        work = partial(self._fallback.predict, self._loaded.framed(data), params)
+        one = await self._in_thread(headers, receive, work)
+        self._see(one)
+        return Made(one.predictions, one.rows, one.began - asked, one.ended - one.began)
 
     async def _try_quick(self, batcher: Batcher, receive: Receive, body: bytes) -> Reply | None:
         """None where MLflow's own code is to answer: nothing has been answered then."""
@@ -87,19 +121,19 @@ class Predictor:
             plan.check(rows)
         else:
             rows = decode.tensor_of(body, plan)
-        count = len(rows)
-        if count > self._settings.max_rows:
-            raise Unsure
         decoded = time.perf_counter()
-        outcome = await self._outcome(batcher, receive, rows, count)
+        outcome = await self._outcome(batcher, receive, rows)
         predicted = time.perf_counter()
-        encoded = encode.encode(outcome.predictions, outcome.finite)
+        encoded = encode.encode(*encode.plain(outcome.predictions))
         self._recorder.phases(
             outcome.queued, decoded - began, outcome.predicted, time.perf_counter() - predicted
         )
-        return Reply(200, encoded, rows=count)
+        return Reply(200, encoded, rows=len(rows))
 
-    async def _outcome(self, batcher: Batcher, receive: Receive, rows: Any, count: int) -> Outcome:
+    async def _outcome(self, batcher: Batcher, receive: Receive, rows: Any) -> Outcome:
+        count = len(rows)
+        if count > self._settings.max_rows:
+            raise Unsure
         future = batcher.submit(rows, count)
         # Waiting for the client as well costs a tenth of a quick prediction.
         if batcher.is_quick(count):
@@ -114,8 +148,13 @@ class Predictor:
         answered = await self._in_thread(headers, receive, work)
         made = answered.prediction
         if made is not None:
-            queue, decode = answered.began - asked, made.began - answered.began
-            self.record(made, queue, decode, answered.ended - made.ended)
+            self._see(made)
+            self._recorder.phases(
+                answered.began - asked,
+                made.began - answered.began,
+                made.ended - made.began,
+                answered.ended - made.ended,
+            )
         return answered.reply
 
     async def _in_thread(self, headers: Headers, receive: Receive, work: Callable[[], T]) -> T:
@@ -137,18 +176,20 @@ class Predictor:
             self._settings.request_timeout,
         )
 
+    def _see(self, made: Prediction) -> None:
+        self._seen(1, made.rows, (made.data, made.predictions))
+
     def _seen(self, requests: int, rows: int, seen: Any) -> None:
         self._recorder.batch(requests, rows)
         if seen is not None:
             self._recorder.rows(*seen)
 
 
-def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, bool, Any]:
+def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, Any]:
     assert loaded.direct is not None
     data = loaded.joined(parts)
     predictions = loaded.direct.predict(data)
-    lists, finite = encode.plain(predictions)
-    return lists, finite, (data, predictions)
+    return predictions, (data, predictions)
 
 
 def _threads() -> int:

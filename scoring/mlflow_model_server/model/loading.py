@@ -40,6 +40,12 @@ class Loaded:
         rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
         return self.plan.frame(rows) if self.direct.takes_frame else self.plan.array(rows)
 
+    def framed(self, data: Any) -> Any:
+        """What the Open Inference Protocol brought, as MLflow's own code takes it."""
+        from mlflow_model_server.openinference.codec import frame_of
+
+        return frame_of(data, self.spec)
+
     @cached_property
     def spec(self) -> Spec:
         """The signature as the Open Inference Protocol has it."""

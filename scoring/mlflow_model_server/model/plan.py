@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlflow_model_server.frames import is_frame
+
 Rows = Sequence[Sequence[Any]]
 
 # MLflow's column types: what JSON values they surely take, and the dtype of the column then.
@@ -59,6 +61,20 @@ class ColumnPlan:
         if not set(map(type, chain.from_iterable(rows))) <= self._common_types:
             self._check_columns(rows)
 
+    def rows_of(self, table: Any) -> Rows:
+        """The rows of an array (rows, columns) or a DataFrame with exactly these columns.
+
+        Raises Unsure where it has others, other dtypes, or values that are not plainly right.
+        """
+        if is_frame(table):
+            rows = self._rows_of_frame(table)
+        elif self._is_array_of_these(table):
+            rows = table.tolist()
+        else:
+            raise Unsure
+        self.check(rows)
+        return rows
+
     def array(self, rows: Rows) -> NDArray[Any]:
         """The array that a DataFrame of these rows would become: (rows, columns).
 
@@ -91,6 +107,24 @@ class ColumnPlan:
         except (ValueError, TypeError, OverflowError):
             raise Unsure from None
         return pd.DataFrame(columns)
+
+    def _rows_of_frame(self, table: Any) -> Rows:
+        if set(table.columns) != set(self.names) or len(table.columns) != len(self.names):
+            raise Unsure
+        columns = [table[name] for name in self.names]
+        for column, dtype in zip(columns, self.dtypes, strict=True):
+            # pandas has several dtypes for strings: their values are looked at.
+            if dtype.kind != "O" and column.dtype != dtype:
+                raise Unsure
+        return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+    def _is_array_of_these(self, table: Any) -> bool:
+        return (
+            isinstance(table, np.ndarray)
+            and table.ndim == 2
+            and table.shape[1] == len(self.names)
+            and all(dtype == table.dtype for dtype in self.dtypes)
+        )
 
     @cached_property
     def _dtype(self) -> np.dtype[Any]:
@@ -127,6 +161,15 @@ class TensorPlan:
             raise Unsure
         _require_ordinary(found)
         return found.astype(self.dtype, copy=False)
+
+    def rows_of(self, array: Any) -> NDArray[Any]:
+        """The array itself. Raises Unsure unless it is exactly what the model takes."""
+        if not isinstance(array, np.ndarray) or array.dtype != self.dtype:
+            raise Unsure
+        if not self._fits(array.shape):
+            raise Unsure
+        _require_ordinary(array)
+        return array
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == len(self.shape) and all(

@@ -55,7 +55,11 @@ def decode(body: bytes, headers: Mapping[bytes, bytes], spec: Spec) -> Inference
     by name where there are several or the signature names it.
     """
     head, tail = _parts(body, headers)
-    told = _object(head)
+    return read(_object(head), tail, spec)
+
+
+def read(told: Mapping[str, Any], tail: bytes, spec: Spec) -> Inference:
+    """The same of a request's JSON object, and of the bytes behind it."""
     inputs = told.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise BadRequest('the request has no inputs: write {"inputs": [{"name": …}]}')
@@ -90,14 +94,9 @@ def encode(
     predictions: Any, wanted: Wanted, model: str, version: str | None, spec: Spec
 ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The body of an answer, and its headers. Raises BadRequest for outputs that there are not."""
-    outputs = _outputs(predictions, spec)
-    unknown = [name for name in wanted.outputs if name not in outputs]
-    if unknown:
-        raise BadRequest(f"there is no output {unknown[0]!r}: write one of {sorted(outputs)}")
     told: list[dict[str, Any]] = []
     tail: list[bytes] = []
-    for name in wanted.outputs or outputs:
-        array = outputs[name]
+    for name, array in outputs_of(predictions, wanted, spec).items():
         output: dict[str, Any] = {
             "name": name,
             "datatype": tensors.datatype_of(array.dtype),
@@ -117,6 +116,15 @@ def encode(
         (b"content-type", b"application/octet-stream"),
         (HEADER_LENGTH, str(len(head)).encode()),
     ]
+
+
+def outputs_of(predictions: Any, wanted: Wanted, spec: Spec) -> dict[str, Array]:
+    """The outputs that a request wants, in its order. Raises BadRequest for those that are not."""
+    outputs = _outputs(predictions, spec)
+    unknown = [name for name in wanted.outputs if name not in outputs]
+    if unknown:
+        raise BadRequest(f"there is no output {unknown[0]!r}: write one of {sorted(outputs)}")
+    return {name: outputs[name] for name in wanted.outputs or outputs}
 
 
 def _parts(body: bytes, headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -14,6 +14,7 @@ from mlflow_model_server.openinference.metadata import Spec
 from mlflow_model_server.openinference.tensors import BadRequest
 
 SERVER = "mlflow-model-server"
+PLATFORM = "mlflow"
 DEFAULT_NAME = "mlflow-model"  # as `mlflow models serve --enable-mlserver` has it
 _JSON = ((b"content-type", b"application/json"),)
 _MODEL = re.compile(
@@ -74,7 +75,7 @@ async def handle(
     if found is None:
         return refusal(404, f"there is no {path}: write a path of the protocol, like /v2/models/…")
     route = "/v2/models/{model}" + (found["verb"] or "")
-    wrong = _wrong_model(found["name"], found["version"], served)
+    wrong = wrong_model(found["name"], found["version"], served)
     if wrong:
         return refusal(404, wrong, route)
     if found["verb"] == "/infer":
@@ -132,14 +133,15 @@ def _metadata(served: Served, route: str) -> Answer:
     told = {
         "name": served.known_as,
         "versions": [served.version] if served.version else [],
-        "platform": "mlflow",
+        "platform": PLATFORM,
         "inputs": [field.told() for field in spec.inputs],
         "outputs": [field.told() for field in spec.outputs],
     }
     return Answer(200, orjson.dumps(told), route=route)
 
 
-def _wrong_model(name: str, version: str | None, served: Served) -> str | None:
+def wrong_model(name: str, version: str | None, served: Served) -> str | None:
+    """What to write instead where it is not this model, or not this version, that is asked for."""
     if name != served.known_as:
         return f"there is no model {name!r} here: write {served.known_as!r}"
     if version is not None and version != served.version:

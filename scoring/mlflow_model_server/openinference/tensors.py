@@ -167,9 +167,14 @@ def of_objects(values: list[Any]) -> Array:
     return array
 
 
+def encoded(value: Any) -> bytes:
+    """An element of a BYTES tensor as bytes."""
+    return value if isinstance(value, bytes) else (_text(value) or "").encode("utf-8", "replace")
+
+
 def _element(value: Any) -> bytes:
-    encoded = value if isinstance(value, bytes) else (_text(value) or "").encode("utf-8", "replace")
-    return _LENGTH.pack(len(encoded)) + encoded
+    element = encoded(value)
+    return _LENGTH.pack(len(element)) + element
 
 
 def _text(value: Any) -> str | None:

@@ -70,6 +70,26 @@ def test_an_update_that_began_before_a_restart_is_finished_after_it(
     assert old != new
 
 
+def test_a_version_that_gets_ready_outlives_a_restart_without_a_registry(
+    quiet_world: World, settings: Settings
+) -> None:
+    world, kubeconfig = quiet_world, str(quiet_world.api.kubeconfig)
+    with OperatorThread(settings, kubeconfig):
+        old = world.given_wine_is_served()
+        world.mlflow.point(world.model, "champion", "2")
+        new = world.until_revision_of("2")
+        world.until("the target in the status", lambda: "target" in world.status())
+    assert world.status()["target"]["revision"] == new
+
+    # Nothing listens on port 9: the registry is gone.
+    with OperatorThread(replace(settings, tracking_uri="http://127.0.0.1:9"), kubeconfig):
+        world.until_condition("ModelResolved", "False", "RegistryUnreachable")
+        assert set(world.children("deployments")) == {old, new}
+        world.set_ready(new)
+        world.until("the old gone", lambda: set(world.children("deployments")) == {new})
+        world.until("no target", lambda: "target" not in world.status())
+
+
 def test_what_was_deleted_while_the_operator_was_away_comes_back(
     quiet_world: World, settings: Settings
 ) -> None:

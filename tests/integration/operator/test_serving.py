@@ -135,6 +135,30 @@ def test_kubectl_scale_works_and_zero_stops_the_model(world: World) -> None:
             world.until_condition("Available", "False", "Stopped")
 
 
+def test_scaling_reaches_pods_whose_template_the_spec_states_no_more(world: World) -> None:
+    spec = {"model": {"uri": f"models:/{world.model}@champion"}}
+    old = world.given_wine_is_served(spec)
+    template = world.children("deployments")[old]["spec"]["template"]
+    broken = {**spec, "server": {"env": [{"name": "MODE", "value": "broken"}]}}
+    world.apply(broken)
+    world.until("a second Deployment", lambda: len(world.children("deployments")) == 2)
+
+    world.apply({**broken, "scaling": {"minReplicas": 3}})
+    world.until("three replicas", lambda: _replicas(world, old) == 3)
+    world.until("a budget", lambda: old in world.children("poddisruptionbudgets"))
+
+    world.apply({**broken, "scaling": {"minReplicas": 2, "maxReplicas": 5}})
+    world.until("an HPA", lambda: old in world.children("horizontalpodautoscalers"))
+    autoscaler = world.children("horizontalpodautoscalers")[old]["spec"]
+    assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (2, 5)
+
+    world.apply(broken)
+    world.until("one replica", lambda: _replicas(world, old) == 1)
+    world.until("no HPA", lambda: old not in world.children("horizontalpodautoscalers"))
+    assert _serves(world) == old
+    assert world.children("deployments")[old]["spec"]["template"] == template
+
+
 def test_the_autoscalers_replicas_are_never_undone(world: World) -> None:
     spec = {
         "model": {"uri": f"models:/{world.model}@champion"},

@@ -84,6 +84,11 @@ def test_the_status_holds_what_a_restarted_operator_needs() -> None:
     }
     assert new["traffic"] == [{"revision": "wine-3", "modelVersion": "3", "weight": 100}]
     assert new["rollout"]["revision"] == "wine-4"
+    assert new["target"]["modelUri"] == "models:/wine/4"
+
+
+def test_a_stable_revision_is_no_target_of_an_update() -> None:
+    assert "target" not in status(situation(decision(), deployment(V3, 1)))
 
 
 def test_a_resource_that_can_not_be_read_keeps_what_was_decided() -> None:

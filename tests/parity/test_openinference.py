@@ -1,0 +1,150 @@
+"""The Open Inference Protocol's two ways answer alike: the quick one, and MLflow's own code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlflow_model_server.app.application import Application
+from mlflow_model_server.model import loading
+from mlflow_model_server.model.plan import TensorPlan
+from mlflow_model_server.observe.recorder import make_recorder
+from mlflow_model_server.observe.shared import Shared
+from mlflow_model_server.openinference import tensors
+from mlflow_model_server.settings import from_environment
+from tests.parity.asgi import Request, Server
+from tests.parity.compare import RELATIVE, RELATIVE_SINGLE, differences
+from tests.parity.models import MODELS, Sample
+
+Tensor = dict[str, Any]
+PATH = "/v2/models/mlflow-model/infer"
+# Of these a plain request must have gone the quick way, else this test would compare nothing.
+QUICK = ("linear", "forest", "column-transformer", "integer-columns", "tensor", "onnx-tensor")
+
+
+@dataclass(frozen=True)
+class Ways:
+    """One model in two servers: as it is, and with MLflow's own way only."""
+
+    sample: Sample
+    loaded: loading.Loaded
+    quick: Server
+    mlflows: Server
+    batches: Callable[[], float]  # that the quick one has predicted
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ways]]:
+    """Serves a model of MODELS by its name."""
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(_served(name, tmp_path_factory.mktemp(name)))
+
+
+@contextmanager
+def _served(name: str, folder: Path) -> Iterator[Ways]:
+    sample = MODELS[name].save(folder / "artifact")
+    settings = from_environment({**os.environ, "MODEL_DIR": str(folder), "DRIFT": "off"})
+    loaded = loading.load(settings)
+    asked: list[int] = []
+    if loaded.direct is not None:
+        loaded = replace(loaded, direct=_counted(loaded.direct, asked))
+    slow = replace(loaded, direct=None)
+    apps = (
+        Application(one, settings, make_recorder(settings, Shared()), None)
+        for one in (loaded, slow)
+    )
+    first, second = map(Server, apps)
+    with first, second:
+        yield Ways(sample, loaded, first, second, lambda: len(asked))
+
+
+def _counted(direct: Any, asked: list[int]) -> Any:
+    def predict(data: Any) -> Any:
+        asked.append(len(data))
+        return direct.predict(data)
+
+    return replace(direct, predict=predict)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_ways_answer_alike(ways: Callable[[str], Ways], name: str) -> None:
+    both = ways(name)
+    relative = RELATIVE_SINGLE if MODELS[name].single else RELATIVE
+    requests = [_request(label, *inputs) for label, inputs in _inputs(both)]
+    told = []
+    for request in requests:
+        theirs, ours = both.mlflows.answer(request), both.quick.answer(request)
+        told += [f"{request.label}: {one}" for one in differences(theirs, ours, relative)]
+    assert not told, "\n".join(told)
+    if name in QUICK:
+        assert both.batches() > 0, "no request went the quick way"
+
+
+def _request(label: str, *inputs: Tensor) -> Request:
+    return Request(label, json.dumps({"inputs": inputs}).encode(), path=PATH)
+
+
+def _inputs(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
+    if isinstance(both.loaded.plan, TensorPlan):
+        yield from _of_a_tensor(both)
+    elif both.sample.rows and both.loaded.spec.is_table:
+        yield from _of_columns(both)
+
+
+def _of_a_tensor(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
+    wanted = both.loaded.spec.inputs[0].datatype
+    for values in both.sample.inputs:
+        if isinstance(values, dict):
+            continue
+        for datatype in dict.fromkeys((wanted, "FP64", "FP32", "INT64")):
+            array = np.array(values).astype(tensors.DTYPES[datatype])
+            yield f"a tensor of {datatype}", [_tensor("input-1", datatype, array)]
+        array = np.array(values).astype(tensors.DTYPES[wanted])
+        yield "one dimension less", [_tensor("input-1", wanted, array[0])]
+        yield "one column less", [_tensor("input-1", wanted, array[:, 1:])]
+        with np.errstate(over="ignore"):
+            huge = array.dtype.type(1e38) * np.ones_like(array)
+        yield "huge numbers", [_tensor("input-1", wanted, huge)]
+
+
+def _of_columns(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
+    rows = both.sample.rows
+    fields = [field for field in both.loaded.spec.inputs if field.name in rows[0]]
+    plain = [
+        _tensor(field.name, field.datatype, [row[field.name] for row in rows]) for field in fields
+    ]
+    if not plain:
+        return
+    yield "as the metadata say", plain
+    yield "one row", [{**one, "shape": [1], "data": one["data"][:1]} for one in plain]
+    yield "one column for each", [{**one, "shape": [*one["shape"], 1]} for one in plain]
+    yield "other order", plain[::-1]
+    yield "one column less", plain[1:]
+    yield "one column more", [*plain, {**plain[0], "name": "more"}]
+    for datatype in ("FP64", "FP32", "INT64", "INT32", "BOOL", "BYTES"):
+        same = [{**one, "datatype": datatype} for one in plain]
+        yield f"all of {datatype}", same
+        yield f"the first of {datatype}", [same[0], *plain[1:]]
+    yield "a null", [{**plain[0], "data": [None, *plain[0]["data"][1:]]}, *plain[1:]]
+    if all(type(value) in (int, float) for row in rows for value in row.values()):
+        table = [[row[field.name] for field in fields] for row in rows]
+        yield "one table", [_tensor("table", "FP64", np.array(table, np.float64))]
+        yield "one table of FP32", [_tensor("table", "FP32", np.array(table, np.float32))]
+
+
+def _tensor(name: str, datatype: str, values: Any) -> Tensor:
+    array = np.array(values, tensors.DTYPES[datatype]) if datatype == "BYTES" else np.array(values)
+    data = [value if value is None else _plain(value) for value in array.ravel().tolist()]
+    return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": data}
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str) else str(value)
