@@ -1,4 +1,4 @@
-"""Whether what we state is already so, and what is worth keeping of what is. Pure.
+"""Whether what we state is already so. Pure.
 
 Only what we state is compared: defaults that the API server fills in, and fields that others own,
 are none of our business. A field that we stated once and state no more is not seen here: where that
@@ -33,9 +33,6 @@ _QUANTITY_MAPS = {"requests", "limits"}
 _QUANTITY_FIELDS = re.compile(r"\.(averageValue|target\.value|sizeLimit|divisor)$")
 # Our own objects' selectors and labels: one key more would change what they mean.
 _EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
-
-_POD_STATUS = ("phase", "reason", "message", "conditions", "startTime")
-_POD_CONTAINERS = ("containerStatuses", "initContainerStatuses")
 
 
 def needs_apply(desired: KubeObject, live: KubeObject) -> str | None:
@@ -116,22 +113,3 @@ def _same_value(desired: Any, live: Any) -> bool:
     if desired in (None, "", False) and live is None:
         return True
     return type(desired) is type(live) and bool(desired == live)
-
-
-def trim(obj: KubeObject) -> KubeObject:
-    """What the cache keeps of a live object: of a pod only how it fares, of others no managers."""
-    metadata = {
-        name: value
-        for name, value in obj["metadata"].items()
-        if name not in ("managedFields", "generateName", "selfLink")
-    }
-    if obj["kind"] != "Pod":
-        return {"kind": obj["kind"], "metadata": metadata, **_present(obj, ("spec", "status"))}
-    metadata.pop("annotations", None)
-    status = obj.get("status", {})
-    kept = _present(status, (*_POD_STATUS, *_POD_CONTAINERS))
-    return {"kind": "Pod", "metadata": metadata, "status": kept}
-
-
-def _present(obj: KubeObject, names: tuple[str, ...]) -> KubeObject:
-    return {name: obj[name] for name in names if name in obj}

@@ -18,8 +18,8 @@ import orjson
 from mlflow_model_operator import labels
 from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.kinds import Kind
-from mlflow_model_operator.diff import trim
 from mlflow_model_operator.domain import Key, KubeObject, LiveChildren
+from mlflow_model_operator.trim import trim
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,20 @@ class Cache:
     def take(self, kind: Kind, event: str | None, obj: KubeObject) -> Key | None:
         """Takes in an event of a watch; returns the resource it is news for.
 
-        `event` is its type: ADDED, MODIFIED or DELETED; None for an object of a list.
+        `event` is its type: ADDED, MODIFIED or DELETED; None for an object of a list. No news is
+        what we wrote ourselves, and a change of what is not kept.
         """
         if event == "DELETED":
             return self.drop(kind, obj)
-        if event is not None and self.has(kind, obj):
+        if event is None:
+            return self.store(kind, obj)
+        if self.has(kind, obj):
             return None
-        return self.store(kind, obj)
+        before = self._known(kind, obj)
+        key = self.store(kind, obj)
+        after = self._known(kind, obj)
+        changed = before is None or after is None or before.text != after.text
+        return key if changed else None
 
     def has(self, kind: Kind, obj: KubeObject) -> bool:
         """Whether exactly this version of `obj` is kept: our own write, which was answered before.
@@ -95,13 +102,7 @@ class Cache:
         A watch's event about it is no news. A list may be, even so: it leaves out the versions
         before, and what others wrote just before us is in the answer to our write.
         """
-        key = _owner_key(kind, obj)
-        if key is None:
-            return False
-        if kind is kinds.RESOURCE:
-            known = self._resources.get(key)
-        else:
-            known = self._child(key, kind, obj["metadata"]["name"])
+        known = self._known(kind, obj)
         return known is not None and known.version == _version(obj)
 
     def drop(self, kind: Kind, obj: KubeObject) -> Key | None:
@@ -155,6 +156,12 @@ class Cache:
                 if identity[0] != kinds.POD.kind
             )
         )
+
+    def _known(self, kind: Kind, obj: KubeObject) -> _Entry | None:
+        key = _owner_key(kind, obj)
+        if key is None or kind is kinds.RESOURCE:
+            return self._resources.get(key) if key else None
+        return self._child(key, kind, obj["metadata"]["name"])
 
     def _child(self, key: Key, kind: Kind, name: str) -> _Entry | None:
         return self._children.get(key, {}).get((kind.kind, name))

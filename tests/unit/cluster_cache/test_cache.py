@@ -106,6 +106,19 @@ def test_our_own_write_is_known_when_its_event_comes() -> None:
     assert not cache.has(kinds.RESOURCE, resource(6, "u1"))
 
 
+def test_a_change_of_what_nobody_looks_at_is_no_news() -> None:
+    cache = Cache()
+    assert cache.take(kinds.DEPLOYMENT, "ADDED", deployment(1)) == KEY
+    told = {**deployment(2), "status": {"readyReplicas": 1, "observedGeneration": 2}}
+    assert cache.take(kinds.DEPLOYMENT, "MODIFIED", told) is None
+    assert cache.take(kinds.DEPLOYMENT, "MODIFIED", deployment(3)) == KEY
+    # The later version is known all the same: an older one does not come back.
+    assert cache.take(kinds.DEPLOYMENT, "MODIFIED", deployment(1)) is None
+    child = cache.child(KEY, kinds.DEPLOYMENT, "wine-abc")
+    assert child is not None
+    assert child["status"]["readyReplicas"] == 3
+
+
 def test_what_is_not_ours_is_never_known() -> None:
     foreign = deployment(3)
     foreign["metadata"]["labels"] = {}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_model_operator.diff import needs_apply, trim
+from mlflow_model_operator.diff import needs_apply
 from tests.golden.test_golden import CASES, objects
 
 Json = dict[str, Any]
@@ -106,17 +106,3 @@ def leaves(value: Any) -> Any:
                 yield from leaves(item)
         elif place not in ("apiVersion", "kind", "uid") and item not in (None, "", False):
             yield value, place
-
-
-def test_of_a_pod_only_how_it_fares_is_kept() -> None:
-    pod = {
-        "kind": "Pod",
-        "metadata": {"name": "p", "managedFields": [1], "annotations": {"a": "b"}},
-        "spec": {"containers": []},
-        "status": {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [{"name": "x"}]},
-    }
-    assert trim(pod) == {
-        "kind": "Pod",
-        "metadata": {"name": "p"},
-        "status": {"phase": "Running", "containerStatuses": [{"name": "x"}]},
-    }
