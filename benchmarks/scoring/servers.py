@@ -78,6 +78,11 @@ def _ours(start: Start) -> tuple[list[str], dict[str, str]]:
     }
 
 
+def _ours_without_drift(start: Start) -> tuple[list[str], dict[str, str]]:
+    command, variables = _ours(start)
+    return command, {**variables, "DRIFT": "off"}
+
+
 def _mlflow(start: Start) -> tuple[list[str], dict[str, str]]:
     mlflow = [start.pythons.ours, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     where = ["-m", str(start.case / "model"), "-h", "127.0.0.1", "-p", str(start.port)]
@@ -117,6 +122,7 @@ def _echo(start: Start) -> tuple[list[str], dict[str, str]]:
 
 KINDS = {
     "ours": Kind("this server", _ours),
+    "ours-no-drift": Kind("this server with DRIFT=off", _ours_without_drift),
     "mlflow": Kind("mlflow models serve", _mlflow),
     "mlflow-uvloop": Kind("the same with uvloop and httptools", _mlflow_uvloop),
     "mlserver": Kind("MLServer", _mlserver, ready="/v2/models/model/ready"),

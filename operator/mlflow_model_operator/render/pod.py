@@ -114,6 +114,10 @@ def _environment(
     if spec.dependencies.ca_config_map:
         path = f"{CA_FOLDER}/{spec.dependencies.ca_config_map.key}"
         ours |= dict.fromkeys(("CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), path)
+    if model.name is None and not spec.server.image:
+        # In metrics and protocols it is called as the resource, for want of another name.
+        known = None if model.version == "-" else model.version
+        ours |= {"MODEL_NAME": resource.name, "MODEL_VERSION": known}
     if spec.server.image:
         ours["MLFLOW_MODELS_WORKERS"] = str(spec.server.workers)
     stated: list[KubeObject] = [
