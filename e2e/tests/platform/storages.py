@@ -115,7 +115,9 @@ def _upload_to_s3(url: str, files: list[tuple[str, bytes]]) -> None:
 def _upload_to_gcs(url: str, files: list[tuple[str, bytes]]) -> None:
     # Its JSON API; Google's client is in the scoring image only.
     buckets = f"{url}/storage/v1/b?project=tests"
-    requests.post(buckets, json={"name": BUCKET}, timeout=UPLOAD_SECONDS).raise_for_status()
+    made = requests.post(buckets, json={"name": BUCKET}, timeout=UPLOAD_SECONDS)
+    if made.status_code != requests.codes.conflict:  # it is there from the run before
+        made.raise_for_status()
     for path, content in files:
         name = quote(f"{PREFIX}/{path}", safe="")
         target = f"{url}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}"
