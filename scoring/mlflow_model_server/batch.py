@@ -22,7 +22,8 @@ _MOST_ROWS = 4096  # predicted at once
 class Outcome(NamedTuple):
     """What became of one request's rows."""
 
-    predictions: Any
+    predictions: Any  # lists
+    about: Any  # what holds for all predictions of the batch
     queued: float  # seconds
     predicted: float  # seconds, of the whole batch
 
@@ -37,14 +38,16 @@ class Job:
     since: float = field(default_factory=time.perf_counter)
 
 
-# Gets rows of one or more requests; gives the predictions, and what `on_batch` is to see of it.
-Predict = Callable[[Sequence[Any]], tuple[Any, Any]]
+# Gets rows of one or more requests; gives lists (or whatever there is, of one request), what is to
+# be said about all of them, and what `on_batch` is to see of it.
+Predict = Callable[[Sequence[Any]], tuple[Any, Any, Any]]
 OnBatch = Callable[[int, int, Any], None]
 
 
 class _Done(NamedTuple):
     jobs: list[Job]
     result: Any  # of all of them; or an exception, of the only one
+    about: Any
     seen: Any
 
 
@@ -140,25 +143,25 @@ class Batcher:
 
     def _predict_all(self, batch: list[Job]) -> list[_Done]:
         try:
-            result, seen = self._predict([job.rows for job in batch])
+            result, about, seen = self._predict([job.rows for job in batch])
             if len(batch) > 1:
                 _require_rows(result, sum(job.count for job in batch))
-            return [_Done(batch, result, seen)]
+            return [_Done(batch, result, about, seen)]
         except Exception as error:
             if len(batch) == 1:
-                return [_Done(batch, error, None)]
+                return [_Done(batch, error, None, None)]
             # One bad request must not hurt the others.
             return [done for job in batch for done in self._predict_all([job])]
 
     def _finish(self, batch: list[Job], began: float, seconds: float, results: list[_Done]) -> None:
         self._learn(sum(job.count for job in batch), seconds)
-        for jobs, result, seen in results:
+        for jobs, result, about, seen in results:
             self._on_batch(len(jobs), sum(job.count for job in jobs), seen)
             start = 0
             for job in jobs:
                 part = result if len(jobs) == 1 else _part(result, start, job.count)
                 start += job.count
-                _settle(job, part, began, seconds)
+                _settle(job, part, about, began, seconds)
 
     def _expected(self, rows: int) -> float:
         """Seconds, by what batches of about so many rows took; unknown: long."""
@@ -181,7 +184,7 @@ def _require_rows(result: Any, count: int) -> None:
     for values in result.values() if isinstance(result, dict) else [result]:
         if isinstance(values, dict):
             _require_rows(values, count)
-        elif isinstance(values, str | bytes) or len(values) != count:
+        elif not isinstance(values, list) or len(values) != count:
             raise ValueError(f"no prediction for each of {count} rows")
 
 
@@ -191,10 +194,10 @@ def _part(result: Any, start: int, count: int) -> Any:
     return result[start : start + count]
 
 
-def _settle(job: Job, result: Any, began: float, seconds: float) -> None:
+def _settle(job: Job, result: Any, about: Any, began: float, seconds: float) -> None:
     if job.future.done():  # cancelled: nobody waits any more
         return
     if isinstance(result, Exception):
         job.future.set_exception(result)
     else:
-        job.future.set_result(Outcome(result, began - job.since, seconds))
+        job.future.set_result(Outcome(result, about, began - job.since, seconds))

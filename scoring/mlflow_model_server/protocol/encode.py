@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -16,18 +16,34 @@ class NotPlain(Exception):
     """MLflow's own encoder is to write this."""
 
 
-def plain(predictions: Any) -> tuple[Any, bool]:
-    """Predictions as lists, and whether JSON has all their numbers (it has no NaN).
+class About(NamedTuple):
+    """What lists don't say of the predictions that they were."""
+
+    finite: bool  # JSON has all their numbers: it has no NaN
+    dtype: Any  # numpy's; or a dict of them, by name
+
+
+def plain(predictions: Any) -> tuple[Any, About]:
+    """Predictions as lists, and what these don't say.
 
     Raises NotPlain for what is neither an array of numbers, strings or booleans nor a dict of such.
     """
     if isinstance(predictions, dict):
         parts = {name: plain(value) for name, value in predictions.items()}
-        return {n: part for n, (part, _) in parts.items()}, all(f for _, f in parts.values())
+        lists = {name: part for name, (part, _) in parts.items()}
+        dtypes = {name: about.dtype for name, (_, about) in parts.items()}
+        return lists, About(all(about.finite for _, about in parts.values()), dtypes)
     if type(predictions) is not np.ndarray or predictions.dtype.kind not in _PLAIN_KINDS:
         raise NotPlain
     finite = predictions.dtype.kind != "f" or bool(np.isfinite(predictions).all())
-    return predictions.tolist(), finite
+    return predictions.tolist(), About(finite, predictions.dtype)
+
+
+def arrays(lists: Any, dtype: Any) -> Any:
+    """The predictions again, as arrays: what `plain` has made lists of."""
+    if isinstance(lists, dict):
+        return {name: arrays(part, dtype[name]) for name, part in lists.items()}
+    return np.array(lists, dtype)
 
 
 def encode(predictions: Any, finite: bool = True) -> bytes:

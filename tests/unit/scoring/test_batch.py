@@ -21,14 +21,14 @@ class Doubling:
         self.may_go = threading.Event()
         self.may_go.set()
 
-    def predict(self, parts: Sequence[Any]) -> tuple[Any, Any]:
+    def predict(self, parts: Sequence[Any]) -> tuple[Any, Any, Any]:
         assert self.may_go.wait(30), "never allowed to go on"
         self.batches.append(len(parts))
         self.threads.add(threading.current_thread().name)
         rows = [row for part in parts for row in part]
         if any(row < 0 for row in rows):
             raise ValueError("negative")
-        return [2 * row for row in rows], None
+        return [2 * row for row in rows], None, None
 
 
 async def test_each_gets_its_own_part() -> None:
@@ -68,8 +68,8 @@ async def test_a_bad_request_does_not_hurt_the_others_of_its_batch() -> None:
 
 
 async def test_predictions_that_are_not_one_for_each_row_are_made_one_by_one() -> None:
-    def summed(parts: Sequence[Any]) -> tuple[Any, Any]:
-        return [sum(row for part in parts for row in part)], None
+    def summed(parts: Sequence[Any]) -> tuple[Any, Any, Any]:
+        return [sum(row for part in parts for row in part)], None, None
 
     batcher = Batcher(summed, together=True)
     outcomes = await asyncio.gather(batcher.submit([1, 2], 2), batcher.submit([3, 4], 2))
