@@ -137,7 +137,9 @@ def _of_columns(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
     if all(type(value) in (int, float) for row in rows for value in row.values()):
         table = [[row[field.name] for field in fields] for row in rows]
         yield "one table", [_tensor("table", "FP64", np.array(table, np.float64))]
-        yield "one table of FP32", [_tensor("table", "FP32", np.array(table, np.float32))]
+        with np.errstate(over="ignore"):
+            single = np.array(table, np.float32)
+        yield "one table of FP32", [_tensor("table", "FP32", single)]
 
 
 def _tensor(name: str, datatype: str, values: Any) -> Tensor:
