@@ -47,6 +47,12 @@ def _split(frame: pd.DataFrame) -> Body:
     return {"dataframe_split": {"columns": split["columns"], "data": split["data"]}}
 
 
+def _tensors() -> ModelSignature:
+    """Ten numbers in, one out; MLServer refuses models whose signature names no output."""
+    inputs, outputs = (TensorSpec(np.dtype("float32"), (-1, width)) for width in (10, 1))
+    return ModelSignature(inputs=Schema([inputs]), outputs=Schema([outputs]))
+
+
 def linear(folder: Path) -> Body:
     """Ten columns, one row."""
     x, y = _diabetes()
@@ -93,8 +99,7 @@ def onnx(folder: Path) -> Body:
     x, y = _diabetes()
     array = x.to_numpy(dtype="float32")
     converted = to_onnx(LinearRegression().fit(array, y), array[:1])
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]))
-    mlflow.onnx.save_model(converted, folder, signature=signature, pip_requirements=[])
+    mlflow.onnx.save_model(converted, folder, signature=_tensors(), pip_requirements=[])
     return {"inputs": array[:1].astype(float).tolist()}
 
 
@@ -115,11 +120,10 @@ def torch(folder: Path) -> Body:
     layers = pytorch.nn.Sequential(
         pytorch.nn.Linear(10, 64), pytorch.nn.ReLU(), pytorch.nn.Linear(64, 1)
     )
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 10))]))
     mlflow.pytorch.save_model(
         layers,
         folder,
-        signature=signature,
+        signature=_tensors(),
         pip_requirements=[],
         serialization_format="pickle",
     )
