@@ -190,7 +190,7 @@ def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, encode.About, An
     assert loaded.direct is not None
     data = loaded.joined(parts)
     predictions = loaded.direct.predict(data)
-    # Once for all requests of the batch: for each by itself it would take a tenth of their time.
+    # Once for all requests of the batch, not for each by itself.
     lists, about = encode.plain(predictions)
     return lists, about, (data, predictions)
 
