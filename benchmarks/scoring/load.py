@@ -30,6 +30,7 @@ class Measured:
     requests: int
     seconds: float
     times: list[float]  # of each request that ended within the time measured
+    answered: int  # all requests, those of the warming up among them
     wrong: int  # answers that were not 200
 
 
@@ -123,7 +124,9 @@ async def load(port: int, path: str, body: bytes, clients: int, seconds: float) 
         client.stopping = True
     await asyncio.wait_for(asyncio.gather(*ends), SECONDS_TO_ANSWER)
     times = [took for client in running for at, took in client.times if start < at <= stop]
-    return Measured(len(times), stop - start, times, sum(client.wrong for client in running))
+    answered = sum(len(client.times) for client in running)
+    wrong = sum(client.wrong for client in running)
+    return Measured(len(times), stop - start, times, answered, wrong)
 
 
 async def _while_none_fails(ends: list[asyncio.Future[None]], seconds: float) -> None:

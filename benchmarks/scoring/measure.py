@@ -44,6 +44,7 @@ class Figures:
     per_second: float
     p50: float
     p99: float
+    cpu: float  # of the server, for each request
     wrong: int  # answers that were not 200
 
 
@@ -112,12 +113,14 @@ def _measure_case(
         _check_same_predictions(case, up, body.read_bytes())
         for clients in options.clients:
             runs: dict[str, list[Measured]] = {name: [] for name in up}
+            cpu = dict.fromkeys(up, 0.0)
             for _ in range(options.rounds):
                 for name, server in up.items():
-                    seconds = options.seconds / options.rounds
+                    seconds, before = options.seconds / options.rounds, server.cpu_seconds()
                     runs[name].append(_load(server, body, clients, seconds))
+                    cpu[name] += server.cpu_seconds() - before
             for name, measured in runs.items():
-                figures = _figures(case, name, clients, measured)
+                figures = _figures(case, name, clients, measured, cpu[name])
                 result.figures.append(figures)
                 _tell(figures)
 
@@ -158,13 +161,16 @@ def _load(server: Running, body: Path, clients: int, seconds: float) -> Measured
     return Measured(**json.loads(done.stdout))
 
 
-def _figures(case: str, server: str, clients: int, runs: list[Measured]) -> Figures:
+def _figures(
+    case: str, server: str, clients: int, runs: list[Measured], cpu_seconds: float
+) -> Figures:
     times = sorted(took for run in runs for took in run.times)
     requests = sum(run.requests for run in runs)
     seconds = sum(run.seconds for run in runs)
     wrong = sum(run.wrong for run in runs)
+    cpu = 1000 * cpu_seconds / sum(run.answered for run in runs)
     p50, p99 = (1000 * _quantile(times, share) for share in (0.5, 0.99))
-    return Figures(case, server, clients, requests, requests / seconds, p50, p99, wrong)
+    return Figures(case, server, clients, requests, requests / seconds, p50, p99, cpu, wrong)
 
 
 def _quantile(times: list[float], share: float) -> float:
@@ -174,7 +180,8 @@ def _quantile(times: list[float], share: float) -> float:
 def _tell(figures: Figures) -> None:
     print(
         f"{figures.case:8}{figures.server:14}{figures.clients:4} clients "
-        f"{figures.per_second:9.1f}/s  p50 {figures.p50:8.2f} ms  p99 {figures.p99:8.2f} ms",
+        f"{figures.per_second:9.1f}/s  p50 {figures.p50:8.2f} ms  p99 {figures.p99:8.2f} ms  "
+        f"CPU {figures.cpu:7.3f} ms",
         file=sys.stderr,
     )
 

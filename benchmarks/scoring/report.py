@@ -40,8 +40,8 @@ def _case(result: Result, case: str) -> list[str]:
     lines = [
         f"## {case}",
         "",
-        "| clients | server | requests/s | × | p50 ms | p99 ms | p99 × |",
-        "|---:|---|---:|---:|---:|---:|---:|",
+        "| clients | server | requests/s | × | p50 ms | p99 ms | p99 × | CPU ms |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for clients in result.options.clients:
         base = _one(result, case, BASE, clients)
@@ -56,7 +56,7 @@ def _case(result: Result, case: str) -> list[str]:
             wrong = f" ({one.wrong} failed)" if one.wrong else ""
             lines.append(
                 f"| {clients} | {KINDS[server].title}{wrong} | {one.per_second:,.0f} | {faster} "
-                f"| {one.p50:.2f} | {one.p99:.2f} | {shorter} |"
+                f"| {one.p50:.2f} | {one.p99:.2f} | {shorter} | {one.cpu:.3f} |"
             )
     failed = [
         f"{KINDS[server].title} could not serve it: `{' '.join(why.split())[-160:]}`"

@@ -62,6 +62,10 @@ class Running:
             said: bytes = answer.read()
         return said
 
+    def cpu_seconds(self) -> float:
+        """CPU time that its processes have taken up to now."""
+        return sum(map(_cpu_seconds, _family(self.process.pid)))
+
     def mebibytes(self) -> float:
         """Memory of all its processes, a page that several have counted once (PSS)."""
         return sum(map(_pss_kibibytes, _family(self.process.pid))) / 1024
@@ -192,6 +196,11 @@ def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task").glob("*/children")
     below = [int(child) for file in children for child in file.read_text().split()]
     return [pid, *(member for child in below for member in _family(child))]
+
+
+def _cpu_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_kibibytes(pid: int) -> int:

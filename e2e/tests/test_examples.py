@@ -70,6 +70,15 @@ def has_an_autoscaler(deployed: DeployedModel, facts: Facts) -> None:
     answers_by_its_service(deployed, facts)
 
 
+def scales_by_requests(deployed: DeployedModel, facts: Facts) -> None:
+    (autoscaler,) = children_of(deployed, kube.AUTOSCALER)
+    (metric,) = autoscaler["spec"]["metrics"]
+    (pod,) = children_of(deployed, kube.POD)
+    path = f"/api/v1/namespaces/{deployed.namespace}/pods/{pod['metadata']['name']}:9090/proxy"
+    assert f"\n{metric['pods']['metric']['name']}{{" in kubectl("get", "--raw", f"{path}/metrics")
+    answers_by_its_service(deployed, facts)
+
+
 def runs_on_the_gpu_node(deployed: DeployedModel, facts: Facts) -> None:
     (pod,) = children_of(deployed, kube.POD)
     limits = pod["spec"]["containers"][-1]["resources"]["limits"]
@@ -112,6 +121,7 @@ def answers_as_the_test_model(deployed: DeployedModel, _: Facts) -> None:
 # Example → what must be there before, and what must be so after.
 CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, Facts], None]]] = {
     "autoscaling": (nothing, has_an_autoscaler),
+    "autoscaling-requests": (nothing, scales_by_requests),
     "custom-image": (nothing, runs_its_own_image),
     "dependencies": (a_private_index, tastes),
     "gpu": (a_gpu_node, runs_on_the_gpu_node),

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 QUICK = 0.001  # seconds: what the event loop may be held up
@@ -28,14 +28,19 @@ class Outcome(NamedTuple):
     predicted: float  # seconds, of the whole batch
 
 
-@dataclass(eq=False)
-class Job:
+# Is told the outcome, or what hindered it, in the event loop. Only the first time counts: after a
+# timeout the model may still answer.
+Settle = Callable[[Outcome | BaseException], None]
+
+
+class Job(NamedTuple):
     """The rows of one request."""
 
     rows: Any
-    count: int
-    future: asyncio.Future[Outcome]
-    since: float = field(default_factory=time.perf_counter)
+    number: int  # of rows
+    settle: Settle
+    is_gone: Callable[[], bool]  # whether nobody waits for them any more
+    since: float
 
 
 # Gets rows of one or more requests; gives lists (or whatever there is, of one request), what is to
@@ -80,13 +85,16 @@ class Batcher:
 
     def submit(self, rows: Any, count: int) -> asyncio.Future[Outcome]:
         """Asks for the predictions of `count` rows; a model's exception comes by the future."""
-        loop = asyncio.get_running_loop()
-        job = Job(rows, count, loop.create_future())
-        self._waiting.append(job)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.ask(rows, count, partial(_resolve, future), future.done)
+        return future
+
+    def ask(self, rows: Any, count: int, settle: Settle, is_gone: Callable[[], bool]) -> None:
+        """The same for who needs no future; `settle` hears of a CancelledError if `is_gone`."""
+        self._waiting.append(Job(rows, count, settle, is_gone, time.perf_counter()))
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._next)
-        return job.future
+            asyncio.get_running_loop().call_soon(self._next)
 
     def is_quick(self, count: int) -> bool:
         """Whether so many rows will be predicted before anything else happens."""
@@ -97,17 +105,17 @@ class Batcher:
         if not batch:
             self._busy = False
             return
-        if self.is_quick(sum(job.count for job in batch)):
+        if self.is_quick(sum(job.number for job in batch)):
             self._run_here(batch)
         else:
             self._run_in_thread(batch)
 
     def _take(self) -> list[Job]:
-        """What goes into the next prediction; who is gone has left the queue."""
-        waiting = [job for job in self._waiting if not job.future.done()]
+        """What goes into the next prediction; who is gone leaves the queue."""
+        waiting = [job for job in self._waiting if not _left(job)]
         taken, rows = 0, 0
         for job in waiting if self._together else waiting[:1]:
-            rows += job.count
+            rows += job.number
             if taken and rows > _MOST_ROWS:
                 break
             taken += 1
@@ -119,7 +127,10 @@ class Batcher:
             self._prepare_thread()
             self._prepare_thread = None
         self._finish(batch, *self._timed(batch))
-        asyncio.get_running_loop().call_soon(self._next)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._next)
+        else:
+            self._busy = False
 
     def _run_in_thread(self, batch: list[Job]) -> None:
         loop = asyncio.get_running_loop()
@@ -145,7 +156,7 @@ class Batcher:
         try:
             result, about, seen = self._predict([job.rows for job in batch])
             if len(batch) > 1:
-                _require_rows(result, sum(job.count for job in batch))
+                _require_rows(result, sum(job.number for job in batch))
             return [_Done(batch, result, about, seen)]
         except Exception as error:
             if len(batch) == 1:
@@ -154,14 +165,15 @@ class Batcher:
             return [done for job in batch for done in self._predict_all([job])]
 
     def _finish(self, batch: list[Job], began: float, seconds: float, results: list[_Done]) -> None:
-        self._learn(sum(job.count for job in batch), seconds)
+        self._learn(sum(job.number for job in batch), seconds)
         for jobs, result, about, seen in results:
-            self._on_batch(len(jobs), sum(job.count for job in jobs), seen)
+            self._on_batch(len(jobs), sum(job.number for job in jobs), seen)
             start = 0
             for job in jobs:
-                part = result if len(jobs) == 1 else _part(result, start, job.count)
-                start += job.count
-                _settle(job, part, about, began, seconds)
+                part = result if len(jobs) == 1 else _part(result, start, job.number)
+                start += job.number
+                failed = isinstance(part, Exception)
+                job.settle(part if failed else Outcome(part, about, began - job.since, seconds))
 
     def _expected(self, rows: int) -> float:
         """Seconds, by what batches of about so many rows took; unknown: long."""
@@ -173,10 +185,26 @@ class Batcher:
         self._seconds[bits] = seconds if known is None else known + _WEIGHT * (seconds - known)
 
 
+def _left(job: Job) -> bool:
+    if job.is_gone():
+        job.settle(asyncio.CancelledError())
+        return True
+    return False
+
+
+def _resolve(future: asyncio.Future[Outcome], outcome: Outcome | BaseException) -> None:
+    if future.done():  # cancelled, or told of a timeout: nobody waits any more
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
 def _expire(jobs: list[Job]) -> None:
     for job in jobs:
-        if not job.future.done():
-            job.future.set_exception(TimeoutError())
+        if not job.is_gone():
+            job.settle(TimeoutError())
 
 
 def _require_rows(result: Any, count: int) -> None:
@@ -192,12 +220,3 @@ def _part(result: Any, start: int, count: int) -> Any:
     if isinstance(result, dict):
         return {name: _part(values, start, count) for name, values in result.items()}
     return result[start : start + count]
-
-
-def _settle(job: Job, result: Any, about: Any, began: float, seconds: float) -> None:
-    if job.future.done():  # cancelled: nobody waits any more
-        return
-    if isinstance(result, Exception):
-        job.future.set_exception(result)
-    else:
-        job.future.set_result(Outcome(result, about, began - job.since, seconds))

@@ -89,6 +89,7 @@ def _serve_here(
     gc.disable()
     # Imported here: what is installed for the model goes before the image's own packages.
     from mlflow_model_server import application
+    from mlflow_model_server.app.express import http_protocol
 
     app = application.load(settings, shared, slot)
     gc.freeze()
@@ -110,6 +111,7 @@ def _serve_here(
     server = Server(
         uvicorn.Config(
             app,
+            http=http_protocol(app),
             access_log=False,
             log_config=None,
             lifespan="off",

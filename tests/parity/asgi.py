@@ -147,5 +147,7 @@ async def _answer(app: Application, request: Request) -> Answer:
     if not parts:
         return Answer(500, {"content-type": "text/plain"}, b"Internal Server Error", raised)
     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in parts[0]["headers"]}
-    body = b"".join(part.get("body", b"") for part in parts[1:])
+    # A server sends none of it to who asks for the head.
+    with_body = parts[1:] if request.method != "HEAD" else []
+    body = b"".join(part.get("body", b"") for part in with_body)
     return Answer(parts[0]["status"], headers, body, raised)

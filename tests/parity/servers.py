@@ -13,6 +13,7 @@ from mlflow.pyfunc import load_model, scoring_server
 from mlflow_model_server import application
 from mlflow_model_server.settings import from_environment
 from tests.parity.asgi import Answer, Request, Server
+from tests.parity.wire import WireServer
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Pair:
     """MLflow's server and ours."""
 
     theirs: Server
-    ours: Server
+    ours: WireServer
 
     def answer(self, request: Request) -> tuple[Answer, Answer]:
         """MLflow's answer, then ours."""
@@ -32,5 +33,5 @@ def serving(folder: Path, **variables: str) -> Iterator[Pair]:
     """Both servers with the model in `folder/artifact`; more settings as in a pod's environment."""
     settings = from_environment({**os.environ, **variables, "MODEL_DIR": str(folder)})
     theirs = scoring_server.init(load_model(str(settings.artifact), suppress_warnings=True))
-    with Server(theirs) as first, Server(application.load(settings)) as second:
+    with Server(theirs) as first, WireServer(application.load(settings)) as second:
         yield Pair(first, second)

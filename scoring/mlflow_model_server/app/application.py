@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 from mlflow_model_server.app.asgi import (
     ClientGone,
@@ -26,6 +27,7 @@ from mlflow_model_server.settings import Settings
 
 _GETS = ("/ping", "/health", "/version", "/openapi.json")
 # MLflow's, byte for byte.
+_GONE = 499  # nginx's number for a client that has left
 _ALIVE = Reply(200, b"\n")
 TIMEOUT = Refusal(504, "DEADLINE_EXCEEDED", "predicting took longer than a request may take")
 
@@ -61,9 +63,39 @@ class Application:
             await send_reply(send, reply)
             recorder.finished(route, reply.status, time.perf_counter() - began)
         except ClientGone:
-            recorder.finished(route, 499, time.perf_counter() - began)  # nginx's number for it
+            recorder.finished(route, _GONE, time.perf_counter() - began)
         finally:
             recorder.in_flight -= 1
+
+    def is_express(self, method: str, path: str) -> bool:
+        """Whether `begin` may take a request, by its head."""
+        return (
+            path == INVOCATIONS
+            and method == "POST"
+            and self._gate is None
+            and self.recorder.request_log is None
+        )
+
+    def begin(
+        self,
+        headers: Headers,
+        body: bytes | bytearray,
+        is_gone: Callable[[], bool],
+        answer: Callable[[Reply | None], None],
+    ) -> bool:
+        """Begins to answer a request that `is_express` and has come whole; False: it does not.
+
+        `answer` is told the reply, or None: the request is to be answered by ASGI then.
+        """
+        recorder = self.recorder
+        settings = self._settings
+        if recorder.in_flight >= settings.max_queue or len(body) > settings.max_body_bytes:
+            return False
+        ongoing = _Ongoing(recorder, is_gone, answer)
+        if not self.predictor.begin(headers, body, is_gone, ongoing.settle):
+            return False
+        recorder.in_flight += 1
+        return True
 
     async def _invocations(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] != "POST":
@@ -176,6 +208,43 @@ class Application:
             traceparent=trace.traceparent(headers),
             caller=caller,
         )
+
+
+class _Ongoing:
+    """A request that is being answered without a task."""
+
+    __slots__ = ("_answer", "_began", "_is_gone", "_over", "_recorder")
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        is_gone: Callable[[], bool],
+        answer: Callable[[Reply | None], None],
+    ) -> None:
+        self._began = time.perf_counter()
+        self._recorder = recorder
+        self._is_gone = is_gone
+        self._answer = answer
+        self._over = False
+
+    def settle(self, outcome: Reply | BaseException) -> None:
+        """Answers, and counts it; whatever hindered the quick way, ASGI goes on then."""
+        if self._over:
+            return
+        self._over = True
+        recorder = self._recorder
+        recorder.in_flight -= 1
+        seconds = time.perf_counter() - self._began
+        if self._is_gone():
+            recorder.finished(INVOCATIONS, _GONE, seconds)
+            return
+        if isinstance(outcome, TimeoutError):
+            outcome = TIMEOUT.reply()
+        if isinstance(outcome, BaseException):
+            self._answer(None)
+            return
+        recorder.finished(INVOCATIONS, outcome.status, seconds)
+        self._answer(outcome)
 
 
 def _not_allowed(method: str) -> Reply:

@@ -44,10 +44,8 @@ async def read_body(receive: Receive, most: int) -> bytes:
 
 async def send_reply(send: Send, reply: Reply) -> None:
     """Sends all of it."""
-    headers = [(b"content-length", b"%d" % len(reply.body)), *reply.headers]
-    if reply.content_type:
-        headers.append((b"content-type", reply.content_type.encode()))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    start = {"type": "http.response.start", "status": reply.status, "headers": reply.all_headers}
+    await send(start)
     await send({"type": "http.response.body", "body": reply.body})
 
 

@@ -17,13 +17,16 @@ from mlflow_model_server.app.asgi import ClientGone, Receive, unless_gone
 from mlflow_model_server.batch import Batcher, Outcome
 from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.model.loading import Loaded
-from mlflow_model_server.model.plan import ColumnPlan, Unsure
+from mlflow_model_server.model.plan import TensorPlan, Unsure
 from mlflow_model_server.observe import trace
 from mlflow_model_server.observe.recorder import Recorder
 from mlflow_model_server.protocol import decode, encode
 from mlflow_model_server.protocol.fallback import Fallback, Prediction
 from mlflow_model_server.protocol.reply import Reply
 from mlflow_model_server.settings import Settings
+
+# What takes longer to read should not be read in vain.
+_FEW_BYTES = 1 << 14
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -63,6 +66,38 @@ class Predictor:
         text = None if content_type is None else content_type.decode("latin-1")
         return await self._mlflows_way(headers, receive, body, text)
 
+    def begin(
+        self,
+        headers: Headers,
+        body: bytes | bytearray,
+        is_gone: Callable[[], bool],
+        settle: Callable[[Reply | BaseException], None],
+    ) -> bool:
+        """Begins to answer the quick way, with no task, what will be predicted before all else.
+
+        False: nothing was begun. `settle` is told the reply, or what hindered it, and may be told
+        so again.
+        """
+        batcher = self._batcher
+        if batcher is None or len(body) > _FEW_BYTES:
+            return False
+        if not decode.is_json(first(headers, b"content-type")):
+            return False
+        began = time.perf_counter()
+        try:
+            rows = self._rows_of(body)
+        except Exception:  # as in _try_quick
+            return False
+        count, decoded = len(rows), time.perf_counter() - began
+        if not batcher.is_quick(count):
+            return False
+
+        def predicted(outcome: Outcome | BaseException) -> None:
+            settle(self._encoded(outcome, count, decoded))
+
+        batcher.ask(rows, count, predicted, is_gone)
+        return True
+
     async def predict(
         self, headers: Headers, receive: Receive, data: Any, params: dict[str, Any] | None
     ) -> Made:
@@ -84,6 +119,8 @@ class Predictor:
             return None
         try:
             rows = plan.rows_of(data)
+            if len(rows) > self._settings.max_rows:
+                raise Unsure
             outcome = await self._outcome(batcher, receive, rows)
         except (ClientGone, TimeoutError):
             raise
@@ -115,26 +152,44 @@ class Predictor:
     async def _quick(self, batcher: Batcher, receive: Receive, body: bytes) -> Reply:
         """Raises whatever hinders it: nothing has been answered then."""
         began = time.perf_counter()
+        rows = self._rows_of(body)
+        decoded = time.perf_counter() - began
+        outcome = await self._outcome(batcher, receive, rows)
+        return self._reply(outcome, len(rows), decoded)
+
+    def _rows_of(self, body: bytes | bytearray) -> Any:
+        """Raises whatever hinders it: MLflow's own code is to read the body then."""
         plan = self._loaded.plan
         assert plan is not None
-        if isinstance(plan, ColumnPlan):
-            rows: Any = decode.rows_of(body, plan)
-            plan.check(rows)
-        else:
+        if isinstance(plan, TensorPlan):
             rows = decode.tensor_of(body, plan)
-        decoded = time.perf_counter()
-        outcome = await self._outcome(batcher, receive, rows)
-        predicted = time.perf_counter()
+        else:
+            rows = decode.rows_of(body, plan)
+            plan.check(rows)
+        if len(rows) > self._settings.max_rows:
+            raise Unsure
+        return rows
+
+    def _encoded(
+        self, outcome: Outcome | BaseException, count: int, decoded: float
+    ) -> Reply | BaseException:
+        if isinstance(outcome, BaseException):
+            return outcome
+        try:
+            return self._reply(outcome, count, decoded)
+        except Exception as problem:  # as in _try_quick
+            return problem
+
+    def _reply(self, outcome: Outcome, count: int, decoded: float) -> Reply:
+        began = time.perf_counter()
         encoded = encode.encode(outcome.predictions, outcome.about.finite)
         self._recorder.phases(
-            outcome.queued, decoded - began, outcome.predicted, time.perf_counter() - predicted
+            outcome.queued, decoded, outcome.predicted, time.perf_counter() - began
         )
-        return Reply(200, encoded, rows=len(rows))
+        return Reply(200, encoded, rows=count)
 
     async def _outcome(self, batcher: Batcher, receive: Receive, rows: Any) -> Outcome:
         count = len(rows)
-        if count > self._settings.max_rows:
-            raise Unsure
         future = batcher.submit(rows, count)
         # Waiting for the client as well costs a tenth of a quick prediction.
         if batcher.is_quick(count):

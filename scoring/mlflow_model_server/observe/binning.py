@@ -47,6 +47,8 @@ def prediction_columns(data: Any) -> dict[str, Column]:
     """The outputs by name: columns, or the only one as PREDICTION; {} for what is no table."""
     if is_frame(data):
         return _of_frame(data, MOST_OUTPUTS)
+    if isinstance(data, dict):
+        return _of_dict(data)
     if hasattr(data, "to_numpy"):  # a Series
         return _kept({PREDICTION: _of_series(data)})
     try:
@@ -167,6 +169,17 @@ def _of_frame(frame: Any, most: int) -> dict[str, Column]:
     if frame.shape[1] > most or not frame.columns.is_unique:
         return {}
     return _kept({str(name): _of_series(frame[name]) for name in frame.columns})
+
+
+def _of_dict(outputs: dict[Any, Any]) -> dict[str, Column]:
+    """The columns of arrays by name; those of one with several columns are numbered."""
+    found = {
+        str(name) if inner == PREDICTION else f"{name}-{inner}": column
+        for name, data in outputs.items()
+        if isinstance(data, np.ndarray)
+        for inner, column in prediction_columns(data).items()
+    }
+    return found if len(found) <= MOST_OUTPUTS else {}
 
 
 def _of_series(series: Any) -> Column | None:

@@ -196,9 +196,12 @@ def _rows(features: Any, predictions: Any) -> int:
 
 def _joined(parts: list[Any]) -> list[Any]:
     """Neighbours of one shape as one: what numpy does costs by the call, for so few rows."""
-    if all(type(part) is np.ndarray for part in parts):
-        with suppress(ValueError):  # they have different shapes after all
+    kinds = set(map(type, parts))
+    with suppress(ValueError, KeyError):  # they have different shapes, or names, after all
+        if kinds == {np.ndarray}:
             return [np.concatenate(parts)]
+        if kinds == {dict}:  # arrays by name
+            return [{name: np.concatenate([p[name] for p in parts]) for name in parts[0]}]
     return _grouped(parts)
 
 

@@ -95,8 +95,8 @@ class Recorder:
         """What was predicted, for the drift: kept by reference and binned later, in bulk.
 
         `features` is an array (rows, columns) or a DataFrame, `predictions` an array (rows,) or
-        (rows, outputs), a Series, a DataFrame or a list; anything else is not watched. Neither may
-        be changed afterwards.
+        (rows, outputs), a dict of such, a Series, a DataFrame or a list; anything else is not
+        watched. Neither may be changed afterwards.
         """
         if self._watcher is not None:
             self._watcher.add(features, predictions)

@@ -20,7 +20,7 @@ def is_json(content_type: bytes | None) -> bool:
     return content_type in _JSON_TYPES
 
 
-def rows_of(body: bytes, plan: ColumnPlan) -> Rows:
+def rows_of(body: bytes | bytearray, plan: ColumnPlan) -> Rows:
     """The rows of `dataframe_split` or `dataframe_records`, in the plan's order of columns."""
     document = _document(body)
     split = document.get("dataframe_split")
@@ -29,12 +29,12 @@ def rows_of(body: bytes, plan: ColumnPlan) -> Rows:
     return _records(document.get("dataframe_records"), plan.names)
 
 
-def tensor_of(body: bytes, plan: TensorPlan) -> Any:
+def tensor_of(body: bytes | bytearray, plan: TensorPlan) -> Any:
     """The array of `inputs`."""
     return plan.tensor(_document(body).get("inputs"))
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def _document(body: bytes | bytearray) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

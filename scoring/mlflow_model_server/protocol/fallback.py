@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mlflow_model_server.frames import is_frame
@@ -73,7 +73,7 @@ class Fallback:
         reply = self._reply(body, content_type, watched)
         made = watched.made if reply.status == 200 else None
         if made is not None:
-            reply = replace(reply, rows=made.rows)
+            reply = reply._replace(rows=made.rows)
         return Answered(reply, made, began, time.perf_counter())
 
     def predict(self, data: Any, params: dict[str, Any] | None) -> Prediction:

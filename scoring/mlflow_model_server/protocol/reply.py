@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 JSON = "application/json"
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer: its status, body and content type."""
 
     status: int
@@ -18,6 +18,14 @@ class Reply:
     content_type: str = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
     rows: int | None = None  # that were predicted; None: it is no prediction
+
+    @property
+    def all_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Its headers, those that say what the body is among them."""
+        length = (b"content-length", b"%d" % len(self.body))
+        if not self.content_type:
+            return (length, *self.headers)
+        return (length, *self.headers, (b"content-type", self.content_type.encode()))
 
 
 @dataclass(frozen=True)

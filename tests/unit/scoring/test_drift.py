@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,9 @@ def test_free_text_lists_and_dates_are_not_watched() -> None:
         (pd.Series([1, 2, 3]), ["prediction"]),
         (pd.DataFrame({"low": [1], "high": [2]}), ["low", "high"]),
         (["a", "b", "a"], ["prediction"]),
+        ({"label": np.zeros(3), "odds": np.zeros((3, 2))}, ["label", "odds-0", "odds-1"]),
+        ({"text": "a", "list": [1, 2]}, []),
+        ({str(i): np.zeros(3) for i in range(17)}, []),
         (np.zeros((3, 100)), []),
         ([[1], [1, 2]], []),
         ([{"a": 1}], []),
@@ -150,17 +154,24 @@ def test_rows_of_any_form_are_counted_into_the_models_own_bins(shared: Shared) -
     assert sorted(found["prediction"].values()) == [1, 3]
 
 
-def test_many_small_arrays_are_counted_as_one_large(shared: Shared) -> None:
+@pytest.mark.parametrize(
+    "predictions_of",
+    [lambda rows: rows[:, 0], lambda rows: {"first": rows[:, 0], "others": rows[:, 1:]}],
+    ids=["array", "arrays by name"],
+)
+def test_many_small_arrays_are_counted_as_one_large(
+    shared: Shared, predictions_of: Callable[[Any], Any]
+) -> None:
     rows = RANDOM.normal(size=(700, 3))
-    share(shared, made(rows, rows[:, 0]), ARTIFACT)
+    share(shared, made(rows, predictions_of(rows)), ARTIFACT)
     told = watcher(shared)
     for row in rows:
-        told.add(row[None, :], row[:1])
+        told.add(row[None, :], predictions_of(row[None, :]))
     told.flush()
     at_once = Shared(1)
-    share(at_once, made(rows, rows[:, 0]), ARTIFACT)
+    share(at_once, made(rows, predictions_of(rows)), ARTIFACT)
     large = watcher(at_once)
-    large.add(rows, rows[:, 0])
+    large.add(rows, predictions_of(rows))
     large.flush()
     assert counted(shared) == counted(at_once)
 
