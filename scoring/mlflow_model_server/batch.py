@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
 QUICK = 0.001  # seconds: what the event loop may be held up
-_WEIGHT = 0.2  # of the newest duration in the running average
+# So many durations are remembered, and the middle one is expected: a busy machine, or a container
+# at its CPU limit, makes a quick prediction last many milliseconds now and then.
+_REMEMBERED = 9
 _MOST_ROWS = 4096  # predicted at once
 
 
@@ -79,7 +82,9 @@ class Batcher:
         self._waiting: list[Job] = []
         self._busy = False
         self._in_thread = False
-        self._seconds: dict[int, float] = {}  # by bits of the number of rows
+        # By bits of the number of rows: the last durations, and what is expected of the next.
+        self._seconds: dict[int, deque[float]] = {}
+        self._expected: dict[int, float] = {}
         self._thread = ThreadPoolExecutor(1, "predict", initializer=prepare_thread)
         self._prepare_thread: Callable[[], None] | None = prepare_thread
 
@@ -98,7 +103,8 @@ class Batcher:
 
     def is_quick(self, count: int) -> bool:
         """Whether so many rows will be predicted before anything else happens."""
-        return not self._in_thread and self._expected(count) < QUICK
+        # Unknown: long.
+        return not self._in_thread and self._expected.get(count.bit_length(), 1.0) < QUICK
 
     def _next(self) -> None:
         batch = self._take()
@@ -175,14 +181,11 @@ class Batcher:
                 failed = isinstance(part, Exception)
                 job.settle(part if failed else Outcome(part, about, began - job.since, seconds))
 
-    def _expected(self, rows: int) -> float:
-        """Seconds, by what batches of about so many rows took; unknown: long."""
-        return self._seconds.get(rows.bit_length(), 1.0)
-
     def _learn(self, rows: int, seconds: float) -> None:
         bits = rows.bit_length()
-        known = self._seconds.get(bits)
-        self._seconds[bits] = seconds if known is None else known + _WEIGHT * (seconds - known)
+        last = self._seconds.setdefault(bits, deque(maxlen=_REMEMBERED))
+        last.append(seconds)
+        self._expected[bits] = sorted(last)[len(last) // 2]
 
 
 def _left(job: Job) -> bool:

@@ -120,3 +120,16 @@ async def test_who_waits_for_a_thread_waits_so_long_and_no_longer() -> None:
     assert not batcher.is_quick(1)  # the model is busy
     model.may_go.set()
     assert (await batcher.submit([1], 1)).predictions == [2]
+
+
+async def test_a_quick_model_stays_quick_when_the_machine_falters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Doubling()
+    batcher = Batcher(model.predict, together=True)
+    for _ in range(9):
+        await batcher.submit([1], 1)
+    moments = iter([0.0, 0.0, 1.0, *([1.0] * 100)])  # a prediction that lasts a second
+    monkeypatch.setattr("mlflow_model_server.batch.time.perf_counter", lambda: next(moments))
+    await batcher.submit([1], 1)
+    assert batcher.is_quick(1)
