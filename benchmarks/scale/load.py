@@ -119,16 +119,17 @@ def change_latency(api: ApiServer, name: str, value: str) -> float:
 @contextmanager
 def watch(api: ApiServer, path: str, on_event: Callable[[Json], None]) -> Iterator[None]:
     """Brings events to `on_event`, in a thread, until the end of the block."""
-    joint = "&" if "?" in path else "?"
-    url = f"{api.url}{path}{joint}watch=true&timeoutSeconds={WATCH_SECONDS}"
-    response = _new_session(api).get(url, stream=True, timeout=(10, WATCH_SECONDS))
-    response.raise_for_status()
+    response = _open_watch(api, path)
     stopped = threading.Event()
 
     def follow() -> None:
+        nonlocal response
         try:
-            for line in response.iter_lines(chunk_size=None):
-                on_event(json.loads(line))
+            while not stopped.is_set():
+                for line in response.iter_lines(chunk_size=None):
+                    on_event(json.loads(line))
+                # The API server ends the watch of who is slow; the next brings all that there is.
+                response = _open_watch(api, path)
         except (requests.RequestException, AttributeError, ValueError, OSError):
             if not stopped.is_set():
                 raise
@@ -141,6 +142,14 @@ def watch(api: ApiServer, path: str, on_event: Callable[[Json], None]) -> Iterat
         stopped.set()
         _hang_up(response)
         thread.join(5)
+
+
+def _open_watch(api: ApiServer, path: str) -> requests.Response:
+    joint = "&" if "?" in path else "?"
+    url = f"{api.url}{path}{joint}watch=true&timeoutSeconds={WATCH_SECONDS}"
+    response = _new_session(api).get(url, stream=True, timeout=(10, WATCH_SECONDS))
+    response.raise_for_status()
+    return response
 
 
 def _hang_up(response: requests.Response) -> None:

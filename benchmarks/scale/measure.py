@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 
 import requests
 
+from benchmarks.environments import version
 from benchmarks.scale import audit, load, procfs
 from benchmarks.scale.operator import Operator, compiled_environment, operator
 from benchmarks.scale.plane import Plane, plane
@@ -31,6 +33,7 @@ class Options:
     changes: int
     within: float
     wrapper: Sequence[str] = ()
+    python: str = sys.executable
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Result:
 
     resources: int
     cores: int = 0
+    python: str = ""  # the operator's
     load_before: tuple[float, ...] = ()
     load_after: tuple[float, ...] = ()
     others_cpu_seconds: float = 0.0  # of what else ran on the machine meanwhile
@@ -74,8 +78,9 @@ class Result:
 def measure(options: Options, folder: Path) -> Result:
     """Runs it all; the processes end with it."""
     result = Result(options.resources, cores=os.cpu_count() or 0, load_before=os.getloadavg())
+    result.python = version(options.python)
     _say("making the operator's Python environment")
-    venv = compiled_environment()
+    venv = compiled_environment(options.python)
     _say("starting the control plane")
     with plane(folder) as running:
         with operator(running, venv, "operator", options.wrapper) as one:

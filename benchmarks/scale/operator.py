@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ class Operator:
             return False
 
 
-def compiled_environment() -> Path:
+def compiled_environment(interpreter: str = sys.executable) -> Path:
     """The operator's Python environment, with all compiled that it imports."""
-    folder = environment(LOCK)
+    folder = environment(LOCK, interpreter)
     python = folder / "bin" / "python"
     subprocess.run([python, "-c", WARM_UP], check=True, env=_variables(folder))
     return folder

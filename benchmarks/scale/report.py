@@ -59,7 +59,8 @@ def _remarks(result: Result) -> list[str]:
     other_run = "¹ Measured with 1,000 InferenceServices in another run, on a machine of 2 cores."
     return [
         *([other_run, ""] if result.resources == COMPARABLE else []),
-        f"This run: {result.cores} cores, load average {before:.1f} before and {after:.1f} after.",
+        f"This run: {result.cores} cores, load average {before:.1f} before and {after:.1f} after; "
+        f"the operator on Python {result.python}.",
         f"All resources were created after {result.created_after:.0f} s. CPU seconds until all "
         f"were Ready: {busy}; what else ran on the machine took {result.others_cpu_seconds:.0f}.",
     ]

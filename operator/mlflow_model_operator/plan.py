@@ -12,6 +12,7 @@ from datetime import datetime
 from mlflow_model_operator import labels, render
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RevisionStatus
+from mlflow_model_operator.diff import needs_apply
 from mlflow_model_operator.domain import (
     KubeObject,
     LiveChildren,
@@ -32,6 +33,8 @@ from mlflow_model_operator.rollout import (
 from mlflow_model_operator.settings import Settings
 
 Resolved = ModelVersion | ResolutionError
+
+ABSENT = "all of it"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,36 @@ class Plan:
         """
         stable = self.decision.stable
         return None if stable in self.restorable else stable
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """A desired object that is not so, and the first field of it that differs, or ABSENT."""
+
+    desired: KubeObject
+    difference: str
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no such object."""
+        return self.difference == ABSENT
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What lies between what is live and what is desired; false where that is the same."""
+
+    apply: list[Unmet]
+    scale: tuple[KubeObject, int] | None  # a live Deployment, and the replicas to give it
+    prune: list[KubeObject]
+
+    def __bool__(self) -> bool:
+        return bool(self.apply or self.scale or self.prune)
+
+    @property
+    def absent(self) -> list[Unmet]:
+        """Those that do not exist yet."""
+        return [one for one in self.apply if one.is_absent]
 
 
 class RevisionNames:
@@ -140,7 +173,23 @@ def desired_objects(
     )
 
 
-def desired_scale(
+def make_steps(
+    resource: MLflowModelDeployment, plan: Plan, desired: Iterable[KubeObject], live: LiveChildren
+) -> Steps:
+    """What is to be done next so that all that is desired is so, and nothing else is there."""
+    return Steps(
+        apply=[Unmet(obj, why) for obj in desired if (why := _difference(obj, live)) is not None],
+        scale=_scale(resource, plan, live),
+        prune=_superfluous(plan, desired, live),
+    )
+
+
+def _difference(obj: KubeObject, live: LiveChildren) -> str | None:
+    found = live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
+    return ABSENT if found is None else needs_apply(obj, found)
+
+
+def _scale(
     resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
 ) -> tuple[KubeObject, int] | None:
     """The Deployment of an outdated revision with the replicas that it lacks or has too many of."""
@@ -151,9 +200,7 @@ def desired_scale(
     return None if deployment["spec"].get("replicas") == replicas else (deployment, replicas)
 
 
-def superfluous_objects(
-    plan: Plan, desired: Iterable[KubeObject], live: LiveChildren
-) -> list[KubeObject]:
+def _superfluous(plan: Plan, desired: Iterable[KubeObject], live: LiveChildren) -> list[KubeObject]:
     """Live objects that must go: those of revisions that ended, and those no longer asked for."""
     stated = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
     return [

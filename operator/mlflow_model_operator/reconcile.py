@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,18 +17,18 @@ from mlflow_model_operator.api.resource import InvalidResource, MLflowModelDeplo
 from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.cache import Cache, owned_by
 from mlflow_model_operator.cluster.client import ApiError, Cluster
-from mlflow_model_operator.diff import needs_apply
-from mlflow_model_operator.domain import Key, KubeObject, LiveChildren, ResolutionError
+from mlflow_model_operator.domain import Key, KubeObject, ResolutionError
 from mlflow_model_operator.observe import NAME_TAKEN, ApplyError, Situation
 from mlflow_model_operator.plan import (
     Meaning,
     Plan,
     Resolved,
     RevisionNames,
+    Steps,
+    Unmet,
     desired_objects,
-    desired_scale,
     make_plan,
-    superfluous_objects,
+    make_steps,
 )
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.settings import Settings
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 RETRY_REFUSED = 30.0  # seconds
 # How long a gateway may take to say whether it accepts a route before we look whether it exists.
 GATEWAY_PATIENCE = 5.0
-ABSENT = "all of it"
 AT_ONCE = 0.0  # after whatever else waits in the queue
 
 
@@ -79,16 +78,17 @@ class Reconciler:
         errors: list[ApplyError] = []
         if plan and self._settled.get(key) != self._state(key, resource, plan):
             desired = desired_objects(resource, plan, live, self.settings)
-            absent = _absent(desired, live)
-            errors = await self._apply(key, _addresses_first(desired, absent), live)
-            errors += await self._scale(key, resource, plan, live)
-            live = self.cache.children(key, resource.uid)
+            steps = make_steps(resource, plan, desired, live)
+            errors = await self._take(key, steps)
+            # Others may have changed a child while we wrote. Between this look at what is live and
+            # the note nothing is awaited, so what is noted is what was looked at.
+            live = self.cache.children(key, resource.uid) if steps else live
+            left = make_steps(resource, plan, desired, live) if steps else steps
+            if not left:
+                self._settled[key] = self._state(key, resource, plan)
             # The others that wait in the queue get their children before anybody's status is told.
-            if not errors and len(_absent(desired, live)) < len(absent):
+            if not errors and len(left.absent) < len(steps.absent):
                 return AT_ONCE
-            await self._prune(superfluous_objects(plan, desired, live))
-            live = self.cache.children(key, resource.uid)
-            self._note_if_settled(key, resource, plan, desired, live)
         situation = Situation(
             resource=resource,
             resolution=meaning.model,
@@ -122,67 +122,43 @@ class Reconciler:
         except ResolutionError as error:
             return error
 
-    async def _apply(
-        self, key: Key, objects: Iterable[KubeObject], live: LiveChildren
-    ) -> list[ApplyError]:
-        applied = [await self._apply_one(key, obj, live) for obj in objects]
-        return [error for error in applied if error]
-
-    def _note_if_settled(
-        self,
-        key: Key,
-        resource: MLflowModelDeployment,
-        plan: Plan,
-        desired: Iterable[KubeObject],
-        live: LiveChildren,
-    ) -> None:
-        """Notes the state if all that is desired is so now, and nothing else is there.
-
-        Others may have changed a child while we wrote. Between the look at what is live and the
-        note nothing is awaited, so what is noted is what was looked at.
-        """
-        if (
-            not superfluous_objects(plan, desired, live)
-            and desired_scale(resource, plan, live) is None
-            and all(_difference(obj, live) is None for obj in desired)
-        ):
-            self._settled[key] = self._state(key, resource, plan)
+    async def _take(self, key: Key, steps: Steps) -> list[ApplyError]:
+        applied = [await self._apply(key, one) for one in _addresses_first(steps.apply)]
+        errors = [*applied, await self._scale(key, steps)]
+        for obj in steps.prune:
+            await self.cluster.delete(kinds.BY_NAME[obj["kind"]], obj)
+        return [error for error in errors if error]
 
     def _state(self, key: Key, resource: MLflowModelDeployment, plan: Plan) -> int:
         children = self.cache.fingerprint(key)
         return hash((resource.uid, resource.generation, plan.identity, children))
 
-    async def _apply_one(self, key: Key, obj: KubeObject, live: LiveChildren) -> ApplyError | None:
+    async def _apply(self, key: Key, unmet: Unmet) -> ApplyError | None:
+        obj = unmet.desired
         kind, name = kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"]
-        difference = _difference(obj, live)
-        if difference is None:
-            return None
         try:
-            if difference == ABSENT:
+            if unmet.is_absent:
                 await self._check_free(kind, obj)
             else:
-                log.info("%s: applying %s %s: %s differs", key, kind.kind, name, difference)
+                log.info("%s: applying %s %s: %s differs", key, kind.kind, name, unmet.difference)
             self.cache.store(kind, await self.cluster.apply(kind, obj))
         except ApiError as error:
             return _refused(error, kind, name)
         return None
 
-    async def _scale(
-        self, key: Key, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
-    ) -> list[ApplyError]:
+    async def _scale(self, key: Key, steps: Steps) -> ApplyError | None:
         """An apply of the replicas alone would take the rest of the Deployment away."""
-        wanted = desired_scale(resource, plan, live)
-        if wanted is None:
-            return []
-        deployment, replicas = wanted
+        if steps.scale is None:
+            return None
+        deployment, replicas = steps.scale
         name = deployment["metadata"]["name"]
         log.info("%s: scaling Deployment %s to %d", key, name, replicas)
         try:
             changed = await self.cluster.scale(kinds.DEPLOYMENT, deployment, replicas)
             self.cache.store(kinds.DEPLOYMENT, changed)
         except ApiError as error:
-            return [_refused(error, kinds.DEPLOYMENT, name)]
-        return []
+            return _refused(error, kinds.DEPLOYMENT, name)
+        return None
 
     async def _check_free(self, kind: kinds.Kind, obj: KubeObject) -> None:
         """An apply would take over somebody else's object of that name: look first.
@@ -196,10 +172,6 @@ class Reconciler:
         if found is not None and not owned_by(found, metadata["ownerReferences"][0]["uid"]):
             message = f"{kind.kind} {metadata['name']} exists and belongs to somebody else"
             raise ApiError(422, NAME_TAKEN, message)
-
-    async def _prune(self, objects: Iterable[KubeObject]) -> None:
-        for obj in objects:
-            await self.cluster.delete(kinds.BY_NAME[obj["kind"]], obj)
 
     async def _gateway_exists(self, key: Key, resource: MLflowModelDeployment) -> bool | None:
         """Whether the named Gateway is there; only looked up when no gateway answers for long."""
@@ -240,28 +212,15 @@ def _refused(error: ApiError, kind: kinds.Kind, name: str) -> ApplyError:
     return ApplyError(kind.kind, name, error.status, error.reason, error.message)
 
 
-def _absent(desired: Iterable[KubeObject], live: LiveChildren) -> list[KubeObject]:
-    return [obj for obj in desired if _find(obj, live) is None]
-
-
-def _addresses_first(desired: list[KubeObject], absent: list[KubeObject]) -> list[KubeObject]:
+def _addresses_first(unmet: list[Unmet]) -> list[Unmet]:
     """Of a resource whose Services are missing, only those for now.
 
     So of many new resources all get their Services before anybody gets a Deployment: the API server
     gives out addresses one at a time, and takes ten times as long for each while the controllers
     are busy with new pods.
     """
-    return [obj for obj in absent if obj["kind"] == kinds.SERVICE.kind] or desired
-
-
-def _difference(obj: KubeObject, live: LiveChildren) -> str | None:
-    """The first field of `obj` that is not so; "all of it" where there is no such object."""
-    found = _find(obj, live)
-    return ABSENT if found is None else needs_apply(obj, found)
-
-
-def _find(obj: KubeObject, live: LiveChildren) -> KubeObject | None:
-    return live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
+    kind = kinds.SERVICE.kind
+    return [one for one in unmet if one.is_absent and one.desired["kind"] == kind] or unmet
 
 
 def _is_left_alone(route: KubeObject, now: float) -> bool:

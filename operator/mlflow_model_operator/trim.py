@@ -12,12 +12,12 @@ from mlflow_model_operator.domain import KubeObject
 
 # The resource version is kept apart: it changes with whatever else does.
 _METADATA_LEFT_OUT = ("managedFields", "generateName", "selfLink", "resourceVersion")
-_POD_STATUS = (
-    *("phase", "reason", "message", "startTime"),
-    *("containerStatuses", "initContainerStatuses"),
-)
-_POD_CONDITIONS = ("PodScheduled", "PodReadyToStartContainers")
 _STUCK = "ProgressDeadlineExceeded"
+_ENDED_PHASES = ("Failed", "Succeeded")
+_POD_CONDITIONS = ("PodScheduled", "PodReadyToStartContainers")
+_CONTAINER_LISTS = ("initContainerStatuses", "containerStatuses")
+# What every container waits for before its start.
+_USUAL_WAITS = ("ContainerCreating", "PodInitializing")
 
 
 def trim(obj: KubeObject) -> KubeObject:
@@ -30,14 +30,20 @@ def trim(obj: KubeObject) -> KubeObject:
     if kind == "Pod":
         metadata.pop("annotations", None)
         return {"kind": kind, "metadata": metadata, "status": _of_pod(status)}
-    if "annotations" in metadata:
-        metadata["annotations"] = _not_the_controllers(metadata["annotations"])
+    annotations = _not_the_controllers(metadata.pop("annotations", {}))
+    if annotations:
+        metadata["annotations"] = annotations
     kept = {"kind": kind, "metadata": metadata, **_present(obj, ("spec",))}
     if kind == "HTTPRoute":
         kept |= _present(obj, ("status",))
     elif kind == "Deployment":
         kept["status"] = _of_deployment(status)
     return kept
+
+
+def tells_nothing(kept: KubeObject) -> bool:
+    """Whether it is a pod that fares well: how many of those there are, their Deployment says."""
+    return kept["kind"] == "Pod" and not kept["status"]
 
 
 def _not_the_controllers(annotations: KubeObject) -> KubeObject:
@@ -56,8 +62,43 @@ def _of_deployment(status: KubeObject) -> KubeObject:
 
 
 def _of_pod(status: KubeObject) -> KubeObject:
-    kept = _present(status, _POD_STATUS)
-    return {**kept, "conditions": _conditions(status, _POD_CONDITIONS)}
+    """What hinders it; nothing of a pod that starts, or runs, as it should."""
+    kept: KubeObject = {}
+    if status.get("phase") in _ENDED_PHASES:
+        kept |= _present(status, ("phase", "reason", "message"))
+    unmet = [one for one in _conditions(status, _POD_CONDITIONS) if one["status"] == "False"]
+    if unmet:
+        kept |= {**_present(status, ("startTime",)), "conditions": unmet}
+    for name in _CONTAINER_LISTS:
+        told = [
+            _of_container(one)
+            for one in status.get(name) or ()
+            # What a container that is ready went through counts if its pod has to start anew.
+            if _has_a_story(one) and (unmet or not one.get("ready"))
+        ]
+        if told:
+            kept[name] = told
+    return kept
+
+
+def _has_a_story(container: KubeObject) -> bool:
+    """Whether a container has ended, or waits for something out of the ordinary."""
+    waiting = _state(container, "state").get("waiting")
+    waits = waiting is not None and waiting.get("reason") not in _USUAL_WAITS
+    return waits or any("terminated" in _state(container, one) for one in ("state", "lastState"))
+
+
+def _of_container(container: KubeObject) -> KubeObject:
+    """How it waits and how it ended; not since when it runs."""
+    states = {
+        name: _present(_state(container, name), ("waiting", "terminated"))
+        for name in ("state", "lastState")
+    }
+    return {**_present(container, ("name", "image", "ready")), **states}
+
+
+def _state(container: KubeObject, name: str) -> KubeObject:
+    return container.get(name) or {}
 
 
 def _conditions(status: KubeObject, types: Iterable[str]) -> list[KubeObject]:

@@ -19,7 +19,7 @@ from mlflow_model_operator import labels
 from mlflow_model_operator.cluster import kinds
 from mlflow_model_operator.cluster.kinds import Kind
 from mlflow_model_operator.domain import Key, KubeObject, LiveChildren
-from mlflow_model_operator.trim import trim
+from mlflow_model_operator.trim import tells_nothing, trim
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,8 @@ class Cache:
             if not _older(obj, self._resources.get(key)):
                 self._resources[key] = _resource_entry(obj)
             return key
-        siblings = self._children.setdefault(key, {})
-        identity = (kind.kind, obj["metadata"]["name"])
-        if not _older(obj, siblings.get(identity)):
-            siblings[identity] = _child_entry(kind, obj)
+        if not _older(obj, self._child(key, kind, obj["metadata"]["name"])):
+            self._keep(kind, key, obj)
         return key
 
     def take(self, kind: Kind, event: str | None, obj: KubeObject) -> Key | None:
@@ -93,8 +91,7 @@ class Cache:
         before = self._known(kind, obj)
         key = self.store(kind, obj)
         after = self._known(kind, obj)
-        changed = before is None or after is None or before.text != after.text
-        return key if changed else None
+        return key if _kept(before) != _kept(after) else None
 
     def has(self, kind: Kind, obj: KubeObject) -> bool:
         """Whether exactly this version of `obj` is kept: our own write, which was answered before.
@@ -106,10 +103,14 @@ class Cache:
         return known is not None and known.version == _version(obj)
 
     def drop(self, kind: Kind, obj: KubeObject) -> Key | None:
-        """Forgets a deleted object; returns the resource it concerned."""
-        key = _owner_key(kind, obj)
-        if key is not None:
-            self._drop(kind, key, obj["metadata"]["name"], obj["metadata"].get("uid"))
+        """Forgets a deleted object; returns the resource it concerned, None if it was not kept.
+
+        A late farewell to an object that has been made anew meanwhile concerns the old one only.
+        """
+        key, known = _owner_key(kind, obj), self._known(kind, obj)
+        if key is None or known is None or known.uid != obj["metadata"].get("uid"):
+            return None
+        self._forget(kind, key, obj["metadata"]["name"])
         return key
 
     def drop_others(
@@ -122,15 +123,15 @@ class Cache:
         """
         uids = set(present)
         gone = [
-            (key, name, entry.uid)
+            (key, name)
             for key, name, entry in self._of_kind(kind)
             if namespace in ("", key.namespace)
             and entry.uid not in uids
             and entry.version <= int(as_of)
         ]
-        for key, name, uid in gone:
-            self._drop(kind, key, name, uid)
-        return [key for key, _, _ in gone]
+        for key, name in gone:
+            self._forget(kind, key, name)
+        return [key for key, _ in gone]
 
     def children(self, key: Key, uid: str) -> LiveChildren:
         """The children of the resource `key` whose owner is `uid`; pods go by their labels."""
@@ -157,6 +158,14 @@ class Cache:
             )
         )
 
+    def _keep(self, kind: Kind, key: Key, obj: KubeObject) -> None:
+        kept, name = trim({**obj, "kind": kind.kind}), obj["metadata"]["name"]
+        if tells_nothing(kept):
+            self._forget(kind, key, name)
+        else:
+            siblings = self._children.setdefault(key, {})
+            siblings[kind.kind, name] = _child_entry(kind, kept, _version(obj))
+
     def _known(self, kind: Kind, obj: KubeObject) -> _Entry | None:
         key = _owner_key(kind, obj)
         if key is None or kind is kinds.RESOURCE:
@@ -176,17 +185,14 @@ class Cache:
                 if of_kind == kind.kind:
                     yield key, name, entry
 
-    def _drop(self, kind: Kind, key: Key, name: str, uid: str | None) -> None:
-        # A late farewell to an object that has been made anew meanwhile concerns the old one only.
+    def _forget(self, kind: Kind, key: Key, name: str) -> None:
         if kind is kinds.RESOURCE:
-            if _has_uid(self._resources.get(key), uid):
-                del self._resources[key]
+            self._resources.pop(key, None)
             return
         siblings = self._children.get(key, {})
-        if _has_uid(siblings.get((kind.kind, name)), uid):
-            del siblings[kind.kind, name]
-            if not siblings:
-                self._children.pop(key, None)
+        siblings.pop((kind.kind, name), None)
+        if not siblings:
+            self._children.pop(key, None)
 
 
 def owned_by(obj: KubeObject, uid: str) -> bool:
@@ -205,12 +211,11 @@ def _resource_entry(obj: KubeObject) -> _Entry:
     )
 
 
-def _child_entry(kind: Kind, obj: KubeObject) -> _Entry:
-    kept = trim({**obj, "kind": kind.kind})
+def _child_entry(kind: Kind, kept: KubeObject, version: int) -> _Entry:
     return _Entry(
         text=_text(kept),
         uid=kept["metadata"]["uid"],
-        version=_version(obj),
+        version=version,
         fingerprint=_fingerprint(kind, kept),
     )
 
@@ -235,8 +240,8 @@ def _owner_key(kind: Kind, obj: KubeObject) -> Key | None:
     return Key(metadata["namespace"], name) if name else None
 
 
-def _has_uid(known: _Entry | None, uid: str | None) -> bool:
-    return known is not None and known.uid == uid
+def _kept(entry: _Entry | None) -> bytes | None:
+    return entry.text if entry else None
 
 
 def _older(obj: KubeObject, known: _Entry | None) -> bool:

@@ -76,6 +76,8 @@ class Registry:
 
     async def run(self) -> None:
         """Polls for ever; each server by itself, so that a slow one delays no other."""
+        if self._default_uri:  # somebody will need it: their first resource is not to wait for it
+            await self._load_client()
         async with asyncio.TaskGroup() as polls:
             while True:
                 await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
@@ -87,7 +89,7 @@ class Registry:
         self._servers = {uri: one for uri, one in self._servers.items() if not one.is_idle}
 
     async def _load_client(self) -> None:
-        """Loads MLflow's client once somebody needs it, and nobody's patience counts that."""
+        """Loads MLflow's client once, and nobody's patience counts that."""
         if self._loading is None:
             self._loading = asyncio.create_task(asyncio.to_thread(client.load))
         await asyncio.shield(self._loading)

@@ -34,6 +34,16 @@ def resource(version: int, uid: str) -> Json:
     return {"metadata": metadata, "spec": {}}
 
 
+def pod(version: int, *waiting: str) -> Json:
+    """One whose container waits for something, or fares well."""
+    metadata = {"labels": {labels.DEPLOYMENT: "wine"}, "resourceVersion": str(version)}
+    statuses = [{"name": "server", "state": {"waiting": {"reason": why}}} for why in waiting]
+    return {
+        "metadata": {"namespace": "models", "name": "wine-abc-1", "uid": "p1", **metadata},
+        "status": {"phase": "Pending", "containerStatuses": statuses},
+    }
+
+
 def test_a_child_is_found_by_its_resource_and_owner() -> None:
     cache = Cache()
     assert cache.store(kinds.DEPLOYMENT, deployment(1)) == KEY
@@ -117,6 +127,23 @@ def test_a_change_of_what_nobody_looks_at_is_no_news() -> None:
     child = cache.child(KEY, kinds.DEPLOYMENT, "wine-abc")
     assert child is not None
     assert child["status"]["readyReplicas"] == 3
+
+
+def test_a_pod_is_news_while_it_is_in_trouble() -> None:
+    cache = Cache()
+    assert cache.take(kinds.POD, "ADDED", pod(1)) is None
+    assert cache.take(kinds.POD, "MODIFIED", pod(2, "ContainerCreating")) is None
+    assert cache.take(kinds.POD, "MODIFIED", pod(3, "ImagePullBackOff")) == KEY
+    assert set(cache.children(KEY, "u1").pods) == {"wine-abc-1"}
+    assert cache.take(kinds.POD, "MODIFIED", pod(4, "ContainerCreating")) == KEY
+    assert cache.children(KEY, "u1").pods == {}
+    assert cache.take(kinds.POD, "DELETED", pod(5)) is None
+
+
+def test_the_end_of_what_was_kept_is_news() -> None:
+    cache = Cache()
+    cache.take(kinds.POD, "ADDED", pod(1, "ImagePullBackOff"))
+    assert cache.take(kinds.POD, "DELETED", pod(2)) == KEY
 
 
 def test_what_is_not_ours_is_never_known() -> None:

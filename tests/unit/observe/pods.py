@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from mlflow_model_operator.domain import (
 )
 from mlflow_model_operator.observe import ApplyError, Situation
 from mlflow_model_operator.rollout import Decision, Phase
+from mlflow_model_operator.trim import tells_nothing, trim
 
 Json = dict[str, Any]
 
@@ -122,17 +124,19 @@ def situation(
         live=LiveChildren(
             deployments={o["metadata"]["name"]: o for o in objects if "spec" in o},
             services={o["metadata"]["name"]: o for o in objects if o.get("kind") == "Service"},
-            pods={
-                o["metadata"]["name"]: o
-                for o in objects
-                if "spec" not in o and o.get("kind") != "Service"
-            },
+            pods=_kept(o for o in objects if "spec" not in o and o.get("kind") != "Service"),
             routes={o["metadata"]["name"]: o for o in routes},
         ),
         apply_errors=errors,
         now=now,
         gateway_exists=gateway_exists,
     )
+
+
+def _kept(pods: Iterable[Json]) -> dict[str, Json]:
+    """As the cache keeps them."""
+    trimmed = [trim({**one, "kind": "Pod"}) for one in pods]
+    return {one["metadata"]["name"]: one for one in trimmed if not tells_nothing(one)}
 
 
 def decision(

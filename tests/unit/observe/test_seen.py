@@ -1,7 +1,7 @@
 """What a cluster of Kubernetes 1.37.2 really showed when the end-to-end tests provoked failures.
 
 `seen.jsonl` has one failure a line: the reason to tell, the spec, and one after the other the
-states of one object (ended, waiting for the next start, starting), trimmed as the cache trims them.
+states of one object (ended, waiting for the next start, starting).
 """
 
 from __future__ import annotations
