@@ -37,6 +37,7 @@ def _save_sklearn(folder: Path, fitted: Any, frame: pd.DataFrame) -> None:
         fitted,
         folder,
         signature=infer_signature(frame, fitted.predict(frame)),
+        input_example=frame.head(20),
         serialization_format="cloudpickle",
         pip_requirements=[],
     )

@@ -87,6 +87,24 @@ def _ours_without_drift(start: Start) -> tuple[list[str], dict[str, str]]:
     return command, {**variables, "DRIFT": "off"}
 
 
+def _ours_onnx(start: Start) -> tuple[list[str], dict[str, str]]:
+    """The same after `prepare` has converted the model; RuntimeError where it does not."""
+    serve = [start.pythons.ours, "-m", "mlflow_model_server", "serve"]
+    _, variables = _ours(start)
+    (start.folder / "artifact").unlink()
+    variables = {**variables, "MODEL_URI": str(start.case / "model"), "ONNX": "true"}
+    done = subprocess.run(
+        [*serve[:-1], "prepare"],
+        env={**os.environ, **variables},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    if "the model is converted to ONNX" not in done.stderr:
+        raise RuntimeError(done.stderr)
+    return serve, variables
+
+
 def _mlflow(start: Start) -> tuple[list[str], dict[str, str]]:
     mlflow = [start.pythons.ours, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     where = ["-m", str(start.case / "model"), "-h", "127.0.0.1", "-p", str(start.port)]
@@ -127,6 +145,7 @@ def _echo(start: Start) -> tuple[list[str], dict[str, str]]:
 KINDS = {
     "ours": Kind("this server", _ours),
     "ours-no-drift": Kind("this server with DRIFT=off", _ours_without_drift),
+    "ours-onnx": Kind("this server with ONNX=true", _ours_onnx),
     "mlflow": Kind("mlflow models serve", _mlflow),
     "mlflow-uvloop": Kind("the same with uvloop and httptools", _mlflow_uvloop),
     "mlserver": Kind("MLServer", _mlserver, ready="/v2/models/model/ready"),

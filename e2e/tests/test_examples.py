@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def answers_over_grpc(deployed: DeployedModel, facts: Facts) -> None:
         seconds=60,
         explain=lambda: str(grpc_client.predict(hostname, "wine", facts)),
     )
+
+
+def answers_by_onnx(deployed: DeployedModel, facts: Facts) -> None:
+    request = Request(deployed.endpoint, facts.wine_rows[0], facts.wine_columns)
+    answers = answers_from_inside(deployed, 1, request)
+    assert set(answers.counts) == {facts.wine_predictions["2"][0]}, answers
+    (pod,) = children_of(deployed, kube.POD)
+    name = f"{pod['metadata']['name']}:9090"
+    metrics = f"/api/v1/namespaces/{deployed.namespace}/pods/{name}/proxy/metrics"
+    assert re.search(r"_model_converted_to_onnx{.*} 1$", kubectl("get", "--raw", metrics), re.M)
 
 
 def answers_by_its_service(deployed: DeployedModel, facts: Facts) -> None:
@@ -126,6 +137,7 @@ CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, F
     "dependencies": (a_private_index, tastes),
     "gpu": (a_gpu_node, runs_on_the_gpu_node),
     "grpc": (nothing, answers_over_grpc),
+    "onnx": (nothing, answers_by_onnx),
     "no-gateway": (nothing, answers_by_its_service),
     "storage-uri": (a_bucket, answers_as_the_test_model),
     "wine": (nothing, answers_through_the_gateway),

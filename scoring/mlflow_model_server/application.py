@@ -8,6 +8,7 @@ from mlflow_model_server.app.application import Application
 from mlflow_model_server.guard.gate import make_gate
 from mlflow_model_server.model import loading
 from mlflow_model_server.model.plan import ColumnPlan
+from mlflow_model_server.observe import layout
 from mlflow_model_server.observe.recorder import make_recorder
 from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import Settings
@@ -21,8 +22,10 @@ def load(settings: Settings, shared: Shared | None = None, slot: int = 0) -> App
     be used.
     """
     gate = make_gate(settings)
-    recorder = make_recorder(settings, shared or Shared(), slot)
+    shared = shared or Shared()
+    recorder = make_recorder(settings, shared, slot)
     loaded = _load(settings)
+    shared.slot(slot)[layout.ONNX] = layout.BY_ONNX if loaded.is_onnx else layout.NOT_BY_ONNX
     if isinstance(loaded.plan, ColumnPlan):
         recorder.model_is(loaded.plan.names)
     return Application(loaded, settings, recorder, gate)

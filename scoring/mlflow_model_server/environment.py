@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -32,8 +34,8 @@ SERVABLE = f"{image.SKINNY}>={image.FIRST_SERVABLE}"
 _CHANGE = re.compile(r"^ [+~] (?P<name>[^\s=@]+)(?:==(?P<version>\S+)| @ (?P<url>\S+))", re.M)
 
 
-def install(settings: Settings, mlmodel: dict[str, Any]) -> None:
-    """Installs into `settings.packages` what the model needs beyond the image.
+def install(settings: Settings, mlmodel: dict[str, Any]) -> Wanted:
+    """Installs into `settings.packages` what the model needs beyond the image; returns all of it.
 
     Raises Failed with DependencyInstallFailed and the essence of what uv says.
     """
@@ -43,15 +45,47 @@ def install(settings: Settings, mlmodel: dict[str, Any]) -> None:
     shutil.rmtree(settings.packages, ignore_errors=True)
     if all(map(image.has, wanted.lines)) and all(map(image.allows, wanted.constraints)):
         log.info("the image has all that the model's %d requirements name", len(wanted.lines))
-        return
+        return wanted
     installer = _Installer(settings, wanted)
     try:
         changes = installer.changes()
         if changes:
-            log.info("installing %s", ", ".join(changes))
-            installer.install(changes)
+            log.info("installing %s", ", ".join(changes.values()))
+            installer.install(list(changes.values()), settings.packages)
     finally:
         installer.clean_up()
+    return wanted
+
+
+def install_beside(settings: Settings, wanted: Wanted, names: Sequence[str], folder: Path) -> None:
+    """Installs into `folder` packages that fit what the model has, all of which stays as it is.
+
+    `wanted` is what `install` returned. Raises Failed with DependencyInstallFailed where no
+    versions of them fit.
+    """
+    there = _versions(settings.packages)
+    if not there and all(image.version_of(name) for name in names):
+        return
+    pins = {**_versions(), **there}
+    installer = _Installer(settings, wanted)
+    try:
+        changes = installer.changes(names, [f"{name}=={pins[name]}" for name in pins])
+        more = [line for name, line in changes.items() if name not in pins]
+        if more:
+            log.info("installing %s", ", ".join(more))
+            installer.install(more, folder)
+    finally:
+        installer.clean_up()
+
+
+def _versions(folder: Path | None = None) -> dict[str, str]:
+    """The packages in a folder, or in the image, and their versions."""
+    path = sys.path if folder is None else [str(folder)]
+    return {
+        canonicalize_name(one.name): one.version
+        for one in metadata.distributions(path=path)
+        if one.name
+    }
 
 
 def _warn_of_python(wanted: str | None) -> None:
@@ -76,32 +110,36 @@ class _Installer:
         self._folder = settings.model_dir / "uv"
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def changes(self) -> list[str]:
-        """What uv would add to the image or change in it, as lines with exact versions or URLs."""
+    def changes(self, more: Sequence[str] = (), pins: Sequence[str] = ()) -> dict[str, str]:
+        """What uv would add to the image or change in it: lines with exact versions or URLs.
+
+        By name; `more` is asked for besides what the model names, and `pins` are further bounds.
+        """
+        wanted = self._wanted
         excluded = [name for name in image.PARTS_OF_MLFLOW if name != image.SKINNY]
         said = self._uv(
             "--dry-run",
-            self._file("--requirement", "wanted", [*self._wanted.lines, *self._server_lines()]),
-            self._file("--constraint", "constraints", [*self._wanted.constraints, SERVABLE]),
+            self._file("--requirement", "wanted", [*wanted.lines, *self._server_lines(), *more]),
+            self._file("--constraint", "constraints", [*wanted.constraints, SERVABLE, *pins]),
             # Other packages may depend on mlflow itself, which mlflow-skinny stands in for.
             self._file("--excludes", "excluded", excluded),
         )
         hashes = {
             canonicalize_name(line.requirement.name): line.hashes
-            for line in self._wanted.lines
+            for line in wanted.lines
             if line.requirement
         }
-        return [
-            f"{_pin(change)} {hashes.get(canonicalize_name(change['name']), '')}".strip()
-            for change in _CHANGE.finditer(said)
-        ]
+        found = {canonicalize_name(one["name"]): one for one in _CHANGE.finditer(said)}
+        return {
+            name: f"{_pin(change)} {hashes.get(name, '')}".strip() for name, change in found.items()
+        }
 
-    def install(self, changes: Sequence[str]) -> None:
+    def install(self, changes: Sequence[str], target: Path) -> None:
         """Installs these, and nothing else."""
         self._uv(
             "--no-deps",  # the resolution was complete
             "--compile-bytecode",  # the server may not write, and must not compile at each start
-            f"--target={self._settings.packages}",
+            f"--target={target}",
             self._file("--requirement", "changes", [*changes, *self._options()]),
         )
 

@@ -6,6 +6,7 @@ import logging
 import time
 
 from mlflow_model_server import environment, trust
+from mlflow_model_server.conversion.attempt import attempt
 from mlflow_model_server.fetch import fetch
 from mlflow_model_server.settings import Settings
 from mlflow_model_server.termination import without_passwords
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 def prepare(settings: Settings) -> None:
     """Leaves the model in `settings.artifact` and its packages in `settings.packages`.
 
+    With `settings.onnx`, what became of its conversion in `settings.converted`.
     Raises Failed with ArtifactUnreadable, InvalidModel or DependencyInstallFailed.
     """
     prepared = settings.model_dir / "prepared"
@@ -29,6 +31,9 @@ def prepare(settings: Settings) -> None:
     mlmodel = fetch(settings)
     fetched = time.monotonic()
     log.info("fetched %s in %.1f s", without_passwords(settings.model_uri), fetched - started)
-    environment.install(settings, mlmodel)
+    wanted = environment.install(settings, mlmodel)
     log.info("its packages are ready after %.1f s", time.monotonic() - fetched)
+    # Before the conversion: if that has the container killed, the next one serves without.
     prepared.write_text(settings.model_uri)
+    if settings.onnx:
+        attempt(settings, mlmodel, wanted)

@@ -43,6 +43,8 @@ def serve(settings: Settings) -> int:
     """
     if not (settings.artifact / "MLmodel").is_file():
         raise Failed("InvalidModel", f"There is no model in {settings.artifact}: prepare it first")
+    if settings.onnx:
+        paths.use_packages(settings.onnx_packages)
     paths.use_packages(settings.packages)
     trust.use_trusted(settings)
     threads.limit_threads(settings.workers)

@@ -29,6 +29,7 @@ class Settings:
     port: int = 8080  # PORT
     grpc_port: int = 0  # GRPC_PORT; 0: none
     shutdown_timeout: int = 30  # SHUTDOWN_TIMEOUT: seconds for requests in flight
+    onnx: bool = False  # ONNX: predict scikit-learn models by ONNX Runtime where it answers alike
     termination_log: Path = Path("/dev/termination-log")  # TERMINATION_LOG
     # What app/ needs
     batching: str = "auto"  # BATCHING: auto, on or off
@@ -67,6 +68,16 @@ class Settings:
         return self.model_dir / "packages"
 
     @property
+    def converted(self) -> Path:
+        """What became of the model's conversion to ONNX: a note, and the model if it is used."""
+        return self.model_dir / "converted"
+
+    @property
+    def onnx_packages(self) -> Path:
+        """What the conversion needs, and neither the image nor the model's packages have."""
+        return self.converted / "packages"
+
+    @property
     def trusted(self) -> Path:
         """All certificates to trust, where there is a `ca_bundle`."""
         return self.model_dir / "trusted.crt"
@@ -89,6 +100,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         port=_whole(env, "PORT", Settings.port, least=1),
         grpc_port=_whole(env, "GRPC_PORT", Settings.grpc_port, least=0),
         shutdown_timeout=_whole(env, "SHUTDOWN_TIMEOUT", Settings.shutdown_timeout, least=0),
+        onnx=_switch(env, "ONNX"),
         termination_log=Path(env.get("TERMINATION_LOG") or Settings.termination_log),
         **_limits(env),
         **_observed(env),

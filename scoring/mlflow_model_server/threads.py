@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 # What OpenMP, OpenBLAS, MKL and the like read when they are loaded.
-_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -20,8 +20,14 @@ def limit_threads(workers: int, cgroup: Path = _CGROUP) -> None:
     if limit is None:
         return
     threads = str(max(1, int(limit / workers)))
-    for name in _VARIABLES:
+    for name in VARIABLES:
         os.environ.setdefault(name, threads)
+
+
+def allowed_threads() -> int | None:
+    """What `limit_threads` or the user said, for libraries that read no variable; None: nothing."""
+    first = os.environ.get(VARIABLES[0], "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None
 
 
 def cpu_limit(cgroup: Path = _CGROUP) -> float | None:

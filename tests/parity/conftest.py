@@ -23,6 +23,7 @@ class Served:
     model: Model
     sample: Sample
     pair: Pair
+    tolerance: float | None = None  # that floats may differ by; None: by the model's precision
 
     def unexplained(self, request: Request) -> list[str]:
         """How the two answers differ without a reason."""
@@ -30,8 +31,8 @@ class Served:
 
     def judged(self, request: Request, theirs: Answer, ours: Answer) -> list[str]:
         """How these two answers differ without a reason."""
-        relative = RELATIVE_SINGLE if self.model.single else RELATIVE
-        return unexplained(request, theirs, ours, relative)
+        usual = RELATIVE_SINGLE if self.model.single else RELATIVE
+        return unexplained(request, theirs, ours, self.tolerance or usual)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -163,6 +163,11 @@ class Server(KubeModel):
             "gRPC is the scoring image's: leave out grpc, or leave out image",
             field_path=".grpc",
         ),
+        Rule(
+            "!has(self.image) || !has(self.onnx) || !self.onnx",
+            "the conversion to ONNX is the scoring image's: leave out onnx, or leave out image",
+            field_path=".onnx",
+        ),
     )
 
     image: ImageName | None = Field(
@@ -186,6 +191,14 @@ class Server(KubeModel):
         description=(
             "Answer the Open Inference Protocol over gRPC too: at port 8081 of the Service, and "
             "through the gateway, where routing.path must be / then."
+        ),
+    )
+    onnx: bool = Field(
+        default=False,
+        description=(
+            "Convert a scikit-learn model to ONNX, and predict by ONNX Runtime if that answers as "
+            "the model does, on its input example and rows made up from it. Else the model is "
+            "served as it is; the pod's log and metrics say which, and why."
         ),
     )
     env: Annotated[list[EnvVar], Field(max_length=128), map_by("name")] = Field(

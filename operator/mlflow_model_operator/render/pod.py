@@ -106,6 +106,7 @@ def _environment(
         "WORKERS": str(spec.server.workers),
         "PORT": str(PORT),
         "GRPC_PORT": str(GRPC_PORT) if spec.server.grpc else None,
+        "ONNX": "true" if spec.server.onnx else None,
         "SHUTDOWN_TIMEOUT": str(shutdown),
         "HOME": "/tmp",
         "INDEX_URL": spec.dependencies.index_url or settings.index_url,

@@ -33,6 +33,8 @@ class Direct:
     takes_frame: bool  # a DataFrame; else an array
     independent: bool  # rows of several requests may be predicted together
     prepare_thread: Callable[[], None] = lambda: None  # to be called in each thread that predicts
+    tolerance: float = _ROUNDING  # that floats may differ by
+    is_onnx: bool = False  # by the converted model
 
 
 def direct(model: Any, plan: Plan | None, loader: str) -> Direct | None:
@@ -45,7 +47,7 @@ def direct(model: Any, plan: Plan | None, loader: str) -> Direct | None:
         return None
     for candidate in _candidates(model, plan, loader):
         try:
-            if _same(model, candidate, plan):
+            if answers_alike(model, candidate, plan):
                 return candidate
         except Exception as error:  # a model's code may raise anything
             log.debug("not %s: %s: %s", candidate, type(error).__name__, error)
@@ -70,7 +72,7 @@ def _candidates(model: Any, plan: Plan, loader: str) -> list[Direct]:
 
 def _sklearn(model: Any, plan: ColumnPlan) -> list[Direct]:
     estimator = model.get_raw_model()
-    method = _method(model)
+    method = method_of(model)
     pure = _pure(model)
     found = []
     if plan.is_numeric and pure:
@@ -80,7 +82,8 @@ def _sklearn(model: Any, plan: ColumnPlan) -> list[Direct]:
     return found
 
 
-def _method(model: Any) -> str:
+def method_of(model: Any) -> str:
+    """The estimator's method that MLflow calls."""
     flavor = model.metadata.flavors["python_function"]
     return str(flavor.get("predict_fn", "predict"))
 
@@ -90,16 +93,17 @@ def _pure(model: Any) -> bool:
     return all(
         type(one).__module__.startswith("sklearn.")
         and "FunctionTransformer" not in type(one).__name__
-        for one in _estimators(model.get_raw_model())
+        for one in estimators(model.get_raw_model())
     )
 
 
-def _estimators(estimator: Any) -> list[Any]:
+def estimators(estimator: Any) -> list[Any]:
+    """An estimator and all that are in it."""
     found = [estimator]
     for value in vars(estimator).values() if hasattr(estimator, "__dict__") else ():
         for inner in _flat(value):
             if hasattr(inner, "get_params") and not isinstance(inner, type):
-                found += _estimators(inner)
+                found += estimators(inner)
     return found
 
 
@@ -135,21 +139,21 @@ def _boosted(raw: Any) -> Predict:
     return predict
 
 
-def _same(model: Any, candidate: Direct, plan: Plan) -> bool:
+def answers_alike(model: Any, candidate: Direct, plan: Plan) -> bool:
     """Whether some rows, together and one by one, give what MLflow's way gives."""
     rows = _probe(model, plan)
-    whole = candidate.predict(_input(rows, candidate.takes_frame, plan))
+    whole = candidate.predict(input_of(rows, candidate.takes_frame, plan))
     encode.plain(whole)  # else each request would be predicted in vain first
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reference = model.predict(_input(rows, True, plan))
-    if not _equal(reference, whole):
+        reference = as_text(model.predict(input_of(rows, True, plan)))
+    if not _equal(reference, whole, candidate.tolerance):
         return False
     if not candidate.independent:
         return True
     ones = [rows[i : i + 1] for i in range(len(rows))]
-    alone = [candidate.predict(_input(one, candidate.takes_frame, plan)) for one in ones]
-    return _equal(_stacked(alone), whole)
+    alone = [candidate.predict(input_of(one, candidate.takes_frame, plan)) for one in ones]
+    return _equal(_stacked(alone), whole, candidate.tolerance)
 
 
 def _stacked(parts: list[Any]) -> Any:
@@ -158,7 +162,8 @@ def _stacked(parts: list[Any]) -> Any:
     return np.concatenate(parts)
 
 
-def _input(rows: Any, as_frame: bool, plan: Plan) -> Any:
+def input_of(rows: Any, as_frame: bool, plan: Plan) -> Any:
+    """Rows as a DataFrame or an array; a tensor as it is. Raises Unsure as the plan does."""
     if isinstance(plan, TensorPlan):
         return rows
     return plan.frame(rows) if as_frame else plan.array(rows)
@@ -189,18 +194,31 @@ def _value(number: float, dtype: np.dtype[Any]) -> Any:
     return number > 0 if dtype.kind == "b" else int(number) if dtype.kind == "i" else float(number)
 
 
-def _equal(one: Any, other: Any) -> bool:
+def as_text(answer: Any) -> Any:
+    """An array of Python's strings as one of numpy's; anything else as it is."""
+    if (
+        type(answer) is np.ndarray
+        and answer.dtype.kind == "O"
+        and all(type(one) is str for one in answer.flat)
+    ):
+        return answer.astype(str)
+    return answer
+
+
+def _equal(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, dict):
         return (
             isinstance(other, dict)
             and one.keys() == other.keys()
-            and all(_equal(one[name], other[name]) for name in one)
+            and all(_equal(one[name], other[name], tolerance) for name in one)
         )
     if type(one) is not np.ndarray or type(other) is not np.ndarray:
         return False
-    if one.shape != other.shape or one.dtype != other.dtype:
+    if one.shape != other.shape:
+        return False
+    if one.dtype != other.dtype and not one.dtype.kind == other.dtype.kind == "U":
         return False
     if one.dtype.kind == "f":
-        tolerance = max(_ROUNDING, 4 * np.finfo(one.dtype).eps)
-        return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True))
+        most = max(tolerance, 4 * np.finfo(one.dtype).eps)
+        return bool(np.allclose(one, other, rtol=most, atol=most, equal_nan=True))
     return bool((one == other).all())

@@ -32,6 +32,11 @@ class Loaded:
     plan: Plan | None
     direct: Direct | None
 
+    @property
+    def is_onnx(self) -> bool:
+        """Whether its conversion to ONNX predicts."""
+        return self.direct is not None and self.direct.is_onnx
+
     def joined(self, parts: Sequence[Any]) -> Any:
         """What the direct way takes, made of the rows of one or more requests."""
         assert self.plan is not None and self.direct is not None
@@ -62,16 +67,32 @@ class Loaded:
 
 def load(settings: Settings) -> Loaded:
     """Loads what was prepared. Raises whatever MLflow or the model's code raises."""
-    from mlflow.pyfunc import load_model
+    model = load_model(settings)
+    os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
+    signature = model.metadata.signature
+    plan = plan_of(signature)
+    return Loaded(model, signature, plan, _quickest(settings, model, plan))
+
+
+def load_model(settings: Settings) -> Any:
+    """The prepared model as MLflow's PyFuncModel. Raises as `load` does."""
+    from mlflow import pyfunc
 
     config = os.environ.get(_MODEL_CONFIG)
-    model = load_model(
+    return pyfunc.load_model(
         str(settings.artifact.resolve()),  # MLflow refuses a link that leads out of its folder
         # They are about mlflow-skinny not being mlflow, and about Python: `prepare` has told.
         suppress_warnings=True,
         model_config=json.loads(config) if config else None,
     )
-    os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
-    signature = model.metadata.signature
-    plan = plan_of(signature)
-    return Loaded(model, signature, plan, direct(model, plan, model.loader_module))
+
+
+def _quickest(settings: Settings, model: Any, plan: Plan | None) -> Direct | None:
+    if settings.onnx:
+        # Imported here: few ask for it.
+        from mlflow_model_server.conversion.use import by_onnx
+
+        way = by_onnx(settings, model, plan)
+        if way is not None:
+            return way
+    return direct(model, plan, model.loader_module)

@@ -78,8 +78,11 @@ class ColumnPlan:
     def array(self, rows: Rows) -> NDArray[Any]:
         """The array that a DataFrame of these rows would become: (rows, columns).
 
-        Raises Unsure where a number does not fit its column.
+        Of objects, where the columns are not all numeric. Raises Unsure where a number does not fit
+        its column.
         """
+        if not self.is_numeric:
+            return self._objects(rows)
         try:
             found = np.array(rows, dtype=self._dtype)
         except (ValueError, TypeError, OverflowError):
@@ -97,16 +100,22 @@ class ColumnPlan:
         """
         import pandas as pd
 
+        return pd.DataFrame(dict(zip(self.names, self._columns(rows), strict=True)))
+
+    def _columns(self, rows: Rows) -> list[NDArray[Any]]:
         try:
-            columns = {
-                name: np.array(values, dtype=dtype)
-                for name, dtype, values in zip(
-                    self.names, self.dtypes, zip(*rows, strict=True), strict=True
-                )
-            }
+            return [
+                np.array(values, dtype=dtype)
+                for dtype, values in zip(self.dtypes, zip(*rows, strict=True), strict=True)
+            ]
         except (ValueError, TypeError, OverflowError):
             raise Unsure from None
-        return pd.DataFrame(columns)
+
+    def _objects(self, rows: Rows) -> NDArray[Any]:
+        found = np.empty((len(rows), len(self.names)), dtype=object)
+        for place, values in enumerate(self._columns(rows)):
+            found[:, place] = values
+        return found
 
     def _rows_of_frame(self, table: Any) -> Rows:
         if set(table.columns) != set(self.names) or len(table.columns) != len(self.names):

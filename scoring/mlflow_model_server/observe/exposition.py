@@ -38,6 +38,14 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Onnx:
+    """Whether the model's conversion predicts, and if not, why."""
+
+    predicts: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that a scrape tells."""
 
@@ -48,6 +56,7 @@ class Snapshot:
     info: Labels = field(default_factory=dict)
     model_age: float | None = None  # seconds
     environment_as_pinned: bool | None = None
+    onnx: Onnx | None = None  # None: not asked for
     features: Sequence[Watched] = ()
     predictions: Sequence[Watched] = ()
     baseline_source: str | None = None
@@ -129,6 +138,11 @@ def _tell_state(writer: _Writer, shot: Snapshot) -> None:
             "1 if Python and all packages are as the model's files name them, else 0.",
             int(shot.environment_as_pinned),
         )
+    if shot.onnx is not None:
+        writer.family(
+            "model_converted_to_onnx", "gauge", "1 if ONNX Runtime predicts, else 0 and why not."
+        )
+        writer.sample("model_converted_to_onnx", shot.onnx.predicts, reason=shot.onnx.reason)
 
 
 def _tell_drift(writer: _Writer, shot: Snapshot) -> None:

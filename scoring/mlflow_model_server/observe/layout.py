@@ -37,12 +37,13 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096
 _DURATION = len(SECONDS) + 2
 _SIZE = len(SIZES) + 2
 
-# These two are of the worker that holds the slot now; all that follow only grow.
+# These three are of the worker that holds the slot now; all that follow only grow.
 PID = 0
 IN_FLIGHT = 1
-REQUEST_LOG_DROPPED = 2
-DRIFT_ROWS_DROPPED = 3
-REQUESTS = 4  # one for each route and code
+ONNX = 2  # BY_ONNX or NOT_BY_ONNX; 0 until the model is loaded
+REQUEST_LOG_DROPPED = 3
+DRIFT_ROWS_DROPPED = 4
+REQUESTS = 5  # one for each route and code
 DURATIONS = REQUESTS + len(ROUTES) * len(CODES)  # a histogram for each route
 PHASE_DURATIONS = DURATIONS + len(ROUTES) * _DURATION  # a histogram for each phase
 BATCH_REQUESTS = PHASE_DURATIONS + len(PHASES) * _DURATION
@@ -50,6 +51,8 @@ BATCH_ROWS = BATCH_REQUESTS + _SIZE
 DRIFT = BATCH_ROWS + _SIZE
 DRIFT_BINS = 8192  # of all features together
 SLOT = DRIFT + DRIFT_BINS
+
+BY_ONNX, NOT_BY_ONNX = 1, 2
 
 
 def requests_at(route: int) -> int:

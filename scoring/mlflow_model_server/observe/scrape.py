@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mlflow_model_server.conversion import note
 from mlflow_model_server.observe import exposition, layout, pinned, process
 from mlflow_model_server.observe.bins import Baseline, Bins
 from mlflow_model_server.observe.exposition import Snapshot, Watched
@@ -62,6 +63,7 @@ class Scraper:
                 model_age=None if created is None else max(0.0, self._now() - created),
                 info=self._info,
                 environment_as_pinned=self._as_pinned,
+                onnx=self._onnx(),
                 **self._drift(numbers),
             )
         )
@@ -86,6 +88,15 @@ class Scraper:
         except OSError as error:
             log.warning("a metric is left out: %s", error)
             return None
+
+    def _onnx(self) -> exposition.Onnx | None:
+        """Nothing is told before all workers have loaded the model."""
+        each = self._shared.of_each(layout.ONNX)
+        if not self._settings.onnx or 0 in each:
+            return None
+        if all(one == layout.BY_ONNX for one in each):
+            return exposition.Onnx(True)
+        return exposition.Onnx(False, note.read(self._settings.converted).reason or note.REFUSED)
 
     def _process(self) -> exposition.Process:
         figures = process.figures(self._shared.pids(), self._started)

@@ -43,8 +43,11 @@ class Shared:
 
     def pids(self) -> list[int]:
         """The processes that serve; of a worker that has not begun there is none."""
-        found = (int(self.slot(number)[layout.PID]) for number in range(self.workers))
-        return [pid for pid in found if pid]
+        return [int(pid) for pid in self.of_each(layout.PID) if pid]
+
+    def of_each(self, place: int) -> list[float]:
+        """One number of each worker."""
+        return [self.slot(number)[place] for number in range(self.workers)]
 
     def agreed(self) -> Any:
         """What `agree` was told, or None."""

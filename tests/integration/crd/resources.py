@@ -36,6 +36,8 @@ FULL: Resource = {
         "server": {
             "image": "registry.example.com:5000/team/scoring:0.1.0-py3.11",
             "workers": 4,
+            "grpc": False,
+            "onnx": False,
             "env": [
                 {"name": "OMP_NUM_THREADS", "value": "2"},
                 {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mlflow.pyfunc
 import mlflow.sklearn
@@ -74,12 +75,14 @@ set_model(Greeter())
 """
 
 
-def save_wine(folder: Path) -> LogisticRegression:
+def save_wine(folder: Path, **more: Any) -> LogisticRegression:
     """Saves a pipeline over scikit-learn's wine data; returns it."""
     rows, labels = load_wine(return_X_y=True, as_frame=True)
     fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)
     signature = mlflow.models.infer_signature(rows, fitted.predict(rows))
-    mlflow.sklearn.save_model(fitted, folder, signature=signature, pip_requirements=PACKAGES)
+    mlflow.sklearn.save_model(
+        fitted, folder, signature=signature, pip_requirements=PACKAGES, **more
+    )
     return fitted
 
 

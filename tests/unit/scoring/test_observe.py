@@ -144,11 +144,13 @@ def test_the_document_tells_of_all_metrics(watched: Settings) -> None:
     rows = np.random.default_rng(1).normal(size=(1000, 2))
     made = baseline.save(watched.artifact, rows, rows[:, 0])
     share(shared, made, ARTIFACT)
+    for slot in (0, 1):
+        shared.slot(slot)[layout.ONNX] = layout.NOT_BY_ONNX
     shared.slot(0)[layout.DRIFT] = 5000  # so that there is enough to tell an index
     shared.slot(0)[layout.DRIFT + 2 * made.features[0].size] = 5000
 
     exported = {}
-    for family in families(Scraper(watched, shared).text()).values():
+    for family in families(Scraper(replace(watched, onnx=True), shared).text()).values():
         labels = {label for sample in family.samples for label in sample.labels}
         if family.name.startswith("process_"):
             labels -= COMMON
