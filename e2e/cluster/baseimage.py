@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .engine import Engine, image_exists
 from .files import fingerprint, new_file
-from .packages import ROOT_FILESYSTEMS, need_packages
+from .packages import ROOT_FILESYSTEMS, ROOT_FILESYSTEMS_AS_USER, need_packages
 from .progress import step
 from .registry import registry_answers
 from .settings import PROJECT, Settings
@@ -59,7 +59,7 @@ def root_filesystem(settings: Settings, name: str, packages: Sequence[str]) -> P
     inputs = fingerprint(DEBIAN, *sorted(packages), bundle.read_text() if bundle else "")
     archive = settings.cache / "rootfs" / f"{name}-{inputs}.tar"
     if not archive.exists():
-        need_packages(ROOT_FILESYSTEMS)
+        need_packages(ROOT_FILESYSTEMS if os.geteuid() == 0 else ROOT_FILESYSTEMS_AS_USER)
         with step(f"Making a root filesystem from Debian packages: {name}", expected=25):
             _bootstrap(archive, packages, bundle)
     return archive
