@@ -20,6 +20,11 @@ from .settings import PACKAGE, Settings
 from .shell import run
 
 UPSTREAM_ENVOY_GATEWAY_IMAGE = f"docker.io/envoyproxy/gateway:{versions.ENVOY_GATEWAY}"
+UPSTREAM_METRICS_SERVER_IMAGE = (
+    f"registry.k8s.io/metrics-server/metrics-server:{versions.METRICS_SERVER}"
+)
+# One of each registry that nodes pull from, if they don't bring our own.
+UPSTREAM_IMAGES = (UPSTREAM_ENVOY_GATEWAY_IMAGE, UPSTREAM_METRICS_SERVER_IMAGE)
 
 MANIFESTS = PACKAGE / "manifests"
 READY_SECONDS = 180
@@ -66,10 +71,9 @@ def _wait_for_node_metrics(kubectl: Kubectl) -> None:
 
 def _install_metrics_server(settings: Settings, *, local_images: bool) -> None:
     chart = source_folder("kubernetes", "sigs.k8s.io/metrics-server") / "charts/metrics-server"
-    repository, _, tag = METRICS_SERVER_IMAGE.rpartition(":")
-    images = {"image.tag": tag}
-    if local_images:
-        images["image.repository"] = repository
+    image = METRICS_SERVER_IMAGE if local_images else UPSTREAM_METRICS_SERVER_IMAGE
+    repository, _, tag = image.rpartition(":")
+    images = {"image.repository": repository, "image.tag": tag}
     _helm_install(settings, "metrics-server", chart, "kube-system", images)
 
 

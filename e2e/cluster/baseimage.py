@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .engine import Engine, image_exists
 from .files import fingerprint, new_file
-from .packages import ROOT_FILESYSTEMS, need_packages
+from .packages import ROOT_FILESYSTEMS, ROOT_FILESYSTEMS_AS_USER, need_packages
 from .progress import step
-from .registry import registry_answers
+from .registry import ensure_pulled, say_built_instead
 from .settings import PROJECT, Settings
 from .shell import run
 from .versions import DEBIAN, PYTHON_SLIM_IMAGE
@@ -27,8 +27,10 @@ TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 
 def ensure_base_image(settings: Settings, engine: Engine) -> str:
     """Return the name of an image with Python that Dockerfiles can start from."""
-    if not image_exists(engine, BASE_IMAGE) and registry_answers(engine, PYTHON_SLIM_IMAGE):
-        return PYTHON_SLIM_IMAGE
+    if not image_exists(engine, BASE_IMAGE):
+        if ensure_pulled(engine, PYTHON_SLIM_IMAGE):
+            return PYTHON_SLIM_IMAGE
+        say_built_instead(PYTHON_SLIM_IMAGE)
     ensure_local_base_image(settings, engine)
     return BASE_IMAGE
 
@@ -59,7 +61,7 @@ def root_filesystem(settings: Settings, name: str, packages: Sequence[str]) -> P
     inputs = fingerprint(DEBIAN, *sorted(packages), bundle.read_text() if bundle else "")
     archive = settings.cache / "rootfs" / f"{name}-{inputs}.tar"
     if not archive.exists():
-        need_packages(ROOT_FILESYSTEMS)
+        need_packages(ROOT_FILESYSTEMS if os.geteuid() == 0 else ROOT_FILESYSTEMS_AS_USER)
         with step(f"Making a root filesystem from Debian packages: {name}", expected=25):
             _bootstrap(archive, packages, bundle)
     return archive

@@ -7,7 +7,7 @@ CLUSTER_TOOL = python3 -m e2e.cluster
 # What the integration tests and the scale benchmark run as plain processes.
 HOST_TOOLS = etcd kube-apiserver kube-controller-manager kubectl helm kwok
 
-cluster: ## Bring the kind cluster up (NODES=2, CLUSTER=current, GATEWAY_PORT=…, MLFLOW_PORT=…)
+cluster: ## Bring the kind cluster up (NODES=2, NODE_IMAGE=kindest/node:…, CLUSTER=current, GATEWAY_PORT=…, MLFLOW_PORT=…)
 	@$(CLUSTER_TOOL) up
 
 cluster-down: ## Remove the cluster; keep the engine and all builds

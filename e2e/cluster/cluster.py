@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import kind, nodeimage
-from .addons import install_addons
+from .addons import UPSTREAM_IMAGES, install_addons
 from .baseimage import remove_scratch
 from .binaries import CLIENTS, ensure_programs
 from .engine import Engine, ensure_engine, find_engine, revive_dead_engine, stop_our_engine
@@ -105,7 +105,7 @@ def load(settings: Settings, images: list[str]) -> None:
 
 
 def _plan(settings: Settings, engine: Engine) -> Plan:
-    upstream = nodeimage.upstream_node_image(engine)
+    upstream = nodeimage.upstream_node_image(settings, engine, UPSTREAM_IMAGES)
     image = upstream or nodeimage.ensure_local_node_image(settings, engine)
     ensure_programs(settings, CLIENTS)
     local = upstream is None

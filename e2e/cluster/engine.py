@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,14 +50,19 @@ class Engine:
 
 def ensure_engine(settings: Settings) -> Engine:
     """Find the engine at hand, or start our own."""
-    engine = find_engine()
-    if engine is None:
-        _require_root()
-        need_packages(ENGINE)
-        with step("Starting a Docker engine of our own", expected=3):
-            _start(settings)
-        engine = Engine(ours=True)
-    return engine
+    return find_engine() or _provide_engine(settings)
+
+
+def _provide_engine(settings: Settings) -> Engine:
+    _require_root()
+    need_packages(ENGINE)
+    # Where systemd runs, the package has started one: a second beside it would share its bridge and
+    # its chains of the packet filter, and the next run would find the other.
+    if engine := find_engine():
+        return engine
+    with step("Starting a Docker engine of our own", expected=3):
+        _start(settings)
+    return Engine(ours=True)
 
 
 def find_engine() -> Engine | None:
@@ -137,11 +143,17 @@ def _command(settings: Settings) -> list[str]:
 
 
 def lacks_resource_capability() -> bool:
-    """Say whether this process, and so any engine it starts, lacks CAP_SYS_RESOURCE."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return not int(line.split()[1], 16) >> CAP_SYS_RESOURCE_BIT & 1
-    return False
+    """Say whether root lacks CAP_SYS_RESOURCE on this machine, and so any engine here."""
+    return bounds_out_resources(Path("/proc/self/status").read_text())
+
+
+def bounds_out_resources(status: str) -> bool:
+    """Say whether a process with this status could never have CAP_SYS_RESOURCE, not even as root.
+
+    What it has now says nothing: without being root it has no capability, on any machine.
+    """
+    found = re.search(r"^CapBnd:\s*(\w+)", status, re.MULTILINE)
+    return found is not None and not int(found.group(1), 16) >> CAP_SYS_RESOURCE_BIT & 1
 
 
 def _install_wrapper(settings: Settings) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from .engine import Engine, build_image, image_exists, lacks_resource_capability
 from .errors import ClusterError
 from .files import fingerprint, scratch_folder
 from .progress import step
-from .registry import registry_answers
+from .registry import ensure_pulled, nodes_can_pull, say_built_instead
 from .settings import PACKAGE, PROJECT, Settings
 from .shell import attempt, capture, run
 
@@ -38,10 +38,28 @@ ENVOY_GATEWAY_IMAGE = f"docker.io/{PROJECT}/envoy-gateway:{versions.ENVOY_GATEWA
 METRICS_SERVER_IMAGE = f"docker.io/{PROJECT}/metrics-server:{versions.METRICS_SERVER}"
 
 
-def upstream_node_image(engine: Engine) -> str | None:
-    """Return kind's own node image with its digest, if it can be had."""
-    image = kind_default_image()
-    return image if registry_answers(engine, image) else None
+def upstream_node_image(
+    settings: Settings, engine: Engine, nodes_pull: Sequence[str]
+) -> str | None:
+    """Return the node image asked for, or kind's own, if it and what its nodes pull can be had."""
+    image = settings.node_image or kind_default_image()
+    missing = _first_missing(engine, image, nodes_pull)
+    if missing is None:
+        return image
+    if settings.node_image:
+        raise ClusterError(f"NODE_IMAGE needs a registry, and none at hand has {missing}.")
+    say_built_instead(missing)
+    return None
+
+
+def _first_missing(engine: Engine, image: str, nodes_pull: Sequence[str]) -> str | None:
+    # Once it is here, the cluster is made from it: not another one each time the network is away.
+    if image_exists(engine, image):
+        return None
+    for one in nodes_pull:
+        if not nodes_can_pull(engine, one):
+            return one
+    return None if ensure_pulled(engine, image) else image
 
 
 def kind_default_image() -> str:

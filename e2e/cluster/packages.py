@@ -12,6 +12,8 @@ from .shell import run, which
 # The program that shows a package is there → the packages that bring it.
 ENGINE = {"dockerd": ("docker.io",), "iptables": ("iptables",)}
 ROOT_FILESYSTEMS = {"mmdebstrap": ("mmdebstrap", "debian-archive-keyring")}
+# Who isn't root becomes so in a namespace.
+ROOT_FILESYSTEMS_AS_USER = ROOT_FILESYSTEMS | {"newuidmap": ("uidmap",)}
 
 
 def need_packages(wanted: Mapping[str, tuple[str, ...]]) -> None:

@@ -27,6 +27,7 @@ class Settings:
     gateway_port: int
     mlflow_port: int
     use_current_cluster: bool
+    node_image: str | None
     state: Path
 
     @property
@@ -59,6 +60,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         gateway_port=_positive(environ, "GATEWAY_PORT", 8088),
         mlflow_port=_positive(environ, "MLFLOW_PORT", 5005),
         use_current_cluster=_wants_current_cluster(environ),
+        node_image=environ.get("NODE_IMAGE") or None,
         state=REPOSITORY / ".cluster",
     )
 

@@ -14,7 +14,7 @@ from e2e.cluster.baseimage import ensure_base_image
 from e2e.cluster.engine import Engine, build_image, ensure_engine, image_exists
 from e2e.cluster.files import fingerprint
 from e2e.cluster.progress import step
-from e2e.cluster.registry import registry_answers
+from e2e.cluster.registry import ensure_pulled
 from e2e.cluster.settings import read_settings
 from e2e.cluster.shell import run
 from e2e.tests import models
@@ -59,7 +59,7 @@ def _build(engine: Engine, image: str, base: str, label: str) -> None:
 def _on_what_is_there(dockerfile: str, engine: Engine, base: str) -> str:
     """The same where its base image can be had, else on an image with the same commands."""
     (wanted,) = BASE.findall(dockerfile)
-    if registry_answers(engine, wanted):
+    if ensure_pulled(engine, wanted):
         return dockerfile
     python = f"mlflow-model-operator/like-python:{fingerprint(base, LIKE_PYTHON)}"
     with tempfile.TemporaryDirectory() as folder:
