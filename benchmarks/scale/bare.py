@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import command
-from benchmarks.scale import load, procfs
+from benchmarks import command, procfs
+from benchmarks.scale import load
 from benchmarks.scale.operator import compiled_environment, operator
 from benchmarks.scale.plane import Plane, plane
 from mlflow_model_operator import labels

@@ -14,8 +14,9 @@ from typing import Any
 
 import requests
 
+from benchmarks import procfs
 from benchmarks.environments import version
-from benchmarks.scale import audit, load, procfs
+from benchmarks.scale import audit, load
 from benchmarks.scale.operator import Operator, compiled_environment, operator
 from benchmarks.scale.plane import Plane, plane
 

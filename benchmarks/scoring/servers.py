@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import procfs
 from benchmarks.scoring.environments import Pythons
 from e2e.cluster.settings import REPOSITORY
 from tests.integration.control_plane import free_port
@@ -64,7 +65,7 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """CPU time that its processes have taken up to now."""
-        return sum(map(_cpu_seconds, _family(self.process.pid)))
+        return sum(map(procfs.cpu_seconds, _family(self.process.pid)))
 
     def mebibytes(self) -> float:
         """Memory of all its processes, a page that several have counted once (PSS)."""
@@ -73,7 +74,15 @@ class Running:
 
 def _ours(start: Start) -> tuple[list[str], dict[str, str]]:
     (start.folder / "artifact").symlink_to(start.case / "model")
-    return [start.pythons.ours, "-m", "mlflow_model_server", "serve"], {
+    return _our("serve", start), _our_variables(start)
+
+
+def _our(subcommand: str, start: Start) -> list[str]:
+    return [start.pythons.ours, "-m", "mlflow_model_server", subcommand]
+
+
+def _our_variables(start: Start) -> dict[str, str]:
+    return {
         "PYTHONPATH": str(REPOSITORY / "scoring"),
         "MODEL_DIR": str(start.folder),
         "PORT": str(start.port),
@@ -89,12 +98,10 @@ def _ours_without_drift(start: Start) -> tuple[list[str], dict[str, str]]:
 
 def _ours_onnx(start: Start) -> tuple[list[str], dict[str, str]]:
     """The same after `prepare` has converted the model; RuntimeError where it does not."""
-    serve = [start.pythons.ours, "-m", "mlflow_model_server", "serve"]
-    _, variables = _ours(start)
-    (start.folder / "artifact").unlink()
-    variables = {**variables, "MODEL_URI": str(start.case / "model"), "ONNX": "true"}
+    model = {"MODEL_URI": str(start.case / "model"), "ONNX": "true"}
+    variables = {**_our_variables(start), **model}
     done = subprocess.run(
-        [*serve[:-1], "prepare"],
+        _our("prepare", start),
         env={**os.environ, **variables},
         check=True,
         capture_output=True,
@@ -102,7 +109,7 @@ def _ours_onnx(start: Start) -> tuple[list[str], dict[str, str]]:
     )
     if "the model is converted to ONNX" not in done.stderr:
         raise RuntimeError(done.stderr)
-    return serve, variables
+    return _our("serve", start), variables
 
 
 def _mlflow(start: Start) -> tuple[list[str], dict[str, str]]:
@@ -215,11 +222,6 @@ def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task").glob("*/children")
     below = [int(child) for file in children for child in file.read_text().split()]
     return [pid, *(member for child in below for member in _family(child))]
-
-
-def _cpu_seconds(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_kibibytes(pid: int) -> int:

@@ -55,19 +55,21 @@ def answers_over_grpc(deployed: DeployedModel, facts: Facts) -> None:
 
 
 def answers_by_onnx(deployed: DeployedModel, facts: Facts) -> None:
-    request = Request(deployed.endpoint, facts.wine_rows[0], facts.wine_columns)
-    answers = answers_from_inside(deployed, 1, request)
-    assert set(answers.counts) == {facts.wine_predictions["2"][0]}, answers
+    answers_by_its_service(deployed, facts, version="2")
+    metrics = metrics_of_its_pod(deployed)
+    assert re.search(r"_model_converted_to_onnx{.*} 1$", metrics, re.M)
+
+
+def metrics_of_its_pod(deployed: DeployedModel) -> str:
     (pod,) = children_of(deployed, kube.POD)
-    name = f"{pod['metadata']['name']}:9090"
-    metrics = f"/api/v1/namespaces/{deployed.namespace}/pods/{name}/proxy/metrics"
-    assert re.search(r"_model_converted_to_onnx{.*} 1$", kubectl("get", "--raw", metrics), re.M)
+    path = f"/api/v1/namespaces/{deployed.namespace}/pods/{pod['metadata']['name']}:9090/proxy"
+    return kubectl("get", "--raw", f"{path}/metrics")
 
 
-def answers_by_its_service(deployed: DeployedModel, facts: Facts) -> None:
+def answers_by_its_service(deployed: DeployedModel, facts: Facts, version: str = "1") -> None:
     request = Request(deployed.endpoint, facts.wine_rows[0], facts.wine_columns)
     answers = answers_from_inside(deployed, 1, request)
-    assert set(answers.counts) == {facts.wine_predictions["1"][0]}, answers
+    assert set(answers.counts) == {facts.wine_predictions[version][0]}, answers
 
 
 def splits_the_traffic(deployed: DeployedModel, facts: Facts) -> None:
@@ -84,9 +86,7 @@ def has_an_autoscaler(deployed: DeployedModel, facts: Facts) -> None:
 def scales_by_requests(deployed: DeployedModel, facts: Facts) -> None:
     (autoscaler,) = children_of(deployed, kube.AUTOSCALER)
     (metric,) = autoscaler["spec"]["metrics"]
-    (pod,) = children_of(deployed, kube.POD)
-    path = f"/api/v1/namespaces/{deployed.namespace}/pods/{pod['metadata']['name']}:9090/proxy"
-    assert f"\n{metric['pods']['metric']['name']}{{" in kubectl("get", "--raw", f"{path}/metrics")
+    assert f"\n{metric['pods']['metric']['name']}{{" in metrics_of_its_pod(deployed)
     answers_by_its_service(deployed, facts)
 
 

@@ -60,9 +60,9 @@ class Express:
 
 
 @contextmanager
-def serving(folder: Path, name: str = "linear", **variables: str) -> Iterator[Express]:
-    sample = MODELS[name].save(folder / "artifact")
-    body = {"dataframe_split": split(sample.rows)} if name == "linear" else {"inputs": sample.rows}
+def serving(folder: Path, **variables: str) -> Iterator[Express]:
+    sample = MODELS["linear"].save(folder / "artifact")
+    body = {"dataframe_split": split(sample.rows)}
     settings = from_environment({**os.environ, "MODEL_DIR": str(folder), **variables})
     loaded = loading.load(settings)
     assert loaded.direct is not None

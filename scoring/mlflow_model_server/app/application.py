@@ -27,8 +27,8 @@ from mlflow_model_server.settings import Settings
 
 _GETS = ("/ping", "/health", "/version", "/openapi.json")
 # MLflow's, byte for byte.
-_GONE = 499  # nginx's number for a client that has left
 _ALIVE = Reply(200, b"\n")
+GONE = 499  # nginx's number for a client that has left
 TIMEOUT = Refusal(504, "DEADLINE_EXCEEDED", "predicting took longer than a request may take")
 
 
@@ -63,7 +63,7 @@ class Application:
             await send_reply(send, reply)
             recorder.finished(route, reply.status, time.perf_counter() - began)
         except ClientGone:
-            recorder.finished(route, _GONE, time.perf_counter() - began)
+            recorder.finished(route, GONE, time.perf_counter() - began)
         finally:
             recorder.in_flight -= 1
 
@@ -236,7 +236,7 @@ class _Ongoing:
         recorder.in_flight -= 1
         seconds = time.perf_counter() - self._began
         if self._is_gone():
-            recorder.finished(INVOCATIONS, _GONE, seconds)
+            recorder.finished(INVOCATIONS, GONE, seconds)
             return
         if isinstance(outcome, TimeoutError):
             outcome = TIMEOUT.reply()

@@ -118,9 +118,7 @@ class Predictor:
         if batcher is None or plan is None:
             return None
         try:
-            rows = plan.rows_of(data)
-            if len(rows) > self._settings.max_rows:
-                raise Unsure
+            rows = self._few_enough(plan.rows_of(data))
             outcome = await self._outcome(batcher, receive, rows)
         except (ClientGone, TimeoutError):
             raise
@@ -166,6 +164,10 @@ class Predictor:
         else:
             rows = decode.rows_of(body, plan)
             plan.check(rows)
+        return self._few_enough(rows)
+
+    def _few_enough(self, rows: Any) -> Any:
+        """The rows themselves. Raises Unsure where they are more than a request may have."""
         if len(rows) > self._settings.max_rows:
             raise Unsure
         return rows

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import json_format
 
-from mlflow_model_server.app.application import TIMEOUT, Application
+from mlflow_model_server.app.application import GONE, TIMEOUT, Application
 from mlflow_model_server.grpc_service import convert
 from mlflow_model_server.grpc_service.messages import SERVICE, message
 from mlflow_model_server.headers import Headers
@@ -34,7 +34,7 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-_OK, _GONE = 200, 499  # nginx's number for a client that has left
+_OK = 200
 
 Call = Callable[[Any, Any], Awaitable[Any]]
 
@@ -88,7 +88,7 @@ class _Service:
         self, route: str, call: Call, request: Any, context: grpc.aio.ServicerContext
     ) -> Any:
         began, recorder = time.perf_counter(), self._app.recorder
-        status = _GONE
+        status = GONE
         recorder.in_flight += 1
         try:
             response = await call(request, context)
