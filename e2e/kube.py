@@ -17,9 +17,9 @@ from kubernetes import client, config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError
 
-from mlflow_model_operator.cluster import kinds
-from mlflow_model_operator.cluster.kinds import Kind
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.kinds import Kind
+from mlflow_model_operator.kube.objects import KubeObject
 
 Found = TypeVar("Found")
 

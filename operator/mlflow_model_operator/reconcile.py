@@ -12,17 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlflow_model_operator import labels, observe
-from mlflow_model_operator.api.resource import InvalidResource, MLflowModelDeployment
-from mlflow_model_operator.cluster import kinds
-from mlflow_model_operator.cluster.cache import Cache, owned_by
-from mlflow_model_operator.cluster.client import ApiError, Cluster
-from mlflow_model_operator.domain import Key, KubeObject, ResolutionError
-from mlflow_model_operator.observe import NAME_TAKEN, ApplyError, Situation
+from mlflow_model_operator import status
+from mlflow_model_operator.api import names
+from mlflow_model_operator.api.model_version import ResolutionError, Resolved
+from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
+from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.cache import Cache, owned_by
+from mlflow_model_operator.kube.client import ApiError, Cluster
+from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.plan import (
     Meaning,
     Plan,
-    Resolved,
     RevisionNames,
     Steps,
     Unmet,
@@ -32,6 +32,7 @@ from mlflow_model_operator.plan import (
 )
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.status import NAME_TAKEN, ApplyError, Situation
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Reconciler:
         try:
             resource = MLflowModelDeployment.parse(raw)
         except InvalidResource as error:
-            await self._write_status(raw, observe.invalid_status(raw, str(error), self.clock()))
+            await self._write_status(raw, status.invalid_status(raw, str(error), self.clock()))
             return None
         meaning = await self._resolve(key, resource)
         live = self.cache.children(key, resource.uid)
@@ -166,7 +167,7 @@ class Reconciler:
         Names with a revision's hash can't be taken by chance; the public names can.
         """
         metadata = obj["metadata"]
-        if metadata["name"] != metadata["labels"][labels.DEPLOYMENT]:
+        if metadata["name"] != metadata["labels"][names.DEPLOYMENT]:
             return
         found = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
         if found is not None and not owned_by(found, metadata["ownerReferences"][0]["uid"]):
@@ -188,13 +189,13 @@ class Reconciler:
             raise
 
     async def _tell(self, raw: KubeObject, situation: Situation) -> None:
-        new = observe.status(situation)
+        new = status.status(situation)
         await self._write_status(raw, new)
-        for notice in observe.notices(raw.get("status", {}), new, situation):
+        for notice in status.notices(raw.get("status", {}), new, situation):
             await self.cluster.tell(raw, notice)
 
     async def _write_status(self, raw: KubeObject, new: KubeObject) -> None:
-        patch = observe.status_patch(raw.get("status", {}), new)
+        patch = status.status_patch(raw.get("status", {}), new)
         if patch is None:
             return
         metadata = raw["metadata"]
@@ -240,7 +241,7 @@ def _look_again_after(situation: Situation) -> float | None:
     route = situation.live.routes.get(situation.resource.name)
     if gateway and route and not route.get("status", {}).get("parents"):
         waits.append(GATEWAY_PATIENCE)
-    explained_later = observe.recheck_after(situation)
+    explained_later = status.recheck_after(situation)
     if explained_later is not None:
         waits.append(explained_later)
     return min(waits, default=None)

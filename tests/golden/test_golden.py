@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.domain import LiveChildren, ModelVersion
+from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan import Meaning, RevisionNames, desired_objects, make_plan
 from mlflow_model_operator.settings import Settings
 

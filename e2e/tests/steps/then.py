@@ -10,7 +10,7 @@ from e2e import kube
 from e2e.kube import Kind, KubeObject, kubectl, wait_until
 from e2e.tests.steps.given import DeployedModel
 from e2e.traffic import Load, Request, RequestFailed
-from mlflow_model_operator import labels
+from mlflow_model_operator.api import names
 
 Found = TypeVar("Found")
 
@@ -112,7 +112,7 @@ def then_no_other_version_answered(load: Load, *versions: str) -> None:
 
 def children_of(deployed: DeployedModel, *children: Kind) -> list[KubeObject]:
     """The objects that the operator has made for a resource, of some kinds or of all."""
-    selector = f"{labels.DEPLOYMENT}={deployed.name}"
+    selector = f"{names.DEPLOYMENT}={deployed.name}"
     return [
         obj
         for kind in children or CHILDREN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,7 +12,6 @@ from pydantic_core import ErrorDetails
 from mlflow_model_operator.api.schema import Rule
 from mlflow_model_operator.api.spec import Spec
 from mlflow_model_operator.api.status import Status
-from mlflow_model_operator.domain import Key
 
 # Kubernetes names may have 63 characters; a revision's name adds "-" and ten of hash.
 MAX_NAME_LENGTH = 50
@@ -35,6 +34,16 @@ ROOT_RULES = (
         "starting with a letter, like wine-quality",
     ),
 )
+
+
+class Key(NamedTuple):
+    """Names one MLflowModelDeployment."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
 
 
 class InvalidResource(ValueError):

@@ -7,15 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from mlflow_model_operator.api import quantity
-from mlflow_model_operator.api.schema import (
-    ATOMIC,
-    SET,
-    KubeModel,
-    Rule,
-    Schema,
-    map_by,
-    matches,
-)
+from mlflow_model_operator.api.names import GROUP
+from mlflow_model_operator.api.schema import ATOMIC, SET, KubeModel, Rule, Schema, map_by, matches
 from mlflow_model_operator.api.values import (
     AbsolutePath,
     AnnotationMap,
@@ -36,7 +29,6 @@ from mlflow_model_operator.api.values import (
     Quantity,
     RoutePath,
 )
-from mlflow_model_operator.labels import GROUP
 
 # What the operator itself sets in the containers, so that nobody's value is silently lost.
 RESERVED_ENV = (

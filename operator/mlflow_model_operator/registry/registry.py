@@ -7,10 +7,11 @@ import random
 from collections.abc import Callable, Iterable
 
 from mlflow_model_operator.api import uri as model_uri
-from mlflow_model_operator.domain import Key, ModelVersion, ResolutionError
-from mlflow_model_operator.registry import client
-from mlflow_model_operator.registry.server import TrackingServer
-from mlflow_model_operator.registry.shared import RegistryObserver, SharedServer
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.registry import http
+from mlflow_model_operator.registry.poller import RegistryObserver, SharedServer
+from mlflow_model_operator.registry.tracking_server import TrackingServer
 from mlflow_model_operator.settings import Settings
 
 Pair = tuple[str, str]  # a tracking server's URI, and a model URI
@@ -91,7 +92,7 @@ class Registry:
     async def _load_client(self) -> None:
         """Loads MLflow's client once, and nobody's patience counts that."""
         if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(client.load))
+            self._loading = asyncio.create_task(asyncio.to_thread(http.load))
         await asyncio.shield(self._loading)
 
     def _server(self, uri: str) -> SharedServer:

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlflow_model_operator import labels
-from mlflow_model_operator.api import quantity
+from mlflow_model_operator.api import names, quantity
+from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.domain import KubeObject, ModelVersion
-from mlflow_model_operator.render import names
-from mlflow_model_operator.render.templates import fill
+from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.render.engine import fill
+from mlflow_model_operator.render.metadata import common_labels
 from mlflow_model_operator.settings import Settings
 
 PORT = 8080
@@ -20,7 +20,7 @@ GRPC_PORT = 8081
 # Known only once the template's hash is: the pod reads it from its own label.
 _REVISION = {
     "name": "REVISION",
-    "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{labels.REVISION}']"}},
+    "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.REVISION}']"}},
 }
 CA_FOLDER = "/ca"
 # After a pod is told to end, it serves on for so long: until endpoints and gateways have left it.
@@ -48,7 +48,7 @@ def pod_template(
     pause = PRE_STOP_PAUSE + (shutdown if spec.server.image else 0)
     return fill(
         "pod",
-        labels={**_plain(spec.pod.labels), **names.common_labels(resource)},
+        labels={**_plain(spec.pod.labels), **common_labels(resource)},
         annotations=_plain(spec.pod.annotations),
         pod=spec.pod,
         plain=_plain,

@@ -1,6 +1,6 @@
 """Which revisions exist and which share of the requests each gets. Pure."""
 
-from mlflow_model_operator.rollout.decide import Decision, Phase, Recorded, Wanted, decide
+from mlflow_model_operator.rollout.decision import Decision, Phase, Recorded, Wanted, decide
 from mlflow_model_operator.rollout.replicas import approximate_canary_replicas
 from mlflow_model_operator.rollout.state import deployment_state
 

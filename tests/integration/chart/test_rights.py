@@ -14,10 +14,10 @@ import pytest
 import requests
 import yaml
 
-from mlflow_model_operator import labels
-from mlflow_model_operator.cluster import kinds
-from mlflow_model_operator.cluster.kinds import Kind
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.api import names
+from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.kinds import Kind
+from mlflow_model_operator.kube.objects import KubeObject
 from tests.integration.chart.conftest import Cluster
 from tests.integration.control_plane import REPOSITORY, free_port, wait_for
 from tests.unit.chart.rendering import NAMESPACE, RELEASE, container
@@ -36,8 +36,8 @@ UNSEEN = {
 def resource(namespace: str, version: int, **spec: Any) -> KubeObject:
     """A resource that needs no tracking server."""
     return {
-        "apiVersion": labels.API_VERSION,
-        "kind": labels.KIND,
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
         "metadata": {"name": "wine", "namespace": namespace},
         "spec": {"model": {"uri": f"s3://models/wine/{version}"}, **spec},
     }

@@ -13,7 +13,7 @@ from mlflow_model_operator.api import uri
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from tests.integration.control_plane import ApiServer
 from tests.integration.crd.resources import FULL, MINIMAL, create, created, merged, path, read
-from tests.unit.api.model_uris import READ
+from tests.unit.operator.api.model_uris import READ
 
 HOSTILE = {
     "quotes": 'it\'s "quoted" `so`',

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from kubernetes.aio.client import ApiClient
 
-from mlflow_model_operator import lease
-from mlflow_model_operator.cluster import client
-from mlflow_model_operator.lease import LeadershipLost
+from mlflow_model_operator import leader_election
+from mlflow_model_operator.kube import client
+from mlflow_model_operator.leader_election import LeadershipLost
 from mlflow_model_operator.settings import Settings
 from tests.integration.control_plane import REPOSITORY, ApiServer
 from tests.integration.lease import candidate
@@ -68,7 +68,7 @@ class Candidates:
             finally:
                 self.working.discard(name)
 
-        work = lease.lead(api_client, settings, run, timing(duration))
+        work = leader_election.lead(api_client, settings, run, timing(duration))
         one = Candidate(name, asyncio.create_task(work))
         self.stack.push_async_callback(_cancel, one.task)
         return one
@@ -189,7 +189,7 @@ async def test_a_leader_whose_work_fails_releases_and_tells(candidates: Candidat
         raise RuntimeError("the work failed")
 
     with pytest.raises(RuntimeError, match="the work failed"):
-        await lease.lead(await candidates.connect(), settings, run, timing(SHORT))
+        await leader_election.lead(await candidates.connect(), settings, run, timing(SHORT))
 
     assert candidates.spec().get("holderIdentity", "") == ""
 
@@ -286,7 +286,7 @@ async def test_without_a_lease_the_work_just_runs(candidates: Candidates) -> Non
     async def run() -> None:
         done.append(True)
 
-    await lease.lead(await candidates.connect(), Settings(), run)
+    await leader_election.lead(await candidates.connect(), Settings(), run)
 
     assert done == [True]
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from mlflow_model_operator import labels
-from mlflow_model_operator.cluster import client, kinds
-from mlflow_model_operator.cluster.cache import Cache
-from mlflow_model_operator.cluster.client import ApiError, Cluster
-from mlflow_model_operator.cluster.follow import Follower
-from mlflow_model_operator.domain import Key
+from mlflow_model_operator.api import names
+from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.kube import client, kinds
+from mlflow_model_operator.kube.cache import Cache
+from mlflow_model_operator.kube.client import ApiError, Cluster
+from mlflow_model_operator.kube.reflector import Follower
 from tests.integration.control_plane import ApiServer
 
 WITHIN = 30.0  # seconds
@@ -35,12 +35,12 @@ class Followed:
         self.told: set[Key] = set()
         self.follower = Follower(cluster, self.cache, self.told.add, kinds.RESOURCE, namespace)
 
-    def create(self, name: str, managed_by: str = labels.MANAGED_BY_VALUE) -> str:
+    def create(self, name: str, managed_by: str = names.MANAGED_BY_VALUE) -> str:
         """Returns the new object's resource version."""
         body = {
-            "apiVersion": labels.API_VERSION,
-            "kind": labels.KIND,
-            "metadata": {"name": name, "labels": {labels.MANAGED_BY: managed_by}},
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": name, "labels": {names.MANAGED_BY: managed_by}},
             "spec": {"model": {"uri": "models:/wine/1"}},
         }
         response = self.api.request("POST", self._path, body)

@@ -18,7 +18,8 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from mlflow_model_operator.domain import Key, ModelVersion, ResolutionError
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.settings import Settings
 from tests.integration.registry.front import Front

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mlflow import MlflowClient
 
-from mlflow_model_operator.domain import Key
+from mlflow_model_operator.api.resource import Key
 from tests.integration.registry.conftest import KEY, Follow, Following, move_to_stage
 from tests.integration.registry.front import Front
 from tests.integration.tracking_server import TrackingServer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from mlflow_model_operator.domain import ModelVersion
+from mlflow_model_operator.api.model_version import ModelVersion
 from tests.integration.registry.conftest import KEY, Follow, Following, Wine
 from tests.integration.tracking_server import TrackingServer
 

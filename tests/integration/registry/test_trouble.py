@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mlflow_model_operator.domain import Key, ResolutionError
-from mlflow_model_operator.registry import shared
+from mlflow_model_operator.api.model_version import ResolutionError
+from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.registry import poller
 from tests.integration.registry.conftest import KEY, Follow, Wine
 from tests.integration.registry.front import Answer, Front, Request, answers, asks_for
 from tests.integration.tracking_server import TrackingServer
@@ -120,7 +121,7 @@ async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
 async def test_a_silent_server_holds_up_nobody(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "PATIENCE", 0.5)
+    monkeypatch.setattr(poller, "PATIENCE", 0.5)
     following = follow(wine.client.tracking_uri)
     front.rule = front.hang
     silent = [
@@ -144,7 +145,7 @@ async def test_a_silent_server_holds_up_nobody(
 async def test_a_late_answer_is_told(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "PATIENCE", 0.2)
+    monkeypatch.setattr(poller, "PATIENCE", 0.2)
     front.rule = front.hang
     following = follow(front.url)
     assert "has not answered yet" in (await following.failure("models:/wine/1")).message

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject
 from tests.integration.control_plane import REPOSITORY
 
 CHART = REPOSITORY / "charts" / "mlflow-model-operator"

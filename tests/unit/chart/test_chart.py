@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mlflow_model_operator import __version__, settings
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.settings import Settings, from_environment
 from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, Helm, container, of_kind, the
 

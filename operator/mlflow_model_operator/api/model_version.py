@@ -1,0 +1,33 @@
+"""What a model URI means: a version of a model, or the reason why it means none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """What a model URI means now: immutable, and all that pods ever see of it."""
+
+    requested: str  # the URI as the user wrote it: models:/wine@champion
+    uri: str  # what the pods fetch: models:/wine/3, models:/m-…, runs:/…/model, s3://…
+    version: str  # what people read: "3", "m-1a2b…", a run id; "-" for a storage URI
+    tracking_uri: str | None = None  # None where the URI needs no registry
+    name: str | None = None  # the registered model, where there is one
+    python_version: str | None = None  # "3.11.7", from the model's own files; None if unknown
+
+
+class ResolutionError(Exception):
+    """A model URI that means nothing now; `reason` becomes the reason of `ModelResolved`.
+
+    `last_known` is what it meant before, where only the registry is in trouble.
+    """
+
+    def __init__(self, reason: str, message: str, last_known: ModelVersion | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.last_known = last_known
+
+
+Resolved = ModelVersion | ResolutionError

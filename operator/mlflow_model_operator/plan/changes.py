@@ -1,0 +1,97 @@
+"""What lies between what is live and what is desired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mlflow_model_operator.api import names
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.plan.diff import needs_apply
+from mlflow_model_operator.plan.replicas import replicas_for
+from mlflow_model_operator.plan.revisions import Plan
+
+ABSENT = "all of it"
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """A desired object that is not so, and the first field of it that differs, or ABSENT."""
+
+    desired: KubeObject
+    difference: str
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no such object."""
+        return self.difference == ABSENT
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What lies between what is live and what is desired; false where that is the same."""
+
+    apply: list[Unmet]
+    scale: tuple[KubeObject, int] | None  # a live Deployment, and the replicas to give it
+    prune: list[KubeObject]
+
+    def __bool__(self) -> bool:
+        return bool(self.apply or self.scale or self.prune)
+
+    @property
+    def absent(self) -> list[Unmet]:
+        """Those that do not exist yet."""
+        return [one for one in self.apply if one.is_absent]
+
+
+def make_steps(
+    resource: MLflowModelDeployment, plan: Plan, desired: Iterable[KubeObject], live: LiveChildren
+) -> Steps:
+    """What is to be done next so that all that is desired is so, and nothing else is there."""
+    return Steps(
+        apply=[Unmet(obj, why) for obj in desired if (why := _difference(obj, live)) is not None],
+        scale=_scale(resource, plan, live),
+        prune=_superfluous(plan, desired, live),
+    )
+
+
+def _difference(obj: KubeObject, live: LiveChildren) -> str | None:
+    found = live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
+    return ABSENT if found is None else needs_apply(obj, found)
+
+
+def _scale(
+    resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
+) -> tuple[KubeObject, int] | None:
+    """The Deployment of an outdated revision with the replicas that it lacks or has too many of."""
+    deployment = live.deployments.get(plan.outdated.name) if plan.outdated else None
+    if plan.outdated is None or deployment is None:
+        return None
+    replicas, _ = replicas_for(resource, plan.decision, plan.outdated, live)
+    return None if deployment["spec"].get("replicas") == replicas else (deployment, replicas)
+
+
+def _superfluous(plan: Plan, desired: Iterable[KubeObject], live: LiveChildren) -> list[KubeObject]:
+    """Live objects that must go: those of revisions that ended, and those no longer asked for."""
+    stated = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
+    return [
+        obj
+        for obj in _all(live)
+        if (obj["kind"], obj["metadata"]["name"]) not in stated
+        and not _stays_as_it_is(obj, plan)
+        and "deletionTimestamp" not in obj["metadata"]
+    ]
+
+
+def _stays_as_it_is(obj: KubeObject, plan: Plan) -> bool:
+    """Whether it is of a revision that is kept but that the spec can't state any more."""
+    revision = obj["metadata"].get("labels", {}).get(names.REVISION)
+    if plan.outdated and revision == plan.outdated.name:
+        return obj["kind"] in ("Deployment", "Service")
+    return revision in plan.decision.keep - {one.name for one in plan.restorable}
+
+
+def _all(live: LiveChildren) -> Iterable[KubeObject]:
+    for objects in (live.routes, live.autoscalers, live.budgets, live.deployments, live.services):
+        yield from objects.values()

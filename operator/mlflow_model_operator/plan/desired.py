@@ -1,0 +1,33 @@
+"""Which objects must exist."""
+
+from __future__ import annotations
+
+from mlflow_model_operator import render
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.plan.replicas import replicas_for
+from mlflow_model_operator.plan.revisions import Plan
+from mlflow_model_operator.settings import Settings
+
+
+def desired_objects(
+    resource: MLflowModelDeployment, plan: Plan, live: LiveChildren, settings: Settings
+) -> list[KubeObject]:
+    """All objects that must exist as stated, in the order in which to apply them."""
+    objects: list[KubeObject] = []
+    for revision in plan.restorable:
+        replicas, autoscale = replicas_for(resource, plan.decision, revision, live)
+        objects += render.revision_objects(
+            resource, revision, settings, replicas=replicas, autoscale=autoscale
+        )
+    if plan.outdated:
+        replicas, autoscale = replicas_for(resource, plan.decision, plan.outdated, live)
+        objects += render.scaling_objects(
+            resource, plan.outdated, replicas=replicas, autoscale=autoscale
+        )
+    return objects + render.public_objects(
+        resource,
+        plan.decision.stable,
+        plan.decision.traffic,
+        is_outdated=plan.outdated is not None,
+    )

@@ -1,0 +1,183 @@
+"""Which revisions a resource has, who serves, and which of them the spec can state in full."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from mlflow_model_operator import render
+from mlflow_model_operator.api.model_version import ModelVersion, Resolved
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.plan.recorded import (
+    last_known,
+    recorded_decision,
+    recorded_models,
+    recorded_revision,
+)
+from mlflow_model_operator.rollout import (
+    Decision,
+    Recorded,
+    Wanted,
+    decide,
+    deployment_state,
+)
+from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
+from mlflow_model_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the URIs of a resource mean now, or why they mean nothing."""
+
+    model: Resolved
+    canary: Resolved | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who serves, and which revisions this version of the spec can state in full."""
+
+    decision: Decision
+    restorable: tuple[Revision, ...]
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for plans that, for one generation of the spec, ask for the same objects."""
+        return (self.decision.identity, self.restorable)
+
+    @property
+    def outdated(self) -> Revision | None:
+        """The stable revision, where it serves with a pod template that the spec states no more.
+
+        Its pods stay as they are until others take their place; how many there are follows the
+        spec.
+        """
+        stable = self.decision.stable
+        return None if stable in self.restorable else stable
+
+
+class RevisionNames:
+    """Remembers the names of revisions: each costs a rendered pod template to find."""
+
+    def __init__(self, settings: Settings, size: int = 8192) -> None:
+        self._settings = settings
+        self._size = size
+        self._known: dict[tuple[str, int, ModelVersion], Revision] = {}
+
+    def revision(self, resource: MLflowModelDeployment, model: ModelVersion) -> Revision:
+        """The revision that `model` is with the pod template that `resource` states now."""
+        key = (resource.uid, resource.generation, model)
+        if key not in self._known:
+            if len(self._known) >= self._size:
+                self._known.clear()
+            self._known[key] = render.revision(resource, model, self._settings)
+        return self._known[key]
+
+
+def make_plan(
+    resource: MLflowModelDeployment,
+    meaning: Meaning,
+    live: LiveChildren,
+    names: RevisionNames,
+    settings: Settings,
+    now: float,
+) -> Plan | None:
+    """Decides for one resource; None where nothing was ever resolved, so nothing can be served."""
+    recorded = recorded_decision(resource)
+    model = last_known(meaning.model, recorded_models(resource, recorded))
+    if model is None:
+        return None
+    target = names.revision(resource, model)
+    canary = _canary(resource, meaning, names)
+    restorable = _restorable(resource, recorded, target, canary, names)
+    decision = decide(
+        Wanted(
+            target=target,
+            canary=canary,
+            canary_weight=resource.spec.canary.weight if resource.spec.canary else 0,
+            stopped=resource.spec.scaling.min_replicas == 0,
+        ),
+        recorded,
+        _states(live, restorable),
+        traffic_applied=traffic_applied(resource, live, recorded.traffic),
+        now=now,
+        drain_delay=settings.drain_delay,
+    )
+    wanted = {decision.target.name, decision.stable.name}
+    wanted |= {decision.canary.name} if decision.canary else set()
+    return Plan(decision, tuple(r for r in restorable if r.name in wanted))
+
+
+def traffic_applied(
+    resource: MLflowModelDeployment, live: LiveChildren, traffic: tuple[Weight, ...]
+) -> bool:
+    """Whether the data plane surely follows `traffic`: the route says so and is accepted."""
+    if resource.spec.routing.gateway is None:
+        return True
+    route = live.routes.get(resource.name)
+    return (
+        route is not None and route_weights(route) == dict(traffic) and _accepted(resource, route)
+    )
+
+
+def route_weights(route: KubeObject) -> dict[str, int]:
+    """The weights that a live HTTPRoute states, by revision."""
+    rules = route.get("spec", {}).get("rules") or [{}]
+    return {
+        ref["name"]: ref.get("weight", 1)
+        for ref in rules[0].get("backendRefs", ())
+        if ref.get("weight", 1) > 0
+    }
+
+
+def _accepted(resource: MLflowModelDeployment, route: KubeObject) -> bool:
+    """Whether the gateway that is named has accepted the route as it stands, not an older one."""
+    gateway = resource.spec.routing.gateway
+    generation = route["metadata"].get("generation")
+    return any(
+        condition.get("type") == "Accepted"
+        and condition.get("status") == "True"
+        and condition.get("observedGeneration") == generation
+        for parent in route.get("status", {}).get("parents") or ()
+        if gateway and parent.get("parentRef", {}).get("name") == gateway.name
+        for condition in parent.get("conditions") or ()
+    )
+
+
+def _canary(
+    resource: MLflowModelDeployment, meaning: Meaning, names: RevisionNames
+) -> Revision | None:
+    if resource.spec.canary is None or meaning.canary is None:
+        return None
+    recorded = recorded_revision(resource.status.canary)
+    model = last_known(meaning.canary, [recorded.model] if recorded else [])
+    return names.revision(resource, model) if model else None
+
+
+def _restorable(
+    resource: MLflowModelDeployment,
+    recorded: Recorded,
+    target: Revision,
+    canary: Revision | None,
+    names: RevisionNames,
+) -> list[Revision]:
+    """The revisions that the present spec states; an older template's revision it does not."""
+    stable = recorded.stable
+    revisions = {target.name: target}
+    if canary is not None:
+        revisions.setdefault(canary.name, canary)
+    if stable is not None and names.revision(resource, stable.model).name == stable.name:
+        revisions.setdefault(stable.name, stable)
+    return list(revisions.values())
+
+
+def _states(live: LiveChildren, restorable: Iterable[Revision]) -> Mapping[str, RevisionState]:
+    states = {
+        revision.name: RevisionState(desired=1, ready=0)
+        for revision in restorable
+        if revision.name not in live.deployments
+    }
+    for name, deployment in live.deployments.items():
+        states[name] = deployment_state(deployment)
+    return states

@@ -1,0 +1,61 @@
+"""What the model is reached by: the public Service, and the route where a gateway is named."""
+
+from __future__ import annotations
+
+from mlflow_model_operator.api import names
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.render.engine import fill
+from mlflow_model_operator.render.metadata import common_labels, object_metadata, with_applied
+from mlflow_model_operator.render.pod import GRPC_PORT
+from mlflow_model_operator.rollout.state import Revision, Weight
+
+
+def public_objects(
+    resource: MLflowModelDeployment,
+    stable: Revision,
+    traffic: tuple[Weight, ...],
+    *,
+    is_outdated: bool = False,
+) -> list[KubeObject]:
+    """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
+
+    With a gateway the route carries the weights, and the Service leads to the stable revision.
+    Without, the Service spans all revisions that have weight. Where `is_outdated`, the stable
+    revision is of an older spec: its pods may not speak gRPC yet.
+    """
+    grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_outdated else None
+    metadata = object_metadata(resource, resource.name, common_labels(resource))
+    has_gateway = resource.spec.routing.gateway is not None
+    selector = {names.DEPLOYMENT: resource.name}
+    if has_gateway:
+        selector[names.REVISION] = stable.name
+    elif len(traffic) == 1:
+        selector[names.REVISION] = traffic[0].revision
+    objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
+    if has_gateway:
+        objects.append(_route(resource, metadata, traffic, grpc_port))
+    return objects
+
+
+def _route(
+    resource: MLflowModelDeployment,
+    metadata: KubeObject,
+    traffic: tuple[Weight, ...],
+    grpc_port: int | None,
+) -> KubeObject:
+    routing = resource.spec.routing
+    assert routing.gateway is not None
+    return with_applied(
+        fill(
+            "route",
+            metadata=metadata,
+            gateway=routing.gateway.name,
+            gateway_namespace=routing.gateway.namespace or resource.namespace,
+            hostnames=list(routing.hostnames),
+            path=routing.path,
+            timeout=routing.timeout,
+            traffic=traffic,
+            grpc_port=grpc_port,
+        )
+    )

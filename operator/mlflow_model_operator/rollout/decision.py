@@ -1,0 +1,193 @@
+"""From what is wanted, recorded and seen to who serves: the heart of every update.
+
+An update is "make it ready, move the traffic, drain, remove"; a rollback is moving the weights
+back to pods that still run. `decide` holds no state: all that it needs of the past stands in the
+resource's status, so the operator may be stopped and started between any two calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
+
+
+class Phase(StrEnum):
+    """Where the resource stands; shown in `status.rollout.phase`."""
+
+    STARTING = "Starting"  # no revision has taken the traffic yet
+    UPDATING = "Updating"  # a new revision is getting ready beside the one that serves
+    DRAINING = "Draining"  # the traffic has moved, the old revision finishes
+    STABLE = "Stable"
+    STOPPED = "Stopped"  # scaled to zero by its owner
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the spec means now."""
+
+    target: Revision
+    canary: Revision | None = None
+    canary_weight: int = 0  # percent
+    stopped: bool = False  # spec.scaling.minReplicas is 0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the status says was decided before."""
+
+    stable: Revision | None = None
+    traffic: tuple[Weight, ...] = ()
+    draining: Mapping[str, float] = field(default_factory=dict)  # revision → since, epoch seconds
+    target: Revision | None = None  # where it was not the stable one
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who serves from now on. `traffic` sums to 100 and lists no revision with weight 0."""
+
+    stable: Revision
+    target: Revision
+    canary: Revision | None
+    traffic: tuple[Weight, ...]
+    draining: Mapping[str, float]
+    phase: Phase
+    recheck_after: float | None = None  # seconds until time alone changes the decision
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for decisions that ask for the same objects."""
+        return (self.stable, self.target, self.canary, self.traffic, self.keep)
+
+    @property
+    def keep(self) -> frozenset[str]:
+        """The revisions whose objects must stay; all others go."""
+        canary = [self.canary.name] if self.canary else []
+        return frozenset([self.stable.name, self.target.name, *canary, *self.draining])
+
+
+def decide(
+    wanted: Wanted,
+    recorded: Recorded,
+    states: Mapping[str, RevisionState],
+    *,
+    traffic_applied: bool,
+    now: float,
+    drain_delay: float,
+) -> Decision:
+    """Decides which revision is stable, how the traffic splits, and which revisions may end.
+
+    `states` holds every revision that exists, by name. `traffic_applied` says that the recorded
+    traffic is what the data plane does now (the gateway has accepted the route). `now` and
+    `drain_delay` are in seconds.
+    """
+    stable = _stable(wanted, recorded, states)
+    canary = wanted.canary if wanted.canary and wanted.canary.name != stable.name else None
+    traffic = _traffic(stable, canary, wanted.canary_weight, recorded, states)
+    leaving = _leaving(recorded, states, traffic)
+    draining, recheck = _drain(
+        leaving,
+        recorded.draining,
+        traffic_applied and traffic == recorded.traffic,
+        now,
+        drain_delay,
+    )
+    staying = {one.name for one in (stable, wanted.target, canary) if one}
+    return Decision(
+        stable=stable,
+        target=wanted.target,
+        canary=canary,
+        traffic=traffic,
+        draining=draining,
+        phase=_phase(wanted, recorded, stable, states, is_draining=bool(set(draining) - staying)),
+        recheck_after=recheck,
+    )
+
+
+def _stable(wanted: Wanted, recorded: Recorded, states: Mapping[str, RevisionState]) -> Revision:
+    """The recorded stable revision stays until the target can take its place."""
+    current = recorded.stable
+    if current is None or current.name == wanted.target.name or wanted.stopped:
+        return wanted.target
+    gone = current.name not in states or not states[current.name].exists
+    ready = wanted.target.name in states and states[wanted.target.name].is_ready
+    return wanted.target if ready or gone else current
+
+
+def _traffic(
+    stable: Revision,
+    canary: Revision | None,
+    weight: int,
+    recorded: Recorded,
+    states: Mapping[str, RevisionState],
+) -> tuple[Weight, ...]:
+    if canary is None or weight == 0 or not _may_serve(canary.name, recorded, states):
+        return (Weight(stable.name, 100),)
+    shares = (Weight(stable.name, 100 - weight), Weight(canary.name, weight))
+    return tuple(share for share in shares if share.weight > 0)
+
+
+def _may_serve(name: str, recorded: Recorded, states: Mapping[str, RevisionState]) -> bool:
+    """A canary gets traffic once all its pods are ready, and keeps it while one of them is.
+
+    Without this difference each pod that is replaced or added would take the weights to and fro.
+    """
+    state = states.get(name)
+    if state is None or not state.exists:
+        return False
+    serves_already = any(share.revision == name for share in recorded.traffic)
+    return state.ready > 0 if serves_already else state.is_ready
+
+
+def _leaving(
+    recorded: Recorded, states: Mapping[str, RevisionState], traffic: tuple[Weight, ...]
+) -> set[str]:
+    """Revisions that had traffic and have none now. Those that never had any need no draining.
+
+    Also those that are still wanted, like a canary that has failed: if they are given up a moment
+    later, the data plane may still lead to them.
+    """
+    had_traffic = {share.revision for share in recorded.traffic} | set(recorded.draining)
+    has_traffic = {share.revision for share in traffic}
+    return {name for name in had_traffic if name in states} - has_traffic
+
+
+def _drain(
+    leaving: set[str],
+    since: Mapping[str, float],
+    settled: bool,
+    now: float,
+    delay: float,
+) -> tuple[Mapping[str, float], float | None]:
+    """Keeps a leaving revision until the traffic has surely moved, and `delay` seconds more."""
+    draining: dict[str, float] = {}
+    waits: list[float] = []
+    for name in sorted(leaving):
+        started = since.get(name, now)
+        left = started + delay - now
+        if settled and left <= 0:
+            continue
+        draining[name] = started
+        waits.append(max(left, 1.0))
+    return draining, min(waits, default=None)
+
+
+def _phase(
+    wanted: Wanted,
+    recorded: Recorded,
+    stable: Revision,
+    states: Mapping[str, RevisionState],
+    *,
+    is_draining: bool,
+) -> Phase:
+    if wanted.stopped:
+        return Phase.STOPPED
+    if stable.name != wanted.target.name:
+        return Phase.UPDATING
+    first_start = recorded.stable is None or not recorded.traffic
+    ready = stable.name in states and states[stable.name].is_ready
+    if first_start and not ready:
+        return Phase.STARTING
+    return Phase.DRAINING if is_draining else Phase.STABLE

@@ -1,0 +1,403 @@
+"""The conditions of a resource: each a small function that decides and explains.
+
+True is good, except for Progressing. A condition is derived from what is, never copied from a
+child.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.rollout import Decision, Phase
+from mlflow_model_operator.rollout.state import Revision, RevisionState
+from mlflow_model_operator.status.diagnosis import Failure, explain, of_apply_error
+from mlflow_model_operator.status.snapshot import Situation
+from mlflow_model_operator.status.text import one_line
+
+
+class ConditionStatus(StrEnum):
+    """Kubernetes' three-valued condition status."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A status condition before it gets its times; see the Kubernetes API conventions."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
+# What to do when a gateway refuses a route, by the reason that the Gateway API gives.
+_ROUTE_REMEDIES = {
+    "NotAllowedByListeners": "Have a listener of the Gateway allow routes of namespace {namespace} "
+    "(allowedRoutes), or name another in spec.routing.gateway",
+    "NoMatchingListenerHostname": "Write spec.routing.hostnames that a listener of the Gateway has",
+    "NoMatchingParent": "Name a Gateway with an HTTP listener in spec.routing.gateway",
+}
+_ROUTE_REMEDY = (
+    "Correct spec.routing, or have the Gateway's listeners allow this host name and namespace"
+)
+
+
+def conditions(situation: Situation) -> list[Condition]:
+    """All conditions that apply, the summary first."""
+    parts = [
+        model_resolved(situation),
+        available(situation),
+        progressing(situation),
+        *_present(route_accepted(situation)),
+        *_present(canary_ready(situation)),
+        *_present(traffic_split(situation)),
+    ]
+    return [ready(parts), *parts]
+
+
+def ready(parts: list[Condition]) -> Condition:
+    """True when all is as the spec says; else the first thing that is not, most telling first."""
+    for condition in parts:
+        is_good = condition.status == ConditionStatus.TRUE
+        if condition.type == "Progressing":
+            is_good = condition.status == ConditionStatus.FALSE and condition.reason in (
+                Reason.COMPLETE,
+                Reason.STOPPED,
+            )
+        if condition.type == "TrafficSplit" and condition.reason in (
+            Reason.APPROXIMATE,
+            Reason.SAME_VERSION,
+        ):
+            is_good = True
+        if not is_good:
+            return _false("Ready", condition.reason, condition.message)
+    return _true("Ready", Reason.READY, "All is as the spec says")
+
+
+def model_resolved(situation: Situation) -> Condition:
+    """Whether the model URI means a version now."""
+    resolution = situation.resolution
+    if isinstance(resolution, ModelVersion):
+        return _true("ModelResolved", Reason.RESOLVED, _means(resolution))
+    return _false("ModelResolved", resolution.reason, resolution.message + _serving(situation))
+
+
+def available(situation: Situation) -> Condition:
+    """Whether requests are answered by the revision that has the traffic."""
+    decision = situation.decision
+    if decision is None:
+        return _false(
+            "Available",
+            Reason.MODEL_UNRESOLVED,
+            f"Nothing is served: {_unresolved(situation)}",
+        )
+    if decision.phase == Phase.STOPPED:
+        return _false(
+            "Available", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0. Raise it to serve"
+        )
+    public = _public_failure(situation)
+    if public:
+        return _false("Available", public.reason, public.message)
+    state = situation.state(decision.stable)
+    if state.ready > 0:
+        version = decision.stable.model.version
+        return _true(
+            "Available",
+            Reason.MINIMUM_REPLICAS_AVAILABLE,
+            f"Version {version} is served by {_pods(state.ready)}",
+        )
+    failure = explain(situation, decision.stable)
+    if failure:
+        return _false("Available", failure.reason, failure.message)
+    return _false("Available", Reason.STARTING, _waiting(situation, decision.stable))
+
+
+def progressing(situation: Situation) -> Condition:
+    """Whether a change is under way. False and not Complete: it does not come to its end."""
+    decision = situation.decision
+    if decision is None:
+        return _false(
+            "Progressing",
+            Reason.MODEL_UNRESOLVED,
+            f"Nothing to roll out: {_unresolved(situation)}",
+        )
+    refused = _refused(situation, decision)
+    if refused:
+        return _false("Progressing", refused.reason, refused.message)
+    if decision.phase == Phase.STOPPED:
+        return _false("Progressing", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
+    if decision.phase == Phase.DRAINING:
+        names = ", ".join(sorted(decision.draining))
+        return _true("Progressing", Reason.DRAINING, f"{names} finishes its last requests")
+    target = decision.target
+    state = situation.state(target)
+    # That pods fail is told even where enough others are ready: an autoscaler wants them.
+    failure = None if state.is_ready else explain(situation, target)
+    if failure:
+        return _false("Progressing", failure.reason, _stuck(situation, decision, failure))
+    if state.is_ready or (target == decision.stable and _has_enough(situation, state)):
+        return _false("Progressing", Reason.COMPLETE, f"{target.name} serves as the spec says")
+    return _true("Progressing", Reason.NEW_REVISION, _waiting(situation, target))
+
+
+def route_accepted(situation: Situation) -> Condition | None:
+    """Whether the named gateway has taken the route; None where none is named."""
+    gateway = situation.resource.spec.routing.gateway
+    if gateway is None:
+        return None
+    namespace = gateway.namespace or situation.resource.namespace
+    name = f"{namespace}/{gateway.name}"
+    refused = _route_refused_by_api(situation)
+    if refused:
+        return refused
+    route = situation.live.routes.get(situation.resource.name)
+    if route is None:
+        return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "There is no route yet")
+    verdicts = _verdicts(route, namespace, gateway.name)
+    bad = next((one for one in verdicts if _is_refusal(one)), None)
+    if bad:
+        why = one_line(bad.get("message")).rstrip(". ")
+        remedy = _ROUTE_REMEDIES.get(bad.get("reason", ""), _ROUTE_REMEDY)
+        return _false(
+            "RouteAccepted",
+            Reason.ROUTE_REFUSED,
+            f"Gateway {name} refuses the route ({one_line(bad.get('reason'))}): {why}. "
+            f"{remedy.format(namespace=situation.resource.namespace)}",
+        )
+    accepted = any(one.get("type") == "Accepted" for one in verdicts)
+    if accepted and all(one.get("status") == "True" for one in verdicts):
+        return _true("RouteAccepted", Reason.ACCEPTED, f"Gateway {name} leads here")
+    if situation.gateway_exists is False:
+        return _false(
+            "RouteAccepted",
+            Reason.GATEWAY_NOT_FOUND,
+            f"There is no Gateway {name}: create it, or correct spec.routing.gateway",
+        )
+    return _false(
+        "RouteAccepted",
+        Reason.WAITING_FOR_GATEWAY,
+        f"Gateway {name} has not answered yet: see that its controller runs",
+    )
+
+
+def canary_ready(situation: Situation) -> Condition | None:
+    """Whether the canary can take its share; None where there is none."""
+    if situation.resource.spec.canary is None:
+        return None
+    decision = situation.decision
+    canary = decision.canary if decision else None
+    resolution = situation.canary_resolution
+    if isinstance(resolution, ResolutionError):
+        still = f". Version {canary.model.version} stays on trial" if canary else ""
+        return _false("CanaryReady", resolution.reason, resolution.message + still)
+    if decision is None:
+        return _false(
+            "CanaryReady",
+            Reason.MODEL_UNRESOLVED,
+            f"There is no stable version beside it: {_unresolved(situation)}",
+        )
+    if canary is None:
+        return _true("CanaryReady", Reason.SAME_VERSION, _same_version(situation))
+    if decision.phase == Phase.STOPPED:
+        return _false("CanaryReady", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
+    state = situation.state(canary)
+    failure = None if state.is_ready else explain(situation, canary)
+    if failure:
+        return _false("CanaryReady", failure.reason, failure.message)
+    has_traffic = canary.name in dict(decision.traffic)
+    if state.is_ready or (has_traffic and _has_enough(situation, state)):
+        return _true("CanaryReady", Reason.READY, f"Version {canary.model.version} is ready")
+    return _false("CanaryReady", Reason.STARTING, _waiting(situation, canary))
+
+
+def traffic_split(situation: Situation) -> Condition | None:
+    """Whether the canary has the weight that the spec gives it; None where there is no canary."""
+    spec, decision = situation.resource.spec, situation.decision
+    if spec.canary is None:
+        return None
+    canary = decision.canary if decision else None
+    if canary is None and isinstance(situation.canary_resolution, ResolutionError):
+        return _false(
+            "TrafficSplit", Reason.CANARY_UNRESOLVED, "All traffic goes to the stable version"
+        )
+    if decision is None:
+        return _false("TrafficSplit", Reason.CANARY_NOT_READY, "There is no traffic to split yet")
+    if canary is None:
+        return _false("TrafficSplit", Reason.SAME_VERSION, _same_version(situation))
+    given = dict(decision.traffic).get(canary.name, 0)
+    if given != spec.canary.weight:
+        return _false(
+            "TrafficSplit",
+            Reason.CANARY_NOT_READY,
+            f"The canary gets its {spec.canary.weight} % when it is ready; until then all traffic "
+            f"goes to version {decision.stable.model.version}",
+        )
+    if spec.routing.gateway is None and 0 < given < 100:
+        return _approximate(situation, decision, canary, given)
+    return _true("TrafficSplit", Reason.APPLIED, _split(situation, canary, given))
+
+
+def _split(situation: Situation, canary: Revision, weight: int) -> str:
+    text = f"Version {canary.model.version} gets {weight} % of the requests"
+    route = route_accepted(situation)
+    if route is None or route.status == ConditionStatus.TRUE:
+        return text
+    return f"{text} when the gateway takes the route: see the condition RouteAccepted"
+
+
+def _approximate(
+    situation: Situation, decision: Decision, canary: Revision, weight: int
+) -> Condition:
+    canary_pods = situation.state(canary).ready
+    all_pods = canary_pods + situation.state(decision.stable).ready
+    reached = round(100 * canary_pods / all_pods) if all_pods else 0
+    if reached == weight:
+        return _true(
+            "TrafficSplit",
+            Reason.APPLIED,
+            f"{canary_pods} of {all_pods} pods are the canary's: {reached} % of the requests",
+        )
+    return _false(
+        "TrafficSplit",
+        Reason.APPROXIMATE,
+        f"Asked for {weight} %, reached {reached} % ({canary_pods} of {_pods(all_pods)}): name "
+        "spec.routing.gateway for exact weights, or run more replicas",
+    )
+
+
+def _has_enough(situation: Situation, state: RevisionState) -> bool:
+    """Whether a revision that has traffic has the pods that the spec asks for at least.
+
+    That an autoscaler adds some more is no change of what is served.
+    """
+    least = min(situation.resource.spec.scaling.min_replicas, state.desired)
+    return state.exists and state.ready >= max(least, 1)
+
+
+def _refused(situation: Situation, decision: Decision) -> Failure | None:
+    """A refused object that no other condition tells of."""
+    canary = decision.canary.name if decision.canary else None
+    for error in situation.apply_errors:
+        told_elsewhere = error.kind == "HTTPRoute" or (
+            error.name == canary and canary != decision.target.name
+        )
+        if not told_elsewhere:
+            failure = of_apply_error(error)
+            if error.name == decision.target.name:
+                return Failure(failure.reason, _stuck(situation, decision, failure))
+            return failure
+    return None
+
+
+def _route_refused_by_api(situation: Situation) -> Condition | None:
+    for error in situation.apply_errors:
+        if error.kind != "HTTPRoute":
+            continue
+        if error.status == 404 and "namespaces" not in error.message:
+            return _false(
+                "RouteAccepted",
+                Reason.GATEWAY_API_MISSING,
+                "The cluster has no Gateway API: install it with a gateway such as Envoy Gateway, "
+                "or leave spec.routing.gateway out",
+            )
+        failure = of_apply_error(error)
+        return _false("RouteAccepted", failure.reason, failure.message)
+    return None
+
+
+def _verdicts(route: KubeObject, namespace: str, gateway: str) -> list[KubeObject]:
+    """What our gateway says of the route as it stands: Accepted and ResolvedRefs.
+
+    A gateway that was named before may not have taken its verdict back yet.
+    """
+    generation = route["metadata"].get("generation")
+    return [
+        condition
+        for parent in route.get("status", {}).get("parents") or ()
+        if _is_gateway(parent.get("parentRef", {}), namespace, gateway)
+        for condition in parent.get("conditions") or ()
+        if condition.get("type") in ("Accepted", "ResolvedRefs")
+        and condition.get("observedGeneration", generation) == generation
+    ]
+
+
+def _is_gateway(parent: KubeObject, namespace: str, name: str) -> bool:
+    return parent.get("name") == name and parent.get("namespace", namespace) == namespace
+
+
+def _is_refusal(verdict: KubeObject) -> bool:
+    """Whether a verdict is final, and not only not there yet."""
+    return verdict.get("status") == "False" and verdict.get("reason") != "Pending"
+
+
+def _public_failure(situation: Situation) -> Failure | None:
+    """A public Service that can't be had leaves the model unreachable, whatever its pods do.
+
+    One that is there goes on working, though it could not be changed.
+    """
+    name = situation.resource.name
+    for error in situation.apply_errors:
+        if error.kind == "Service" and error.name == name and name not in situation.live.services:
+            return of_apply_error(error)
+    return None
+
+
+def _stuck(situation: Situation, decision: Decision, failure: Failure) -> str:
+    if decision.stable.name == decision.target.name:
+        return failure.message
+    version = decision.target.model.version
+    return f"Version {version} does not take over: {failure.message}{_serving(situation)}"
+
+
+def _waiting(situation: Situation, revision: Revision) -> str:
+    state = situation.state(revision)
+    return (
+        f"Version {revision.model.version} ({revision.name}) is starting: {state.ready} of "
+        f"{_pods(max(state.desired, 1))} ready"
+    )
+
+
+def _serving(situation: Situation) -> str:
+    decision = situation.decision
+    if decision is None or situation.state(decision.stable).ready == 0:
+        return ""
+    return f". Version {decision.stable.model.version} is still served"
+
+
+def _unresolved(situation: Situation) -> str:
+    uri = situation.resource.spec.model.uri
+    return f"{uri} has no meaning yet; see the condition ModelResolved"
+
+
+def _means(model: ModelVersion) -> str:
+    if model.requested == model.uri:
+        return f"{model.uri} is served as it is"
+    return f"{model.requested} means {model.uri}"
+
+
+def _same_version(situation: Situation) -> str:
+    assert situation.resource.spec.canary is not None
+    return f"{situation.resource.spec.canary.uri} means the version that is stable already"
+
+
+def _pods(count: int) -> str:
+    return "1 pod" if count == 1 else f"{count} pods"
+
+
+def _present(condition: Condition | None) -> list[Condition]:
+    return [] if condition is None else [condition]
+
+
+def _true(type_: str, reason: str, message: str) -> Condition:
+    return Condition(type_, ConditionStatus.TRUE, str(reason), message)
+
+
+def _false(type_: str, reason: str, message: str) -> Condition:
+    return Condition(type_, ConditionStatus.FALSE, str(reason), message)

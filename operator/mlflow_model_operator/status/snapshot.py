@@ -1,0 +1,58 @@
+"""All that conditions and status are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlflow_model_operator.api import names
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.rollout import Decision, deployment_state
+from mlflow_model_operator.rollout.state import Revision, RevisionState
+
+NAME_TAKEN = Reason.NAME_TAKEN.value
+
+
+@dataclass(frozen=True)
+class ApplyError:
+    """An object that the API server refused, and why."""
+
+    kind: str
+    name: str
+    status: int  # HTTP status
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One resource at one moment. `decision` is None where nothing was ever resolved."""
+
+    resource: MLflowModelDeployment
+    resolution: ModelVersion | ResolutionError
+    canary_resolution: ModelVersion | ResolutionError | None
+    decision: Decision | None
+    live: LiveChildren
+    apply_errors: tuple[ApplyError, ...]
+    now: float  # epoch seconds
+    gateway_exists: bool | None = None  # None: nobody has looked
+
+    def state(self, revision: Revision) -> RevisionState:
+        """What is seen of a revision's Deployment."""
+        return deployment_state(self.live.deployments.get(revision.name))
+
+    def pods(self, revision: Revision) -> list[KubeObject]:
+        """The pods of a revision that are not ending, newest first."""
+        mine = [
+            pod
+            for pod in self.live.pods.values()
+            if pod["metadata"].get("labels", {}).get(names.REVISION) == revision.name
+            and "deletionTimestamp" not in pod["metadata"]
+        ]
+        return sorted(
+            mine,
+            key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]),
+            reverse=True,
+        )

@@ -1,0 +1,513 @@
+"""What each kind of trouble looks like in the cluster, and what is said of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mlflow_model_operator.status.diagnosis import Failure, explain, recheck_after
+from mlflow_model_operator.status.snapshot import ApplyError
+from tests.unit.operator.status.pods import (
+    V3,
+    Json,
+    container,
+    decision,
+    deployment,
+    ended,
+    pod,
+    resource,
+    situation,
+    word,
+)
+
+
+def unscheduled(message: str) -> list[Json]:
+    return [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    ]
+
+
+INSUFFICIENT = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+CASES: list[tuple[str, Json, Json, str, str]] = [
+    (
+        "an image that can't be pulled",
+        {},
+        pod(V3, containerStatuses=[container(waiting={"reason": "ImagePullBackOff"})]),
+        "ImagePullFailed",
+        "scoringImages",
+    ),
+    (
+        "a custom image that can't be pulled",
+        {"server": {"image": "x:1"}},
+        pod(
+            V3, containerStatuses=[container(waiting={"reason": "ErrImagePull", "message": "404"})]
+        ),
+        "ImagePullFailed",
+        "spec.server.image",
+    ),
+    (
+        "no GPU",
+        {"gpu": {"count": 2, "nodeSelector": {"gpu": "H200"}}},
+        pod(V3, conditions=unscheduled(INSUFFICIENT)),
+        "NoGpuNode",
+        "2 free nvidia.com/gpu and the labels gpu=H200",
+    ),
+    (
+        "no node",
+        {},
+        pod(V3, conditions=unscheduled("0/3 nodes are available: 3 Insufficient memory.")),
+        "Unschedulable",
+        "spec.server.resources",
+    ),
+    (
+        "a missing secret",
+        {},
+        pod(
+            V3,
+            containerStatuses=[
+                container(
+                    waiting={
+                        "reason": "CreateContainerConfigError",
+                        "message": 'secret "mlflow" not found',
+                    }
+                )
+            ],
+        ),
+        "ConfigMissing",
+        'secret "mlflow" not found',
+    ),
+    (
+        "killed for memory, now waiting for the next start",
+        {},
+        pod(
+            V3,
+            containerStatuses=[
+                container(
+                    waiting={"reason": "CrashLoopBackOff"},
+                    last={"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+                )
+            ],
+        ),
+        "OutOfMemory",
+        "limit (2Gi): raise spec.server.resources.limits.memory",
+    ),
+    (
+        "a package that can't be installed",
+        {},
+        pod(
+            V3,
+            initContainerStatuses=[
+                container(
+                    "prepare", terminated=ended(1, word("DependencyInstallFailed", "no nosuch==1"))
+                )
+            ],
+        ),
+        "DependencyInstallFailed",
+        "no nosuch==1: correct the model's requirements",
+    ),
+    (
+        "a model that does not load, while it is tried again",
+        {},
+        pod(
+            V3,
+            containerStatuses=[
+                container(
+                    running={},
+                    last={"terminated": ended(1, word("ModelLoadFailed", "ImportError: x"))},
+                )
+            ],
+        ),
+        "ModelLoadFailed",
+        "ImportError: x",
+    ),
+    (
+        "a crash without a word",
+        {},
+        pod(
+            V3,
+            containerStatuses=[
+                container(terminated={"exitCode": 2, "message": "line 1\nboom\n"}),
+            ],
+        ),
+        "ContainerCrashed",
+        "exit code 2: boom",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "seen", "reason", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_a_pod_in_trouble_is_explained(spec: Json, seen: Json, reason: str, text: str) -> None:
+    found = explain(situation(decision(), deployment(V3), seen, of=resource(**spec)), V3)
+    assert found is not None
+    assert found.reason == reason
+    assert text in found.message
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason", "text"),
+    [
+        (
+            {
+                "type": "ReplicaFailure",
+                "status": "True",
+                "message": 'pods "x" is forbidden: exceeded quota: small, requested: memory=1Gi',
+            },
+            "QuotaExceeded",
+            "exceeded quota: small",
+        ),
+        (
+            {
+                "type": "ReplicaFailure",
+                "status": "True",
+                "message": "violates PodSecurity restricted:latest",
+            },
+            "PodRejected",
+            "violates PodSecurity",
+        ),
+        (
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
+            "StartupTimeout",
+            "within 10m: raise spec.server.startupTimeout",
+        ),
+    ],
+)
+def test_a_deployment_in_trouble_is_explained(condition: Json, reason: str, text: str) -> None:
+    found = explain(situation(decision(), deployment(V3, conditions=[condition])), V3)
+    assert found is not None
+    assert (found.reason, text in found.message) == (reason, True)
+
+
+def test_a_refused_object_is_explained_first() -> None:
+    error = ApplyError("Deployment", "wine-3", 422, "Invalid", "spec.x: no")
+    found = explain(situation(decision(), errors=(error,)), V3)
+    assert found is not None
+    assert found.reason == "ApplyRefused"
+
+
+def test_a_pod_that_is_merely_starting_is_no_failure() -> None:
+    starting = pod(V3, containerStatuses=[container(running={})])
+    assert explain(situation(decision(), deployment(V3), starting), V3) is None
+
+
+def test_pods_that_are_ending_do_not_count() -> None:
+    ending = pod(V3, containerStatuses=[container(terminated={"exitCode": 1})])
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert explain(situation(decision(), deployment(V3), ending), V3) is None
+
+
+# In more detail: the words of Kubernetes 1.37, and what they must not be taken for.
+
+
+def found(seen: Json, **spec: Any) -> Failure | None:
+    return explain(situation(decision(), deployment(V3), seen, of=resource(**spec)), V3)
+
+
+def reason(seen: Json, **spec: Any) -> str | None:
+    failure = found(seen, **spec)
+    return failure.reason if failure else None
+
+
+def message(seen: Json, **spec: Any) -> str:
+    failure = found(seen, **spec)
+    assert failure is not None
+    return failure.message
+
+
+GPU = {"count": 1, "resource": "nvidia.com/gpu", "nodeSelector": {"gpu": "H200"}}
+ANY_GPU = {"count": 1, "resource": "nvidia.com/gpu"}
+NODES = "0/5 nodes are available: "
+PREEMPTION = " preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."
+
+
+@pytest.mark.parametrize(
+    ("gpu", "why", "expected", "fix"),
+    [
+        (GPU, "5 Insufficient nvidia.com/gpu.", "NoGpuNode", "spec.gpu"),
+        (GPU, "2 Insufficient nvidia.com/gpu, 3 node(s) had x.", "NoGpuNode", "spec.gpu"),
+        (GPU, "5 node(s) didn't match Pod's node affinity/selector.", "NoGpuNode", "spec.gpu"),
+        # Those labels can only come from spec.pod.
+        (ANY_GPU, "5 node(s) didn't match Pod's node affinity/selector.", "Unschedulable", "pod"),
+        (GPU, "5 node(s) didn't match pod anti-affinity rules.", "Unschedulable", "spec.pod"),
+        # Another resource whose name begins the same.
+        (ANY_GPU, "5 Insufficient nvidia.com/gpu.shared.", "Unschedulable", "spec.pod"),
+        (ANY_GPU, "5 Insufficient memory.", "Unschedulable", "spec.server.resources"),
+        (None, "5 Insufficient nvidia.com/gpu.", "Unschedulable", "spec.server.resources"),
+        (None, "5 node(s) had untolerated taint(s).", "Unschedulable", "spec.pod.tolerations"),
+        (
+            None,
+            'persistentvolumeclaim "models" not found.',
+            "Unschedulable",
+            "create the PersistentVolumeClaim",
+        ),
+        (
+            None,
+            "pod has unbound immediate PersistentVolumeClaims.",
+            "Unschedulable",
+            "create the PersistentVolumeClaim",
+        ),
+    ],
+)
+def test_why_no_node_takes_a_pod(gpu: Json | None, why: str, expected: str, fix: str) -> None:
+    seen = pod(V3, phase="Pending", conditions=unscheduled(NODES + why + PREEMPTION))
+    spec = {"gpu": gpu} if gpu else {}
+    assert reason(seen, **spec) == expected
+    assert fix in message(seen, **spec)
+    assert "preemption" not in message(seen, **spec)
+
+
+def test_nodes_that_come_and_go_do_not_change_the_message() -> None:
+    before = unscheduled("0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory.")
+    after = unscheduled("0/9 nodes are available: 7 Insufficient memory, 9 Insufficient cpu.")
+    assert message(pod(V3, conditions=before)) == message(pod(V3, conditions=after))
+
+
+def test_a_pod_that_waits_for_its_gates_is_no_failure() -> None:
+    gated = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
+    assert found(pod(V3, conditions=gated)) is None
+
+
+PULL = (
+    'failed to pull and unpack image "registry.invalid/nothing:1": failed to resolve reference '
+    '"registry.invalid/nothing:1": dial tcp: lookup registry.invalid on 10.96.0.10:53: no such host'
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "then"),
+    [
+        (
+            ("ErrImagePull", PULL),
+            (
+                "ImagePullBackOff",
+                'Back-off pulling image "registry.invalid/nothing:1": ErrImagePull: ' + PULL,
+            ),
+        ),
+        (
+            ("ErrImagePull", "read udp 10.244.0.5:43210->10.96.0.10:53: i/o timeout"),
+            ("ErrImagePull", "read udp 10.244.0.5:51234->10.96.0.10:53: i/o timeout"),
+        ),
+    ],
+)
+def test_the_tries_to_pull_an_image_do_not_change_the_message(
+    now: tuple[str, str], then: tuple[str, str]
+) -> None:
+    messages = {
+        message(
+            pod(V3, initContainerStatuses=[container(waiting={"reason": why, "message": words})])
+        )
+        for why, words in (now, then)
+    }
+    assert len(messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "fix"),
+    [
+        ("exceeded quota: tight, requested: requests.memory=1Gi", "QuotaExceeded", "resources"),
+        ("failed quota: tight: must specify limits.cpu for: server", "QuotaExceeded", "resources"),
+        (
+            'violates PodSecurity "restricted:latest": restricted volume types (volume "host" uses '
+            'restricted volume type "hostPath")',
+            "PodRejected",
+            "Pod Security Standard",
+        ),
+        (
+            "maximum memory usage per Container is 512Mi, but limit is 2Gi",
+            "PodRejected",
+            "LimitRange",
+        ),
+        (
+            'error looking up service account models/nobody: serviceaccount "nobody" not found',
+            "PodRejected",
+            "spec.pod.serviceAccountName",
+        ),
+        (
+            "no PriorityClass with name urgent was found",
+            "PodRejected",
+            "spec.pod.priorityClassName",
+        ),
+        (
+            'pod rejected: RuntimeClass "nvidia" not found',
+            "PodRejected",
+            "spec.gpu.runtimeClassName",
+        ),
+        (
+            'admission webhook "policy.example.com" denied the request: no',
+            "PodRejected",
+            "namespace's policy",
+        ),
+    ],
+)
+def test_why_no_pod_is_made(words: str, expected: str, fix: str) -> None:
+    condition = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": f'pods "wine-3-664cc6f7d8-2kqtp" is forbidden: {words}',
+    }
+    failure = explain(situation(decision(), deployment(V3, conditions=[condition])), V3)
+    assert failure is not None
+    assert failure.reason == expected
+    assert fix in failure.message
+    assert "2kqtp" not in failure.message, "the name of a pod that is not there"
+
+
+# How containers end
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "expected"),
+    [
+        ("server", ended(137, reason="OOMKilled"), "OutOfMemory"),
+        ("prepare", ended(137, reason="OOMKilled"), "OutOfMemory"),
+        # uv or a worker was killed, and the container's own process with it.
+        ("prepare", ended(137), "OutOfMemory"),
+        ("server", ended(137), "OutOfMemory"),
+        # The startup probe gave up after 10 minutes; SIGTERM was heeded, or not.
+        ("server", ended(0, reason="Completed", seconds=603), "StartupTimeout"),
+        ("server", ended(143, seconds=600), "StartupTimeout"),
+        ("server", ended(137, seconds=640), "StartupTimeout"),
+        # It had served for long before.
+        ("server", ended(137, seconds=90_000), "ContainerCrashed"),
+        ("server", ended(0, reason="Completed"), "ContainerCrashed"),
+        # The kubelet lost sight of it, for example when the node was started again.
+        ("server", ended(137, reason="ContainerStatusUnknown"), "ContainerCrashed"),
+        ("server", ended(255, reason="Unknown"), "ContainerCrashed"),
+        ("server", ended(128, "exec: no such file", reason="StartError"), "ContainerCrashed"),
+        ("server", ended(1, word("ArtifactUnreadable", "403")), "ArtifactUnreadable"),
+        ("prepare", ended(1, word("InvalidModel", "no MLmodel")), "InvalidModel"),
+        ("server", ended(1, word("Nonsense", "its words")), "ContainerCrashed"),
+        ("server", ended(1, "[" * 4000), "ContainerCrashed"),
+    ],
+)
+def test_how_a_container_ended(name: str, end: Json, expected: str) -> None:
+    place = "initContainerStatuses" if name == "prepare" else "containerStatuses"
+    # The same at once, while it waits for its next start, and while it tries.
+    states: list[Json] = [
+        {"terminated": end},
+        {"waiting": {"reason": "CrashLoopBackOff"}, "last": {"terminated": end}},
+        {"running": {"startedAt": "2026-01-01T01:00:00Z"}, "last": {"terminated": end}},
+    ]
+    failures = {found(pod(V3, "p1", **{place: [container(name, **state)]})) for state in states}
+    (failure,) = failures
+    assert failure is not None
+    assert failure.reason == expected
+    assert f"{name} of pod p1" in failure.message
+
+
+def test_a_container_that_can_not_be_made_says_why() -> None:
+    words = 'failed to create containerd task: exec: "serve": not found'
+    waiting = {"reason": "CreateContainerError", "message": words}
+    seen = pod(V3, containerStatuses=[container(waiting=waiting)])
+    assert reason(seen) == "ContainerCrashed"
+    assert words in message(seen)
+
+
+def test_a_prepare_step_that_is_done_is_no_failure_though_it_failed_before() -> None:
+    done = container(
+        "prepare",
+        ready=True,
+        terminated=ended(0, reason="Completed"),
+        last={"terminated": ended(1, word("ArtifactUnreadable", "503"))},
+    )
+    loading = container(running={"startedAt": "2026-01-01T00:00:00Z"})
+    assert found(pod(V3, initContainerStatuses=[done], containerStatuses=[loading])) is None
+
+
+def test_a_sidecar_that_runs_again_is_no_failure() -> None:
+    sidecar = container("proxy", ready=True, running={}, last={"terminated": ended(1)})
+    assert found(pod(V3, initContainerStatuses=[sidecar])) is None
+
+
+def test_the_newest_pod_is_believed() -> None:
+    older = pod(V3, "a", containerStatuses=[container(terminated=ended(1, "old"))])
+    newer = pod(V3, "b", containerStatuses=[container(terminated=ended(1, "new"))])
+    newer["metadata"]["creationTimestamp"] = "2026-01-01T00:00:01Z"
+    for pods in ((older, newer), (newer, older)):
+        failure = explain(situation(decision(), deployment(V3), *pods), V3)
+        assert failure is not None
+        assert "new" in failure.message
+
+
+EVICTED = {
+    "phase": "Failed",
+    "reason": "Evicted",
+    "message": "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+}
+
+
+@pytest.mark.parametrize(("after", "expected"), [(60, "PodRejected"), (86_400, None)])
+def test_a_pod_that_its_node_gave_up_is_told_for_as_long_as_it_matters(
+    after: float, expected: str | None
+) -> None:
+    dead = pod(V3, "dead", **EVICTED, containerStatuses=[container(terminated=ended(137))])
+    created = datetime.fromisoformat(dead["metadata"]["creationTimestamp"]).timestamp()
+    seen = situation(decision(), deployment(V3), dead, pod(V3, "new"), now=created + after)
+    failure = explain(seen, V3)
+    assert (failure.reason if failure else None) == expected
+    assert failure is None or "exceeds the total limit of containers 1Gi" in failure.message
+
+
+# A volume that does not come: Kubernetes gives the pod no reason at all.
+
+
+def waits_for_volumes(seconds: float) -> tuple[Json, float]:
+    seen = pod(
+        V3,
+        phase="Pending",
+        startTime="2026-01-01T00:00:00Z",
+        conditions=[
+            {"type": "PodScheduled", "status": "True"},
+            {"type": "PodReadyToStartContainers", "status": "False"},
+        ],
+        initContainerStatuses=[container("prepare", waiting={"reason": "PodInitializing"})],
+        containerStatuses=[container(waiting={"reason": "PodInitializing"})],
+    )
+    return seen, datetime(2026, 1, 1, tzinfo=UTC).timestamp() + seconds
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        (
+            {"dependencies": {"caConfigMap": {"name": "corporate-ca"}}},
+            "ConfigMap corporate-ca (spec.dependencies.caConfigMap)",
+        ),
+        (
+            {"pod": {"volumes": [{"name": "key", "secret": {"secretName": "signing"}}]}},
+            "Secret signing (spec.pod.volumes, key)",
+        ),
+    ],
+)
+def test_a_volume_that_does_not_come_names_what_it_needs(spec: Json, named: str) -> None:
+    seen, now = waits_for_volumes(31)
+    given_late = situation(decision(), deployment(V3), seen, of=resource(**spec), now=now)
+    failure = explain(given_late, V3)
+    assert failure is not None
+    assert failure.reason == "ConfigMissing"
+    assert named in failure.message
+    assert recheck_after(given_late) is None
+
+    given_early = situation(decision(), deployment(V3), seen, of=resource(**spec), now=now - 20)
+    assert explain(given_early, V3) is None
+    assert recheck_after(given_early) == pytest.approx(19.0)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+        {"name": "extra", "configMap": {"name": "extra", "optional": True}},
+    ],
+)
+def test_other_volumes_may_take_their_time(volume: Json) -> None:
+    seen, now = waits_for_volumes(300)
+    slow = situation(
+        decision(), deployment(V3), seen, of=resource(pod={"volumes": [volume]}), now=now
+    )
+    assert explain(slow, V3) is None
+    assert recheck_after(slow) is None

@@ -1,0 +1,261 @@
+"""The status as a whole: kept times, smallest patches, events that are told once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlflow_model_operator.api.model_version import ResolutionError
+from mlflow_model_operator.kube.objects import LiveChildren
+from mlflow_model_operator.plan import Meaning, RevisionNames, make_plan
+from mlflow_model_operator.rollout import Phase
+from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.status import Situation, invalid_status, notices, status, status_patch
+from tests.unit.operator.status.pods import V3, V4, Json, decision, deployment, resource, situation
+
+
+def merged(old: Any, patch: Any) -> Any:
+    """RFC 7396, to the letter."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(old) if isinstance(old, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+values = st.recursive(
+    st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3),
+    lambda inner: st.dictionaries(st.text(min_size=1, max_size=3), inner, max_size=4),
+    max_leaves=10,
+)
+statuses = st.dictionaries(st.sampled_from("abcdef"), values, max_size=5)
+
+
+@given(statuses, statuses)
+def test_a_patch_makes_the_old_status_the_new_one(old: Json, new: Json) -> None:
+    patch = status_patch(old, new)
+    assert merged(old, patch or {}) == new
+
+
+@given(statuses)
+def test_what_is_the_same_needs_no_patch(old: Json) -> None:
+    assert status_patch(old, dict(old)) is None
+
+
+def test_the_same_situation_later_gives_the_same_status() -> None:
+    first = status(situation(decision(), deployment(V3, 1)))
+    later = situation(decision(), deployment(V3, 1), of=resource(status=first))
+    again = status(later)
+    assert status_patch(first, again) is None
+
+
+def test_a_changed_condition_gets_a_new_time_and_others_keep_theirs() -> None:
+    old = status(situation(decision(phase=Phase.STARTING), deployment(V3)))
+    for one in old["conditions"]:
+        one["lastTransitionTime"] = "2020-01-01T00:00:00Z"
+    new = status(situation(decision(), deployment(V3, 1), of=resource(status=old)))
+    times = {one["type"]: one["lastTransitionTime"] for one in new["conditions"]}
+    assert times["Available"] == "2023-11-14T22:13:20Z"
+    assert times["ModelResolved"] == "2020-01-01T00:00:00Z"
+
+
+def test_the_status_holds_what_a_restarted_operator_needs() -> None:
+    new = status(situation(decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1)))
+    assert new["observedGeneration"] == 7
+    assert new["stable"] == {
+        "revision": "wine-3",
+        "modelVersion": "3",
+        "modelUri": "models:/wine/3",
+        "requestedUri": "models:/wine@champion",
+        "trackingUri": "http://m",
+        "readyReplicas": 1,
+    }
+    assert new["traffic"] == [{"revision": "wine-3", "modelVersion": "3", "weight": 100}]
+    assert new["rollout"]["revision"] == "wine-4"
+    assert new["target"]["modelUri"] == "models:/wine/4"
+
+
+def test_a_stable_revision_is_no_target_of_an_update() -> None:
+    assert "target" not in status(situation(decision(), deployment(V3, 1)))
+
+
+def test_a_resource_that_can_not_be_read_keeps_what_was_decided() -> None:
+    raw = {"metadata": {"generation": 2}, "status": {"stable": {"revision": "wine-3"}}}
+    new = invalid_status(raw, "spec.model.uri: write …", now=0.0)
+    assert new["stable"] == {"revision": "wine-3"}
+    assert new["conditions"][0]["reason"] == "InvalidSpec"
+
+
+def test_a_good_start_is_told_once() -> None:
+    starting = situation(decision(phase=Phase.STARTING), deployment(V3))
+    first = status(starting)
+    assert notices({}, first, starting) == []
+    serving = situation(decision(), deployment(V3, 1))
+    second = status(serving)
+    assert [one.reason for one in notices(first, second, serving)] == ["Serving"]
+    assert notices(second, status(serving), serving) == []
+
+
+def test_trouble_is_told_once_though_several_conditions_share_it() -> None:
+    broken = situation(None, resolution=ResolutionError("ModelNotFound", "no"))
+    new = status(broken)
+    told = notices({}, new, broken)
+    assert [(one.reason, one.warning) for one in told] == [("ModelNotFound", True)]
+    assert notices(new, new, broken) == []
+
+
+def test_a_new_version_and_its_takeover_are_told() -> None:
+    old = status(situation(decision(), deployment(V3, 1)))
+    updating = situation(
+        decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1), deployment(V4)
+    )
+    middle = status(updating)
+    assert [one.reason for one in notices(old, middle, updating)] == ["NewRevision"]
+    done = situation(
+        decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}), deployment(V4, 1)
+    )
+    assert [one.reason for one in notices(middle, status(done), done)] == ["TrafficMoved"]
+
+
+def test_going_back_is_told_as_such() -> None:
+    draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
+    moved = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
+    back = situation(
+        decision(V3, phase=Phase.DRAINING, draining={"wine-4": 2.0}),
+        deployment(V3, 1),
+        deployment(V4, 1),
+    )
+    assert [one.reason for one in notices(moved, status(back), back)] == ["RolledBack"]
+
+
+def test_an_update_that_is_given_up_is_told() -> None:
+    updating = decision(V3, target=V4, phase=Phase.UPDATING)
+    middle = status(situation(updating, deployment(V3, 1), deployment(V4)))
+    given_up = situation(decision(), deployment(V3, 1))
+    told = notices(middle, status(given_up), given_up)
+    assert [one.reason for one in told] == ["RolledBack"]
+    assert "wine-4 is not wanted any more" in told[0].message
+
+
+def test_a_revision_that_has_drained_is_told() -> None:
+    draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
+    before = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
+    done = situation(decision(V4), deployment(V4, 1))
+    assert [one.reason for one in notices(before, status(done), done)] == ["Drained"]
+
+
+def test_what_has_drained_leaves_nothing_in_the_status() -> None:
+    draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
+    before = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
+    after = status(situation(decision(V4), deployment(V4, 1)))
+    patch = status_patch(before, after)
+    assert patch is not None
+    assert patch["draining"] is None
+
+
+def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
+    with_canary = resource(canary={"uri": "models:/wine@challenger", "weight": 10})
+    old = status(situation(decision(), deployment(V3, 9, 9)))
+    started = situation(
+        decision(V3, canary=V4, weight=10),
+        deployment(V3, 9, 9),
+        deployment(V4, 1),
+        of=with_canary,
+        canary_resolution=V4.model,
+    )
+    new = status(started)
+    told = notices(old, new, started)
+    assert [(one.reason, one.warning) for one in told] == [("CanaryStarted", False)]
+    assert "Version 4 (wine-4) gets 10 % of the requests" in told[0].message
+    assert notices(new, new, started) == []
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=900, max_size=1500))
+def test_an_event_is_never_longer_than_the_api_server_takes(words: str) -> None:
+    broken = situation(None, resolution=ResolutionError("ModelNotFound", words))
+    (told,) = notices({}, status(broken), broken)
+    assert len(told.message.encode()) <= 1024
+
+
+def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
+    new = status(situation(None, resolution=ResolutionError("ModelNotFound", "no")))
+    assert {type(one["reason"]) for one in new["conditions"]} == {str}
+    assert type(invalid_status({"metadata": {}}, "no", now=0.0)["conditions"][0]["reason"]) is str
+
+
+@pytest.mark.parametrize(
+    ("routing", "url"),
+    [
+        ({}, "http://wine.models.svc/invocations"),
+        ({"gateway": {"name": "g"}}, "http://wine.models.svc/invocations"),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["a.example.com", "b.example.com"]},
+            "http://a.example.com/invocations",
+        ),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["*.example.com", "b.example.com"]},
+            "http://b.example.com/invocations",
+        ),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["*.example.com"]},
+            "http://wine.models.svc/invocations",
+        ),
+        (
+            {"gateway": {"name": "g"}, "hostnames": ["a.example.com"], "path": "/wine"},
+            "http://a.example.com/wine/invocations",
+        ),
+    ],
+)
+def test_the_url_is_one_that_can_be_asked(routing: Json, url: str) -> None:
+    new = status(situation(decision(), deployment(V3, 1), of=resource(routing=routing)))
+    assert new["url"] == url
+
+
+def test_pods_that_are_going_are_not_counted() -> None:
+    going = deployment(V4, 3, 3)
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert status(situation(decision(), deployment(V3, 1, 2), going))["replicas"] == 2
+
+
+def test_an_autoscaler_at_work_changes_the_numbers_only() -> None:
+    scaling = {"minReplicas": 1, "maxReplicas": 3}
+    before = status(situation(decision(), deployment(V3, 1), of=resource(scaling=scaling)))
+    after = status(
+        situation(decision(), deployment(V3, 1, 2), of=resource(status=before, scaling=scaling))
+    )
+    assert status_patch(before, after) == {"replicas": 2}
+
+
+@pytest.mark.parametrize(("ready", "shown"), [(0, "Starting"), (1, "Stable")])
+@pytest.mark.parametrize("decided", [Phase.STARTING, Phase.STABLE])
+def test_the_phase_is_what_is_seen_not_what_was_decided_before_it(
+    decided: Phase, ready: int, shown: str
+) -> None:
+    new = status(situation(decision(phase=decided), deployment(V3, ready)))
+    assert new["rollout"]["phase"] == shown
+
+
+def test_a_good_start_takes_two_writes() -> None:
+    """By the decisions that the operator really takes, one after the other."""
+    settings = Settings(scoring_images={"3.11": "scoring:3.11"})
+    names = RevisionNames(settings)
+    live, writes = LiveChildren(), 0
+    old: Json = {}
+    for ready in (0, 0, 0, 1, 1):
+        seen = resource(status=old)
+        plan = make_plan(seen, Meaning(V3.model), live, names, settings, 1000.0)
+        assert plan is not None
+        # The objects are applied between the decision and the status.
+        revision = plan.decision.stable
+        live = LiveChildren(deployments={revision.name: deployment(revision, ready)})
+        new = status(Situation(seen, V3.model, None, plan.decision, live, (), 1000.0))
+        writes += status_patch(old, new) is not None
+        old = new
+    assert writes == 2
