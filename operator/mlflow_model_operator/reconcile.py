@@ -32,7 +32,7 @@ from mlflow_model_operator.plan import (
 )
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.settings import Settings
-from mlflow_model_operator.status import NAME_TAKEN, ApplyError, Situation
+from mlflow_model_operator.status import NAME_TAKEN, ApplyError, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Reconciler:
             # The others that wait in the queue get their children before anybody's status is told.
             if not errors and len(left.absent) < len(steps.absent):
                 return AT_ONCE
-        situation = Situation(
+        snapshot = Snapshot(
             resource=resource,
             resolution=meaning.model,
             canary_resolution=meaning.canary,
@@ -100,8 +100,8 @@ class Reconciler:
             now=self.clock(),
             gateway_exists=await self._gateway_exists(key, resource),
         )
-        await self._tell(raw, situation)
-        return _look_again_after(situation)
+        await self._tell(raw, snapshot)
+        return _look_again_after(snapshot)
 
     def _forget(self, key: Key) -> None:
         self.registry.forget(key)
@@ -188,11 +188,11 @@ class Reconciler:
                 return None
             raise
 
-    async def _tell(self, raw: KubeObject, situation: Situation) -> None:
-        new = status.status(situation)
+    async def _tell(self, raw: KubeObject, snapshot: Snapshot) -> None:
+        new = status.status(snapshot)
         await self._write_status(raw, new)
-        for notice in status.notices(raw.get("status", {}), new, situation):
-            await self.cluster.tell(raw, notice)
+        for event in status.events(raw.get("status", {}), new, snapshot):
+            await self.cluster.tell(raw, event)
 
     async def _write_status(self, raw: KubeObject, new: KubeObject) -> None:
         patch = status.status_patch(raw.get("status", {}), new)
@@ -230,18 +230,18 @@ def _is_left_alone(route: KubeObject, now: float) -> bool:
     return not route.get("status", {}).get("parents") and now - created > GATEWAY_PATIENCE
 
 
-def _look_again_after(situation: Situation) -> float | None:
+def _look_again_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone, or something that we don't watch, may change things."""
     waits = []
-    if situation.decision and situation.decision.recheck_after is not None:
-        waits.append(situation.decision.recheck_after)
-    if situation.apply_errors:
+    if snapshot.decision and snapshot.decision.recheck_after is not None:
+        waits.append(snapshot.decision.recheck_after)
+    if snapshot.apply_errors:
         waits.append(RETRY_REFUSED)
-    gateway = situation.resource.spec.routing.gateway
-    route = situation.live.routes.get(situation.resource.name)
+    gateway = snapshot.resource.spec.routing.gateway
+    route = snapshot.live.routes.get(snapshot.resource.name)
     if gateway and route and not route.get("status", {}).get("parents"):
         waits.append(GATEWAY_PATIENCE)
-    explained_later = status.recheck_after(situation)
+    explained_later = status.recheck_after(snapshot)
     if explained_later is not None:
         waits.append(explained_later)
     return min(waits, default=None)

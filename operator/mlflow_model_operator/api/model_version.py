@@ -20,14 +20,16 @@ class ModelVersion:
 class ResolutionError(Exception):
     """A model URI that means nothing now; `reason` becomes the reason of `ModelResolved`.
 
-    `last_known` is what it meant before, where only the registry is in trouble.
+    `last_resolved` is what it resolved to before, where only the registry is in trouble.
     """
 
-    def __init__(self, reason: str, message: str, last_known: ModelVersion | None = None) -> None:
+    def __init__(
+        self, reason: str, message: str, last_resolved: ModelVersion | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.last_known = last_known
+        self.last_resolved = last_resolved
 
 
 Resolved = ModelVersion | ResolutionError

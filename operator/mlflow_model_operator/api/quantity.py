@@ -50,8 +50,8 @@ def parse(quantity: str | int | float) -> Decimal:
     return number * _SUFFIXES.get(match["suffix"] or "", Decimal(1))
 
 
-def same(one: str | int | float, other: str | int | float) -> bool:
-    """Whether two quantities mean the same: "500m" and "0.5", "1Gi" and "1024Mi".
+def equal(one: str | int | float, other: str | int | float) -> bool:
+    """Whether two quantities are equal: "500m" and "0.5", "1Gi" and "1024Mi".
 
     What is not a quantity is only the same as itself.
     """

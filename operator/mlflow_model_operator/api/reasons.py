@@ -64,7 +64,7 @@ class Reason(StrEnum):
     APPROXIMATE = "Approximate"
 
 
-class Happened(StrEnum):
+class EventReason(StrEnum):
     """Reasons of the events that tell of something other than a condition's reason."""
 
     SERVING = "Serving"

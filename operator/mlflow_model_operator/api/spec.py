@@ -380,14 +380,14 @@ class Scaling(KubeModel):
     )
 
     @property
-    def most_replicas(self) -> int:
+    def effective_max_replicas(self) -> int:
         """maxReplicas, or minReplicas where it is left out."""
         return self.min_replicas if self.max_replicas is None else self.max_replicas
 
     @property
-    def is_automatic(self) -> bool:
+    def is_autoscaled(self) -> bool:
         """Whether a HorizontalPodAutoscaler decides the number of pods."""
-        return self.most_replicas > self.min_replicas
+        return self.effective_max_replicas > self.min_replicas
 
 
 class Canary(KubeModel):

@@ -24,7 +24,7 @@ from mlflow_model_operator.api import names
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.kinds import Kind
-from mlflow_model_operator.kube.objects import KubeObject, Notice
+from mlflow_model_operator.kube.objects import Event, KubeObject
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ class Cluster:
                 return None
             raise
 
-    async def tell(self, resource: KubeObject, notice: Notice) -> None:
+    async def tell(self, resource: KubeObject, event: Event) -> None:
         """Writes a Kubernetes Event about `resource`, as shown by `kubectl describe`.
 
         It is told once or, where the API server takes it not, as in a namespace that is ending,
@@ -237,7 +237,7 @@ class Cluster:
         """
         metadata = resource["metadata"]
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        event = {
+        body = {
             "apiVersion": kinds.EVENT.api_version,
             "kind": kinds.EVENT.kind,
             "metadata": {
@@ -245,9 +245,9 @@ class Cluster:
                 "namespace": metadata["namespace"],
             },
             "eventTime": now,
-            "type": "Warning" if notice.warning else "Normal",
-            "reason": notice.reason,
-            "note": notice.message[:1024],
+            "type": "Warning" if event.warning else "Normal",
+            "reason": event.reason,
+            "note": event.message[:1024],
             "action": "Reconcile",
             "reportingController": f"{names.GROUP}/operator",
             "reportingInstance": self._identity[:128],
@@ -261,7 +261,7 @@ class Cluster:
         }
         path = kinds.EVENT.path(metadata["namespace"])
         try:
-            await self._request("post", kinds.EVENT, path, body=event)
+            await self._request("post", kinds.EVENT, path, body=body)
         except ApiError as error:
             log.info("no event about %s/%s: %s", metadata["namespace"], metadata["name"], error)
 

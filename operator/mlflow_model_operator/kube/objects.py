@@ -9,8 +9,8 @@ KubeObject = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Notice:
-    """Something that happened, told once as a Kubernetes Event."""
+class Event:
+    """A Kubernetes Event about a resource, recorded once."""
 
     reason: str
     message: str

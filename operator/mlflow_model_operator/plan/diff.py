@@ -50,7 +50,7 @@ def _differs(desired: Any, live: Any, path: str) -> str | None:
     if isinstance(desired, list):
         return _list_differs(desired, live, path)
     if _QUANTITY_FIELDS.search(path):
-        return None if live is not None and quantity.same(desired, live) else path
+        return None if live is not None and quantity.equal(desired, live) else path
     return None if _same_value(desired, live) else path
 
 
@@ -63,7 +63,7 @@ def _map_differs(desired: dict[str, Any], live: Any, path: str) -> str | None:
     if field in _EXACT_MAPS and set(desired) != set(live):
         return path
     for name, value in desired.items():
-        if field in _QUANTITY_MAPS and quantity.same(value, live.get(name, "")):
+        if field in _QUANTITY_MAPS and quantity.equal(value, live.get(name, "")):
             continue
         difference = _differs(value, live.get(name), f"{path}.{name}")
         if difference:

@@ -63,7 +63,7 @@ def last_known(resolved: Resolved, known: Sequence[ModelVersion]) -> ModelVersio
     now must not change the image, and so the revision.
     """
     if isinstance(resolved, ResolutionError):
-        return resolved.last_known or next(iter(known), None)
+        return resolved.last_resolved or next(iter(known), None)
     if resolved.python_version is None:
         same = next((model for model in known if model.uri == resolved.uri), None)
         return replace(resolved, python_version=same.python_version) if same else resolved

@@ -25,9 +25,9 @@ def replicas_for(
     if _is_approximated_canary(resource, decision, revision):
         weight = resource.spec.canary.weight if resource.spec.canary else 0
         return approximate_canary_replicas(stable_now, weight), False
-    if not scaling.is_automatic:
+    if not scaling.is_autoscaled:
         return least, False
-    first = min(max(least, stable_now), scaling.most_replicas)
+    first = min(max(least, stable_now), scaling.effective_max_replicas)
     return _live_replicas(live, revision.name) or first, True
 
 

@@ -95,7 +95,7 @@ def _autoscaler(resource: MLflowModelDeployment, which: Revision) -> KubeObject:
             metadata=_metadata(resource, which),
             deployment=which.name,
             least=scaling.min_replicas,
-            most=scaling.most_replicas,
+            most=scaling.effective_max_replicas,
             cpu_target=target,
             metrics=scaling.metrics,
             behavior=scaling.behavior,

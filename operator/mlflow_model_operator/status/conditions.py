@@ -14,9 +14,9 @@ from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, RevisionState
-from mlflow_model_operator.status.diagnosis import Failure, explain, of_apply_error
-from mlflow_model_operator.status.snapshot import Situation
-from mlflow_model_operator.status.text import one_line
+from mlflow_model_operator.status.diagnosis import Failure, diagnose, of_apply_error
+from mlflow_model_operator.status.snapshot import Snapshot
+from mlflow_model_operator.status.text import single_line
 
 
 class ConditionStatus(StrEnum):
@@ -38,26 +38,26 @@ class Condition:
 
 
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
-_ROUTE_REMEDIES = {
+_ROUTE_FIXES = {
     "NotAllowedByListeners": "Have a listener of the Gateway allow routes of namespace {namespace} "
     "(allowedRoutes), or name another in spec.routing.gateway",
     "NoMatchingListenerHostname": "Write spec.routing.hostnames that a listener of the Gateway has",
     "NoMatchingParent": "Name a Gateway with an HTTP listener in spec.routing.gateway",
 }
-_ROUTE_REMEDY = (
+_DEFAULT_ROUTE_FIX = (
     "Correct spec.routing, or have the Gateway's listeners allow this host name and namespace"
 )
 
 
-def conditions(situation: Situation) -> list[Condition]:
+def conditions(snapshot: Snapshot) -> list[Condition]:
     """All conditions that apply, the summary first."""
     parts = [
-        model_resolved(situation),
-        available(situation),
-        progressing(situation),
-        *_present(route_accepted(situation)),
-        *_present(canary_ready(situation)),
-        *_present(traffic_split(situation)),
+        model_resolved(snapshot),
+        available(snapshot),
+        progressing(snapshot),
+        *_present(route_accepted(snapshot)),
+        *_present(canary_ready(snapshot)),
+        *_present(traffic_split(snapshot)),
     ]
     return [ready(parts), *parts]
 
@@ -81,31 +81,31 @@ def ready(parts: list[Condition]) -> Condition:
     return _true("Ready", Reason.READY, "All is as the spec says")
 
 
-def model_resolved(situation: Situation) -> Condition:
+def model_resolved(snapshot: Snapshot) -> Condition:
     """Whether the model URI means a version now."""
-    resolution = situation.resolution
+    resolution = snapshot.resolution
     if isinstance(resolution, ModelVersion):
         return _true("ModelResolved", Reason.RESOLVED, _means(resolution))
-    return _false("ModelResolved", resolution.reason, resolution.message + _serving(situation))
+    return _false("ModelResolved", resolution.reason, resolution.message + _serving(snapshot))
 
 
-def available(situation: Situation) -> Condition:
+def available(snapshot: Snapshot) -> Condition:
     """Whether requests are answered by the revision that has the traffic."""
-    decision = situation.decision
+    decision = snapshot.decision
     if decision is None:
         return _false(
             "Available",
             Reason.MODEL_UNRESOLVED,
-            f"Nothing is served: {_unresolved(situation)}",
+            f"Nothing is served: {_unresolved(snapshot)}",
         )
     if decision.phase == Phase.STOPPED:
         return _false(
             "Available", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0. Raise it to serve"
         )
-    public = _public_failure(situation)
+    public = _public_failure(snapshot)
     if public:
         return _false("Available", public.reason, public.message)
-    state = situation.state(decision.stable)
+    state = snapshot.state(decision.stable)
     if state.ready > 0:
         version = decision.stable.model.version
         return _true(
@@ -113,22 +113,22 @@ def available(situation: Situation) -> Condition:
             Reason.MINIMUM_REPLICAS_AVAILABLE,
             f"Version {version} is served by {_pods(state.ready)}",
         )
-    failure = explain(situation, decision.stable)
+    failure = diagnose(snapshot, decision.stable)
     if failure:
         return _false("Available", failure.reason, failure.message)
-    return _false("Available", Reason.STARTING, _waiting(situation, decision.stable))
+    return _false("Available", Reason.STARTING, _waiting(snapshot, decision.stable))
 
 
-def progressing(situation: Situation) -> Condition:
+def progressing(snapshot: Snapshot) -> Condition:
     """Whether a change is under way. False and not Complete: it does not come to its end."""
-    decision = situation.decision
+    decision = snapshot.decision
     if decision is None:
         return _false(
             "Progressing",
             Reason.MODEL_UNRESOLVED,
-            f"Nothing to roll out: {_unresolved(situation)}",
+            f"Nothing to roll out: {_unresolved(snapshot)}",
         )
-    refused = _refused(situation, decision)
+    refused = _refused(snapshot, decision)
     if refused:
         return _false("Progressing", refused.reason, refused.message)
     if decision.phase == Phase.STOPPED:
@@ -137,44 +137,44 @@ def progressing(situation: Situation) -> Condition:
         names = ", ".join(sorted(decision.draining))
         return _true("Progressing", Reason.DRAINING, f"{names} finishes its last requests")
     target = decision.target
-    state = situation.state(target)
+    state = snapshot.state(target)
     # That pods fail is told even where enough others are ready: an autoscaler wants them.
-    failure = None if state.is_ready else explain(situation, target)
+    failure = None if state.is_ready else diagnose(snapshot, target)
     if failure:
-        return _false("Progressing", failure.reason, _stuck(situation, decision, failure))
-    if state.is_ready or (target == decision.stable and _has_enough(situation, state)):
+        return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
+    if state.is_ready or (target == decision.stable and _has_enough(snapshot, state)):
         return _false("Progressing", Reason.COMPLETE, f"{target.name} serves as the spec says")
-    return _true("Progressing", Reason.NEW_REVISION, _waiting(situation, target))
+    return _true("Progressing", Reason.NEW_REVISION, _waiting(snapshot, target))
 
 
-def route_accepted(situation: Situation) -> Condition | None:
+def route_accepted(snapshot: Snapshot) -> Condition | None:
     """Whether the named gateway has taken the route; None where none is named."""
-    gateway = situation.resource.spec.routing.gateway
+    gateway = snapshot.resource.spec.routing.gateway
     if gateway is None:
         return None
-    namespace = gateway.namespace or situation.resource.namespace
+    namespace = gateway.namespace or snapshot.resource.namespace
     name = f"{namespace}/{gateway.name}"
-    refused = _route_refused_by_api(situation)
+    refused = _route_refused_by_api(snapshot)
     if refused:
         return refused
-    route = situation.live.routes.get(situation.resource.name)
+    route = snapshot.live.routes.get(snapshot.resource.name)
     if route is None:
         return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "There is no route yet")
     verdicts = _verdicts(route, namespace, gateway.name)
     bad = next((one for one in verdicts if _is_refusal(one)), None)
     if bad:
-        why = one_line(bad.get("message")).rstrip(". ")
-        remedy = _ROUTE_REMEDIES.get(bad.get("reason", ""), _ROUTE_REMEDY)
+        why = single_line(bad.get("message")).rstrip(". ")
+        fix = _ROUTE_FIXES.get(bad.get("reason", ""), _DEFAULT_ROUTE_FIX)
         return _false(
             "RouteAccepted",
             Reason.ROUTE_REFUSED,
-            f"Gateway {name} refuses the route ({one_line(bad.get('reason'))}): {why}. "
-            f"{remedy.format(namespace=situation.resource.namespace)}",
+            f"Gateway {name} refuses the route ({single_line(bad.get('reason'))}): {why}. "
+            f"{fix.format(namespace=snapshot.resource.namespace)}",
         )
     accepted = any(one.get("type") == "Accepted" for one in verdicts)
     if accepted and all(one.get("status") == "True" for one in verdicts):
         return _true("RouteAccepted", Reason.ACCEPTED, f"Gateway {name} leads here")
-    if situation.gateway_exists is False:
+    if snapshot.gateway_exists is False:
         return _false(
             "RouteAccepted",
             Reason.GATEWAY_NOT_FOUND,
@@ -187,13 +187,13 @@ def route_accepted(situation: Situation) -> Condition | None:
     )
 
 
-def canary_ready(situation: Situation) -> Condition | None:
+def canary_ready(snapshot: Snapshot) -> Condition | None:
     """Whether the canary can take its share; None where there is none."""
-    if situation.resource.spec.canary is None:
+    if snapshot.resource.spec.canary is None:
         return None
-    decision = situation.decision
+    decision = snapshot.decision
     canary = decision.canary if decision else None
-    resolution = situation.canary_resolution
+    resolution = snapshot.canary_resolution
     if isinstance(resolution, ResolutionError):
         still = f". Version {canary.model.version} stays on trial" if canary else ""
         return _false("CanaryReady", resolution.reason, resolution.message + still)
@@ -201,36 +201,36 @@ def canary_ready(situation: Situation) -> Condition | None:
         return _false(
             "CanaryReady",
             Reason.MODEL_UNRESOLVED,
-            f"There is no stable version beside it: {_unresolved(situation)}",
+            f"There is no stable version beside it: {_unresolved(snapshot)}",
         )
     if canary is None:
-        return _true("CanaryReady", Reason.SAME_VERSION, _same_version(situation))
+        return _true("CanaryReady", Reason.SAME_VERSION, _same_version(snapshot))
     if decision.phase == Phase.STOPPED:
         return _false("CanaryReady", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
-    state = situation.state(canary)
-    failure = None if state.is_ready else explain(situation, canary)
+    state = snapshot.state(canary)
+    failure = None if state.is_ready else diagnose(snapshot, canary)
     if failure:
         return _false("CanaryReady", failure.reason, failure.message)
     has_traffic = canary.name in dict(decision.traffic)
-    if state.is_ready or (has_traffic and _has_enough(situation, state)):
+    if state.is_ready or (has_traffic and _has_enough(snapshot, state)):
         return _true("CanaryReady", Reason.READY, f"Version {canary.model.version} is ready")
-    return _false("CanaryReady", Reason.STARTING, _waiting(situation, canary))
+    return _false("CanaryReady", Reason.STARTING, _waiting(snapshot, canary))
 
 
-def traffic_split(situation: Situation) -> Condition | None:
+def traffic_split(snapshot: Snapshot) -> Condition | None:
     """Whether the canary has the weight that the spec gives it; None where there is no canary."""
-    spec, decision = situation.resource.spec, situation.decision
+    spec, decision = snapshot.resource.spec, snapshot.decision
     if spec.canary is None:
         return None
     canary = decision.canary if decision else None
-    if canary is None and isinstance(situation.canary_resolution, ResolutionError):
+    if canary is None and isinstance(snapshot.canary_resolution, ResolutionError):
         return _false(
             "TrafficSplit", Reason.CANARY_UNRESOLVED, "All traffic goes to the stable version"
         )
     if decision is None:
         return _false("TrafficSplit", Reason.CANARY_NOT_READY, "There is no traffic to split yet")
     if canary is None:
-        return _false("TrafficSplit", Reason.SAME_VERSION, _same_version(situation))
+        return _false("TrafficSplit", Reason.SAME_VERSION, _same_version(snapshot))
     given = dict(decision.traffic).get(canary.name, 0)
     if given != spec.canary.weight:
         return _false(
@@ -240,23 +240,23 @@ def traffic_split(situation: Situation) -> Condition | None:
             f"goes to version {decision.stable.model.version}",
         )
     if spec.routing.gateway is None and 0 < given < 100:
-        return _approximate(situation, decision, canary, given)
-    return _true("TrafficSplit", Reason.APPLIED, _split(situation, canary, given))
+        return _approximate(snapshot, decision, canary, given)
+    return _true("TrafficSplit", Reason.APPLIED, _split(snapshot, canary, given))
 
 
-def _split(situation: Situation, canary: Revision, weight: int) -> str:
+def _split(snapshot: Snapshot, canary: Revision, weight: int) -> str:
     text = f"Version {canary.model.version} gets {weight} % of the requests"
-    route = route_accepted(situation)
+    route = route_accepted(snapshot)
     if route is None or route.status == ConditionStatus.TRUE:
         return text
     return f"{text} when the gateway takes the route: see the condition RouteAccepted"
 
 
 def _approximate(
-    situation: Situation, decision: Decision, canary: Revision, weight: int
+    snapshot: Snapshot, decision: Decision, canary: Revision, weight: int
 ) -> Condition:
-    canary_pods = situation.state(canary).ready
-    all_pods = canary_pods + situation.state(decision.stable).ready
+    canary_pods = snapshot.state(canary).ready
+    all_pods = canary_pods + snapshot.state(decision.stable).ready
     reached = round(100 * canary_pods / all_pods) if all_pods else 0
     if reached == weight:
         return _true(
@@ -272,32 +272,32 @@ def _approximate(
     )
 
 
-def _has_enough(situation: Situation, state: RevisionState) -> bool:
+def _has_enough(snapshot: Snapshot, state: RevisionState) -> bool:
     """Whether a revision that has traffic has the pods that the spec asks for at least.
 
     That an autoscaler adds some more is no change of what is served.
     """
-    least = min(situation.resource.spec.scaling.min_replicas, state.desired)
+    least = min(snapshot.resource.spec.scaling.min_replicas, state.desired)
     return state.exists and state.ready >= max(least, 1)
 
 
-def _refused(situation: Situation, decision: Decision) -> Failure | None:
+def _refused(snapshot: Snapshot, decision: Decision) -> Failure | None:
     """A refused object that no other condition tells of."""
     canary = decision.canary.name if decision.canary else None
-    for error in situation.apply_errors:
+    for error in snapshot.apply_errors:
         told_elsewhere = error.kind == "HTTPRoute" or (
             error.name == canary and canary != decision.target.name
         )
         if not told_elsewhere:
             failure = of_apply_error(error)
             if error.name == decision.target.name:
-                return Failure(failure.reason, _stuck(situation, decision, failure))
+                return Failure(failure.reason, _stuck(snapshot, decision, failure))
             return failure
     return None
 
 
-def _route_refused_by_api(situation: Situation) -> Condition | None:
-    for error in situation.apply_errors:
+def _route_refused_by_api(snapshot: Snapshot) -> Condition | None:
+    for error in snapshot.apply_errors:
         if error.kind != "HTTPRoute":
             continue
         if error.status == 404 and "namespaces" not in error.message:
@@ -337,42 +337,42 @@ def _is_refusal(verdict: KubeObject) -> bool:
     return verdict.get("status") == "False" and verdict.get("reason") != "Pending"
 
 
-def _public_failure(situation: Situation) -> Failure | None:
+def _public_failure(snapshot: Snapshot) -> Failure | None:
     """A public Service that can't be had leaves the model unreachable, whatever its pods do.
 
     One that is there goes on working, though it could not be changed.
     """
-    name = situation.resource.name
-    for error in situation.apply_errors:
-        if error.kind == "Service" and error.name == name and name not in situation.live.services:
+    name = snapshot.resource.name
+    for error in snapshot.apply_errors:
+        if error.kind == "Service" and error.name == name and name not in snapshot.live.services:
             return of_apply_error(error)
     return None
 
 
-def _stuck(situation: Situation, decision: Decision, failure: Failure) -> str:
+def _stuck(snapshot: Snapshot, decision: Decision, failure: Failure) -> str:
     if decision.stable.name == decision.target.name:
         return failure.message
     version = decision.target.model.version
-    return f"Version {version} does not take over: {failure.message}{_serving(situation)}"
+    return f"Version {version} does not take over: {failure.message}{_serving(snapshot)}"
 
 
-def _waiting(situation: Situation, revision: Revision) -> str:
-    state = situation.state(revision)
+def _waiting(snapshot: Snapshot, revision: Revision) -> str:
+    state = snapshot.state(revision)
     return (
         f"Version {revision.model.version} ({revision.name}) is starting: {state.ready} of "
         f"{_pods(max(state.desired, 1))} ready"
     )
 
 
-def _serving(situation: Situation) -> str:
-    decision = situation.decision
-    if decision is None or situation.state(decision.stable).ready == 0:
+def _serving(snapshot: Snapshot) -> str:
+    decision = snapshot.decision
+    if decision is None or snapshot.state(decision.stable).ready == 0:
         return ""
     return f". Version {decision.stable.model.version} is still served"
 
 
-def _unresolved(situation: Situation) -> str:
-    uri = situation.resource.spec.model.uri
+def _unresolved(snapshot: Snapshot) -> str:
+    uri = snapshot.resource.spec.model.uri
     return f"{uri} has no meaning yet; see the condition ModelResolved"
 
 
@@ -382,9 +382,9 @@ def _means(model: ModelVersion) -> str:
     return f"{model.requested} means {model.uri}"
 
 
-def _same_version(situation: Situation) -> str:
-    assert situation.resource.spec.canary is not None
-    return f"{situation.resource.spec.canary.uri} means the version that is stable already"
+def _same_version(snapshot: Snapshot) -> str:
+    assert snapshot.resource.spec.canary is not None
+    return f"{snapshot.resource.spec.canary.uri} means the version that is stable already"
 
 
 def _pods(count: int) -> str:

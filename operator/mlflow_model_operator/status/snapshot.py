@@ -27,7 +27,7 @@ class ApplyError:
 
 
 @dataclass(frozen=True)
-class Situation:
+class Snapshot:
     """One resource at one moment. `decision` is None where nothing was ever resolved."""
 
     resource: MLflowModelDeployment

@@ -11,23 +11,23 @@ from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, ConditionStatus, conditions
-from mlflow_model_operator.status.snapshot import Situation
+from mlflow_model_operator.status.snapshot import Snapshot
 
 MOST_MESSAGE = 2000  # characters; Kubernetes allows 32768, people read less
 
 
-def status(situation: Situation) -> KubeObject:
+def status(snapshot: Snapshot) -> KubeObject:
     """The status as it must be now. Times of what has not changed are kept from the old status."""
-    resource = situation.resource
-    found = conditions(situation)
+    resource = snapshot.resource
+    found = conditions(snapshot)
     new: KubeObject = {
         "observedGeneration": resource.generation,
-        "conditions": [_condition(one, situation) for one in found],
-        "url": _url(situation),
+        "conditions": [_condition(one, snapshot) for one in found],
+        "url": _url(snapshot),
         "selector": f"{names.DEPLOYMENT}={resource.name}",
         "replicas": 0,
     }
-    decision = situation.decision
+    decision = snapshot.decision
     if decision is None:
         return new
     versions = {
@@ -38,19 +38,19 @@ def status(situation: Situation) -> KubeObject:
     # As asked for, not as counted: pods that come up one by one would be a status write each.
     new["replicas"] = sum(
         deployment["spec"].get("replicas", 1)
-        for deployment in situation.live.deployments.values()
+        for deployment in snapshot.live.deployments.values()
         if "deletionTimestamp" not in deployment["metadata"]
     )
-    new["stable"] = _revision(decision.stable, situation)
+    new["stable"] = _revision(decision.stable, snapshot)
     if decision.target.name != decision.stable.name:
-        new["target"] = _revision(decision.target, situation)
+        new["target"] = _revision(decision.target, snapshot)
     if decision.canary:
-        new["canary"] = _revision(decision.canary, situation)
+        new["canary"] = _revision(decision.canary, snapshot)
     new["traffic"] = [
         {"revision": name, "modelVersion": versions[name], "weight": weight}
         for name, weight in decision.traffic
     ]
-    new["rollout"] = _rollout(decision, situation, found)
+    new["rollout"] = _rollout(decision, snapshot, found)
     if decision.draining:
         new["draining"] = [
             {"revision": name, "since": _time(since)} for name, since in decision.draining.items()
@@ -85,8 +85,8 @@ def status_patch(old: KubeObject, new: KubeObject) -> KubeObject | None:
     return patch or None
 
 
-def _condition(condition: Condition, situation: Situation) -> KubeObject:
-    resource = situation.resource
+def _condition(condition: Condition, snapshot: Snapshot) -> KubeObject:
+    resource = snapshot.resource
     before = [
         {
             "type": old.type,
@@ -95,7 +95,7 @@ def _condition(condition: Condition, situation: Situation) -> KubeObject:
         }
         for old in resource.status.conditions
     ]
-    return _stated(condition, resource.generation, before, situation.now)
+    return _stated(condition, resource.generation, before, snapshot.now)
 
 
 def _stated(condition: Condition, generation: int, before: Any, now: float) -> KubeObject:
@@ -114,7 +114,7 @@ def _stated(condition: Condition, generation: int, before: Any, now: float) -> K
     }
 
 
-def _revision(revision: Revision, situation: Situation) -> KubeObject:
+def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
     model = revision.model
     fields: dict[str, Any] = {
         "revision": revision.name,
@@ -124,14 +124,14 @@ def _revision(revision: Revision, situation: Situation) -> KubeObject:
         "name": model.name,
         "trackingUri": model.tracking_uri,
         "pythonVersion": model.python_version,
-        "readyReplicas": situation.state(revision).ready,
+        "readyReplicas": snapshot.state(revision).ready,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _rollout(decision: Decision, situation: Situation, found: list[Condition]) -> KubeObject:
-    before = situation.resource.status.rollout
-    phase = _phase(decision, situation)
+def _rollout(decision: Decision, snapshot: Snapshot, found: list[Condition]) -> KubeObject:
+    before = snapshot.resource.status.rollout
+    phase = _phase(decision, snapshot)
     same = before is not None and (before.phase, before.revision) == (
         phase.value,
         decision.target.name,
@@ -141,26 +141,26 @@ def _rollout(decision: Decision, situation: Situation, found: list[Condition]) -
         "phase": phase.value,
         "revision": decision.target.name,
         "message": message[:MOST_MESSAGE],
-        "startedAt": (before.started_at if same and before else None) or _time(situation.now),
+        "startedAt": (before.started_at if same and before else None) or _time(snapshot.now),
     }
 
 
-def _phase(decision: Decision, situation: Situation) -> Phase:
+def _phase(decision: Decision, snapshot: Snapshot) -> Phase:
     """Starting or Stable by what is seen now: the decision was made before its objects were.
 
     Else each first start would write Starting, then Stable with nothing ready, and then Ready.
     """
     if decision.phase not in (Phase.STARTING, Phase.STABLE):
         return decision.phase
-    return Phase.STABLE if situation.state(decision.stable).ready > 0 else Phase.STARTING
+    return Phase.STABLE if snapshot.state(decision.stable).ready > 0 else Phase.STARTING
 
 
-def _url(situation: Situation) -> str:
+def _url(snapshot: Snapshot) -> str:
     """Where requests go: through the gateway by its host name, or to the Service.
 
     A gateway without a host name of ours may have any address; the Service answers in any case.
     """
-    resource = situation.resource
+    resource = snapshot.resource
     routing = resource.spec.routing
     hostname = next((name for name in routing.hostnames if not name.startswith("*")), None)
     if routing.gateway and hostname:

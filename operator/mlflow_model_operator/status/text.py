@@ -10,7 +10,7 @@ import json
 import re
 from typing import NamedTuple
 
-MOST_TEXT = 600  # characters of somebody else's message
+MAX_TEXT_LENGTH = 600  # characters of somebody else's message
 _PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COUNTED = re.compile(r"^\d+ ")
@@ -18,31 +18,31 @@ _COUNTED = re.compile(r"^\d+ ")
 _SOURCE_PORT = re.compile(r"(?<=\d):\d+(?=->)")
 
 
-class LastWord(NamedTuple):
+class TerminationMessage(NamedTuple):
     """What one of our containers left as its termination message."""
 
     reason: str
     message: str
 
 
-def one_line(text: object) -> str:
-    """`text` on one printable line of at most MOST_TEXT characters; "" if it is no text."""
+def single_line(text: object) -> str:
+    """`text` on one printable line of at most MAX_TEXT_LENGTH characters; "" if it is no text."""
     if not isinstance(text, str):
         return ""
     # Twice as much, so that what is then left out does not make the rest short.
-    plain = _COLOUR.sub("", text[: 2 * MOST_TEXT])
+    plain = _COLOUR.sub("", text[: 2 * MAX_TEXT_LENGTH])
     printable = "".join(c if c.isprintable() else " " for c in plain)
     line = re.sub(" +", " ", _PASSWORD.sub("", printable)).strip()
-    return line if len(line) <= MOST_TEXT else line[: MOST_TEXT - 1] + "…"
+    return line if len(line) <= MAX_TEXT_LENGTH else line[: MAX_TEXT_LENGTH - 1] + "…"
 
 
 def last_line(text: object) -> str:
-    """The last line of `text` that is not empty, as one_line gives it."""
+    """The last line of `text` that is not empty, as single_line gives it."""
     lines = text.splitlines() if isinstance(text, str) else []
-    return next((line for line in map(one_line, reversed(lines)) if line), "")
+    return next((line for line in map(single_line, reversed(lines)) if line), "")
 
 
-def termination_message(text: object) -> LastWord | None:
+def termination_message(text: object) -> TerminationMessage | None:
     """Reason and message of `{"reason": …, "message": …}`; None where `text` is not of that form.
 
     Never raises, whatever the pod has written.
@@ -58,7 +58,7 @@ def termination_message(text: object) -> LastWord | None:
     reason, message = told.get("reason"), told.get("message")
     if not isinstance(reason, str) or not isinstance(message, str):
         return None
-    return LastWord(one_line(reason), one_line(message))
+    return TerminationMessage(single_line(reason), single_line(message))
 
 
 def scheduler_message(text: object) -> str:
@@ -68,7 +68,7 @@ def scheduler_message(text: object) -> str:
     ...     "taint(s). preemption: 0/3 nodes are available: 3 Preemption is not helpful")
     'Insufficient cpu, node(s) had untolerated taint(s)'
     """
-    line = one_line(text)
+    line = single_line(text)
     why = line.split(" nodes are available:", 1)[-1].split("preemption:", 1)[0].strip(" .")
     return ", ".join(sorted({_COUNTED.sub("", part) for part in why.split(", ")})) or line
 
@@ -79,7 +79,7 @@ def pull_message(text: object) -> str:
     >>> pull_message('Back-off pulling image "x:1": ErrImagePull: not found')
     'not found'
     """
-    line = re.sub(r'^Back-off pulling image "[^"]*"(: \w+: )?', "", one_line(text))
+    line = re.sub(r'^Back-off pulling image "[^"]*"(: \w+: )?', "", single_line(text))
     return _SOURCE_PORT.sub("", re.sub(r"^rpc error: code = \w+ desc = ", "", line))
 
 
@@ -89,4 +89,4 @@ def without_pod_name(text: object) -> str:
     >>> without_pod_name('pods "wine-5grvzzsnnz-664cc6f7d8-2kqtp" is forbidden: exceeded quota: a')
     'exceeded quota: a'
     """
-    return re.sub(r'^pods "[^"]*" is forbidden: ', "", one_line(text))
+    return re.sub(r'^pods "[^"]*" is forbidden: ', "", single_line(text))

@@ -83,7 +83,7 @@ async def test_an_alias_of_a_deleted_version(
     await following.until_told(KEY)
     error = await following.failure(uri)
     assert error.reason == "AliasNotFound"
-    assert error.last_known is None
+    assert error.last_resolved is None
 
 
 async def test_a_stage_and_the_latest_version_are_followed_too(

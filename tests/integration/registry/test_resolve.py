@@ -109,7 +109,7 @@ async def test_what_is_missing_is_named(
     assert error.reason == reason
     assert words in error.message
     assert wine.client.tracking_uri in error.message
-    assert error.last_known is None
+    assert error.last_resolved is None
 
 
 async def test_no_uri_at_all(following: Following) -> None:

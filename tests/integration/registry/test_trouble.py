@@ -39,7 +39,7 @@ async def test_a_server_that_stops_and_starts_again(
     error = await following.failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
     assert error.message.startswith(f"The tracking server {front.url} can't be reached: it ")
-    assert error.last_known == known
+    assert error.last_resolved == known
     assert (await following.resolve("models:/wine/2", key=OTHER)).version == "2"
 
     front.start()
@@ -85,7 +85,7 @@ async def test_a_server_that_is_not_there_at_first(
     front.stop()
     following = follow(front.url)
     error = await following.failure(CHAMPION)
-    assert (error.reason, error.last_known) == ("RegistryUnreachable", None)
+    assert (error.reason, error.last_resolved) == ("RegistryUnreachable", None)
     front.start()
     await following.until_told(KEY)
     assert (await following.resolve(CHAMPION)).version == "1"

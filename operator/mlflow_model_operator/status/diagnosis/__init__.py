@@ -2,9 +2,9 @@
 
 from mlflow_model_operator.status.diagnosis.checks import (
     Failure,
-    explain,
+    diagnose,
     of_apply_error,
     recheck_after,
 )
 
-__all__ = ["Failure", "explain", "of_apply_error", "recheck_after"]
+__all__ = ["Failure", "diagnose", "of_apply_error", "recheck_after"]

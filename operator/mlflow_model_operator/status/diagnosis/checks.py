@@ -27,19 +27,19 @@ from mlflow_model_operator.status.diagnosis.facts import (
     waited_for_volumes,
 )
 from mlflow_model_operator.status.diagnosis.fixes import (
+    CONTAINER_FIXES,
     REJECTED,
     REJECTIONS,
-    TOLD_BY_CONTAINER,
+    fix_for,
     quota,
-    remedy,
     room,
 )
-from mlflow_model_operator.status.snapshot import NAME_TAKEN, ApplyError, Situation
+from mlflow_model_operator.status.snapshot import NAME_TAKEN, ApplyError, Snapshot
 from mlflow_model_operator.status.text import (
     last_line,
-    one_line,
     pull_message,
     scheduler_message,
+    single_line,
     termination_message,
     without_pod_name,
 )
@@ -68,34 +68,34 @@ class Failure:
     message: str
 
 
-def explain(situation: Situation, revision: Revision) -> Failure | None:
+def diagnose(snapshot: Snapshot, revision: Revision) -> Failure | None:
     """The first failure that the checks find for `revision`; None while it is merely starting."""
-    pods = situation.pods(revision)
+    pods = snapshot.pods(revision)
     living = [pod for pod in pods if not is_dead(pod)]
     evidence = Evidence(
-        resource=situation.resource,
+        resource=snapshot.resource,
         revision=revision,
-        deployment=situation.live.deployments.get(revision.name),
+        deployment=snapshot.live.deployments.get(revision.name),
         pods=living,
         dead_pods=[pod for pod in pods if is_dead(pod)],
         containers=[container for pod in living for container in unready_containers(pod)],
-        apply_errors=[error for error in situation.apply_errors if error.name == revision.name],
-        now=situation.now,
+        apply_errors=[error for error in snapshot.apply_errors if error.name == revision.name],
+        now=snapshot.now,
     )
     return next((failure for check in _CHECKS if (failure := check(evidence))), None)
 
 
-def recheck_after(situation: Situation) -> float | None:
-    """The seconds after which time alone changes what `explain` says; None if it does not.
+def recheck_after(snapshot: Snapshot) -> float | None:
+    """The seconds after which time alone changes what `diagnose` says; None if it does not.
 
     Kubernetes sends no event while a pod waits for a volume whose ConfigMap is not there.
     """
-    if not named_config(situation.resource):
+    if not named_config(snapshot.resource):
         return None
     waits = [
         max(VOLUME_PATIENCE - waited, 1.0)
-        for pod in situation.live.pods.values()
-        if (waited := waited_for_volumes(pod, situation.now)) is not None
+        for pod in snapshot.live.pods.values()
+        if (waited := waited_for_volumes(pod, snapshot.now)) is not None
         and waited <= VOLUME_PATIENCE
     ]
     return min(waits, default=None)
@@ -114,7 +114,7 @@ def of_apply_error(error: ApplyError) -> Failure:
         return Failure(Reason.QUOTA_EXCEEDED, f"{what} {quota(error.message)}")
     return Failure(
         Reason.APPLY_REFUSED,
-        f"The API server refuses {what}: {one_line(error.message).rstrip('.')}. {remedy(error)}",
+        f"The API server refuses {what}: {single_line(error.message).rstrip('.')}. {fix_for(error)}",
     )
 
 
@@ -197,7 +197,7 @@ def _config_missing(evidence: Evidence) -> Failure | None:
         if container.waiting.get("reason") == "CreateContainerConfigError":
             return Failure(
                 Reason.CONFIG_MISSING,
-                f"Pod {container.pod} can't start: {one_line(container.waiting.get('message'))}. "
+                f"Pod {container.pod} can't start: {single_line(container.waiting.get('message'))}. "
                 "Create what is missing, or correct spec.model.credentialsSecret, spec.server.env "
                 "or spec.dependencies",
             )
@@ -250,8 +250,8 @@ def _died_like_out_of_memory(container: Container, resource: MLflowModelDeployme
 def _told_by_container(evidence: Evidence) -> Failure | None:
     for container in evidence.containers:
         told = termination_message(container.ended.get("message"))
-        if told and told.reason in TOLD_BY_CONTAINER:
-            fix = TOLD_BY_CONTAINER[told.reason]
+        if told and told.reason in CONTAINER_FIXES:
+            fix = CONTAINER_FIXES[told.reason]
             return Failure(told.reason, f"{container}: {told.message.rstrip('. ')}: {fix}")
     return None
 
@@ -292,7 +292,7 @@ def _not_created(evidence: Evidence) -> Failure | None:
         if container.waiting.get("reason") in ("CreateContainerError", "RunContainerError"):
             return Failure(
                 Reason.CONTAINER_CRASHED,
-                f"{container} can't be started: {one_line(container.waiting.get('message'))}. See "
+                f"{container} can't be started: {single_line(container.waiting.get('message'))}. See "
                 "that spec.server.image has an entrypoint and that spec.pod.volumeMounts fit it",
             )
     return None
@@ -308,7 +308,7 @@ def _ended_by_node(evidence: Evidence) -> Failure | None:
         created = epoch(pod["metadata"].get("creationTimestamp"))
         recent = created is not None and evidence.now - created < startup_seconds(evidence.resource)
         if recent and status.get("reason"):
-            why = one_line(status.get("message")).rstrip(". ") or "no message"
+            why = single_line(status.get("message")).rstrip(". ") or "no message"
             return Failure(
                 Reason.POD_REJECTED,
                 f"The node gave up pod {pod_name(pod)} ({status['reason']}: {why}): change "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.status.snapshot import ApplyError
-from mlflow_model_operator.status.text import one_line
+from mlflow_model_operator.status.text import single_line
 
 # What our containers write into their termination message, with the fix that goes with it.
-TOLD_BY_CONTAINER: dict[str, str] = {
+CONTAINER_FIXES: dict[str, str] = {
     Reason.ARTIFACT_UNREADABLE: "see that the storage has it and that "
     "spec.model.credentialsSecret gives access",
     Reason.DEPENDENCY_INSTALL_FAILED: "correct the model's requirements and log it anew, or give "
@@ -27,7 +27,7 @@ REJECTIONS = (
 REJECTED = "change what spec.server, spec.pod or the namespace's policy asks for"
 
 
-def remedy(error: ApplyError) -> str:
+def fix_for(error: ApplyError) -> str:
     """What to do about an object that the API server refuses."""
     if "admission webhook" in error.message:
         return "Correct what the webhook names, in spec or in its policy"
@@ -42,7 +42,7 @@ def quota(message: str) -> str:
     """That a quota is in the way, and what to change."""
     start = max(message.find("exceeded quota"), message.find("failed quota"))
     return (
-        f"does not fit into the namespace's quota ({one_line(message[start:])}): change "
+        f"does not fit into the namespace's quota ({single_line(message[start:])}): change "
         "spec.server.resources or spec.scaling, or have the ResourceQuota raised"
     )
 

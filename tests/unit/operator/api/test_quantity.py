@@ -18,13 +18,13 @@ SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "
      ("2", "2.0"), ("0.5Gi", "512Mi"), ("+1", "1"), (".5", "500m")],
 )  # fmt: skip
 def test_quantities_that_mean_the_same(one: str, other: str | int) -> None:
-    assert quantity.same(one, other)
-    assert quantity.same(other, one)
+    assert quantity.equal(one, other)
+    assert quantity.equal(other, one)
 
 
 @pytest.mark.parametrize(("one", "other"), [("1G", "1Gi"), ("1m", "1M"), ("x", "y"), ("x", 1)])
 def test_quantities_that_differ(one: str, other: str | int) -> None:
-    assert not quantity.same(one, other)
+    assert not quantity.equal(one, other)
 
 
 @given(

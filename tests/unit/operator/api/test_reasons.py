@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from mlflow_model_operator.api.reasons import Happened, Reason
-from mlflow_model_operator.status.diagnosis.fixes import TOLD_BY_CONTAINER
+from mlflow_model_operator.api.reasons import EventReason, Reason
+from mlflow_model_operator.status.diagnosis.fixes import CONTAINER_FIXES
 
 REPOSITORY = Path(__file__).parents[4]
 OPERATOR = REPOSITORY / "operator/mlflow_model_operator"
@@ -23,7 +23,7 @@ def test_the_documentation_explains_each_reason_and_no_other() -> None:
     conditions = {"ModelResolved", "Available", "Progressing", "RouteAccepted"}
     conditions |= {"CanaryReady", "TrafficSplit"}
     in_text = {"InvalidSpec"}
-    assert explained - conditions | in_text == {*Reason, *Happened}
+    assert explained - conditions | in_text == {*Reason, *EventReason}
 
 
 def test_each_reason_is_used() -> None:
@@ -45,7 +45,7 @@ def test_the_reasons_of_the_registry_are_in_the_table() -> None:
 
 def test_the_reasons_that_the_scoring_image_leaves_are_known() -> None:
     found = constant_reasons((REPOSITORY / "scoring").glob("*/*.py"))
-    assert found == set(TOLD_BY_CONTAINER)
+    assert found == set(CONTAINER_FIXES)
 
 
 def constant_reasons(paths: Iterable[Path]) -> set[str]:

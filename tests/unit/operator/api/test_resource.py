@@ -33,8 +33,8 @@ def test_what_is_left_out_has_its_default() -> None:
         "requests": {"cpu": "500m", "memory": "1Gi"},
         "limits": {"memory": "2Gi"},
     }
-    assert (spec.scaling.min_replicas, spec.scaling.most_replicas) == (1, 1)
-    assert not spec.scaling.is_automatic
+    assert (spec.scaling.min_replicas, spec.scaling.effective_max_replicas) == (1, 1)
+    assert not spec.scaling.is_autoscaled
     assert (spec.routing.path, spec.routing.timeout) == ("/", "30s")
     assert spec.gpu is None
     assert spec.canary is None
@@ -65,8 +65,8 @@ def test_a_metric_scales_between_min_and_max() -> None:
     scaling = {"minReplicas": 2, "maxReplicas": 5, "targetCPUUtilization": 60}
     parsed = MLflowModelDeployment.parse(resource(scaling=scaling)).spec.scaling
 
-    assert parsed.is_automatic
-    assert (parsed.most_replicas, parsed.target_cpu_utilization) == (5, 60)
+    assert parsed.is_autoscaled
+    assert (parsed.effective_max_replicas, parsed.target_cpu_utilization) == (5, 60)
     assert parsed.dump() == scaling | {"metrics": [], "behavior": {}}
 
 

@@ -14,7 +14,7 @@ from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.kube.transform import tells_nothing, trim
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, Weight
-from mlflow_model_operator.status import ApplyError, Situation
+from mlflow_model_operator.status import ApplyError, Snapshot
 
 Json = dict[str, Any]
 
@@ -101,7 +101,7 @@ def route(*verdicts: Json, generation: int = 1, gateway: str = "shared") -> Json
     }
 
 
-def situation(
+def snapshot(
     decision: Decision | None,
     *objects: Json,
     of: MLflowModelDeployment | None = None,
@@ -111,8 +111,8 @@ def situation(
     routes: tuple[Json, ...] = (),
     gateway_exists: bool | None = None,
     now: float = NOW,
-) -> Situation:
-    return Situation(
+) -> Snapshot:
+    return Snapshot(
         resource=of or resource(),
         resolution=resolution,
         canary_resolution=canary_resolution,

@@ -7,7 +7,7 @@ import pytest
 from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.status.conditions import Condition, conditions
-from mlflow_model_operator.status.snapshot import ApplyError, Situation
+from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 from tests.unit.operator.status.pods import (
     V3,
     V4,
@@ -19,7 +19,7 @@ from tests.unit.operator.status.pods import (
     resource,
     route,
     service,
-    situation,
+    snapshot,
 )
 
 GATEWAY = {
@@ -28,17 +28,17 @@ GATEWAY = {
 }
 
 
-def by_type(given: Situation) -> dict[str, Condition]:
+def by_type(given: Snapshot) -> dict[str, Condition]:
     return {one.type: one for one in conditions(given)}
 
 
-def said(given: Situation, type_: str) -> tuple[str, str]:
+def said(given: Snapshot, type_: str) -> tuple[str, str]:
     one = by_type(given)[type_]
     return one.status.value, one.reason
 
 
 def test_all_is_well() -> None:
-    found = by_type(situation(decision(), deployment(V3, ready=1)))
+    found = by_type(snapshot(decision(), deployment(V3, ready=1)))
     assert {name: (one.status.value, one.reason) for name, one in found.items()} == {
         "Ready": ("True", "Ready"),
         "ModelResolved": ("True", "Resolved"),
@@ -48,7 +48,7 @@ def test_all_is_well() -> None:
 
 
 def test_a_first_start() -> None:
-    given = situation(decision(phase=Phase.STARTING), deployment(V3))
+    given = snapshot(decision(phase=Phase.STARTING), deployment(V3))
     assert said(given, "Available") == ("False", "Starting")
     assert said(given, "Progressing") == ("True", "NewRevision")
     assert said(given, "Ready") == ("False", "Starting")
@@ -56,7 +56,7 @@ def test_a_first_start() -> None:
 
 def test_a_new_version_that_fails_while_the_old_one_serves() -> None:
     broken = pod(V4, containerStatuses=[container(terminated={"exitCode": 1, "message": "no"})])
-    given = situation(
+    given = snapshot(
         decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1), deployment(V4), broken
     )
     assert said(given, "Available") == ("True", "MinimumReplicasAvailable")
@@ -69,33 +69,33 @@ def test_a_new_version_that_fails_while_the_old_one_serves() -> None:
 
 def test_an_unreachable_registry_while_a_version_serves() -> None:
     error = ResolutionError("RegistryUnreachable", "The server can't be reached")
-    given = situation(decision(), deployment(V3, 1), resolution=error)
+    given = snapshot(decision(), deployment(V3, 1), resolution=error)
     assert said(given, "ModelResolved") == ("False", "RegistryUnreachable")
     assert said(given, "Available")[0] == "True"
     assert said(given, "Ready") == ("False", "RegistryUnreachable")
 
 
 def test_nothing_was_ever_resolved() -> None:
-    given = situation(None, resolution=ResolutionError("ModelNotFound", "no such model"))
+    given = snapshot(None, resolution=ResolutionError("ModelNotFound", "no such model"))
     assert said(given, "Available") == ("False", "ModelUnresolved")
     assert said(given, "Ready") == ("False", "ModelNotFound")
 
 
 def test_draining() -> None:
-    given = situation(
+    given = snapshot(
         decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}), deployment(V4, 1)
     )
     assert said(given, "Progressing") == ("True", "Draining")
 
 
 def test_stopped_by_its_owner() -> None:
-    given = situation(decision(phase=Phase.STOPPED), deployment(V3, desired=0))
+    given = snapshot(decision(phase=Phase.STOPPED), deployment(V3, desired=0))
     assert said(given, "Available") == ("False", "Stopped")
 
 
 def test_a_public_name_that_is_taken() -> None:
     error = ApplyError("Service", "wine", 422, "NameTaken", "taken")
-    given = situation(decision(), deployment(V3, 1), errors=(error,))
+    given = snapshot(decision(), deployment(V3, 1), errors=(error,))
     assert said(given, "Available") == ("False", "NameTaken")
 
 
@@ -127,7 +127,7 @@ REFUSED = {
     ],
 )
 def test_what_the_gateway_says(live: Json, exists: bool | None, expected: tuple[str, str]) -> None:
-    given = situation(
+    given = snapshot(
         decision(),
         deployment(V3, 1),
         of=resource(routing=GATEWAY),
@@ -140,7 +140,7 @@ def test_what_the_gateway_says(live: Json, exists: bool | None, expected: tuple[
 
 def test_a_cluster_without_the_gateway_api() -> None:
     error = ApplyError("HTTPRoute", "wine", 404, "NotFound", "404 page not found")
-    given = situation(decision(), deployment(V3, 1), of=resource(routing=GATEWAY), errors=(error,))
+    given = snapshot(decision(), deployment(V3, 1), of=resource(routing=GATEWAY), errors=(error,))
     assert said(given, "RouteAccepted") == ("False", "GatewayApiMissing")
 
 
@@ -158,7 +158,7 @@ CANARY = {"uri": "models:/wine@challenger", "weight": 10}
 def test_how_the_traffic_splits(
     weight: int, ready: int, routing: Json, expected: tuple[str, str]
 ) -> None:
-    given = situation(
+    given = snapshot(
         decision(V3, canary=V4, weight=weight),
         deployment(V3, 1),
         deployment(V4, ready),
@@ -169,7 +169,7 @@ def test_how_the_traffic_splits(
 
 
 def test_an_approximate_split_says_what_was_reached() -> None:
-    given = situation(
+    given = snapshot(
         decision(V3, canary=V4, weight=10),
         deployment(V3, 2, 2),
         deployment(V4, 1),
@@ -181,7 +181,7 @@ def test_an_approximate_split_says_what_was_reached() -> None:
 
 
 def test_a_canary_that_means_the_stable_version() -> None:
-    given = situation(
+    given = snapshot(
         decision(), deployment(V3, 1), of=resource(canary=CANARY), canary_resolution=V3.model
     )
     assert said(given, "CanaryReady") == ("True", "SameVersion")
@@ -190,7 +190,7 @@ def test_a_canary_that_means_the_stable_version() -> None:
 
 
 def test_a_canary_whose_uri_lost_its_meaning_keeps_its_share() -> None:
-    given = situation(
+    given = snapshot(
         decision(V3, canary=V4, weight=10),
         deployment(V3, 1),
         deployment(V4, 1),
@@ -203,7 +203,7 @@ def test_a_canary_whose_uri_lost_its_meaning_keeps_its_share() -> None:
 
 
 def test_a_canary_beside_nothing_is_not_ready() -> None:
-    given = situation(
+    given = snapshot(
         None,
         of=resource(canary=CANARY),
         resolution=ResolutionError("ModelNotFound", "no"),
@@ -214,7 +214,7 @@ def test_a_canary_beside_nothing_is_not_ready() -> None:
 
 
 def test_a_stopped_resource_has_a_stopped_canary() -> None:
-    given = situation(
+    given = snapshot(
         decision(V3, canary=V4, phase=Phase.STOPPED),
         deployment(V3, desired=0),
         deployment(V4, desired=0),
@@ -226,7 +226,7 @@ def test_a_stopped_resource_has_a_stopped_canary() -> None:
 
 
 def test_a_share_that_no_gateway_has_taken_yet_says_so() -> None:
-    given = situation(
+    given = snapshot(
         decision(V3, canary=V4, weight=10),
         deployment(V3, 1),
         deployment(V4, 1),
@@ -244,14 +244,14 @@ def test_an_autoscaler_that_adds_a_pod_is_no_outage_and_no_change() -> None:
     scaled = deployment(V3, ready=1, desired=2)
     # The Deployment controller has not seen the new number yet.
     scaled["metadata"]["generation"] = 2
-    given = situation(decision(), scaled, of=resource(scaling={"minReplicas": 1, "maxReplicas": 3}))
+    given = snapshot(decision(), scaled, of=resource(scaling={"minReplicas": 1, "maxReplicas": 3}))
     assert said(given, "Available") == ("True", "MinimumReplicasAvailable")
     assert said(given, "Progressing") == ("False", "Complete")
     assert said(given, "Ready") == ("True", "Ready")
 
 
 def test_fewer_pods_than_the_spec_asks_for_are_a_change_under_way() -> None:
-    given = situation(
+    given = snapshot(
         decision(), deployment(V3, ready=1, desired=3), of=resource(scaling={"minReplicas": 3})
     )
     assert said(given, "Available")[0] == "True"
@@ -266,7 +266,7 @@ def test_a_pod_that_an_autoscaler_can_not_add_is_told() -> None:
         "reason": "FailedCreate",
         "message": 'pods "wine-3-x" is forbidden: exceeded quota: tight, requested: pods=1',
     }
-    given = situation(
+    given = snapshot(
         decision(),
         deployment(V3, ready=1, desired=2, conditions=[quota]),
         of=resource(scaling={"minReplicas": 1, "maxReplicas": 3}),
@@ -288,7 +288,7 @@ def test_a_pod_that_an_autoscaler_can_not_add_is_told() -> None:
     ],
 )
 def test_a_refused_object_is_told_though_the_pods_serve(kind: str, name: str, tells: str) -> None:
-    given = situation(
+    given = snapshot(
         decision(),
         deployment(V3, ready=1),
         service("wine"),
@@ -303,7 +303,7 @@ def test_a_refused_object_is_told_though_the_pods_serve(kind: str, name: str, te
 
 
 def test_a_canarys_refused_object_is_the_canarys_trouble() -> None:
-    given = situation(
+    given = snapshot(
         decision(V3, canary=V4),
         deployment(V3, ready=1),
         of=resource(canary=CANARY),
@@ -338,7 +338,7 @@ def test_a_canarys_refused_object_is_the_canarys_trouble() -> None:
 )
 def test_a_refusal_comes_with_a_remedy(status: int, message: str, remedy: str) -> None:
     error = ApplyError("Deployment", "wine-3", status, "x", message)
-    given = situation(decision(), errors=(error,))
+    given = snapshot(decision(), errors=(error,))
     assert said(given, "Available") == ("False", "ApplyRefused")
     assert remedy in by_type(given)["Available"].message
 
@@ -353,7 +353,7 @@ def test_a_refusal_comes_with_a_remedy(status: int, message: str, remedy: str) -
     ],
 )
 def test_a_refused_route_comes_with_the_gateways_words_and_a_remedy(why: str, remedy: str) -> None:
-    given = situation(
+    given = snapshot(
         decision(),
         deployment(V3, 1),
         of=resource(routing=GATEWAY),

@@ -13,8 +13,8 @@ from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan import Meaning, RevisionNames, make_plan
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.settings import Settings
-from mlflow_model_operator.status import Situation, invalid_status, notices, status, status_patch
-from tests.unit.operator.status.pods import V3, V4, Json, decision, deployment, resource, situation
+from mlflow_model_operator.status import Snapshot, events, invalid_status, status, status_patch
+from tests.unit.operator.status.pods import V3, V4, Json, decision, deployment, resource, snapshot
 
 
 def merged(old: Any, patch: Any) -> Any:
@@ -50,24 +50,24 @@ def test_what_is_the_same_needs_no_patch(old: Json) -> None:
 
 
 def test_the_same_situation_later_gives_the_same_status() -> None:
-    first = status(situation(decision(), deployment(V3, 1)))
-    later = situation(decision(), deployment(V3, 1), of=resource(status=first))
+    first = status(snapshot(decision(), deployment(V3, 1)))
+    later = snapshot(decision(), deployment(V3, 1), of=resource(status=first))
     again = status(later)
     assert status_patch(first, again) is None
 
 
 def test_a_changed_condition_gets_a_new_time_and_others_keep_theirs() -> None:
-    old = status(situation(decision(phase=Phase.STARTING), deployment(V3)))
+    old = status(snapshot(decision(phase=Phase.STARTING), deployment(V3)))
     for one in old["conditions"]:
         one["lastTransitionTime"] = "2020-01-01T00:00:00Z"
-    new = status(situation(decision(), deployment(V3, 1), of=resource(status=old)))
+    new = status(snapshot(decision(), deployment(V3, 1), of=resource(status=old)))
     times = {one["type"]: one["lastTransitionTime"] for one in new["conditions"]}
     assert times["Available"] == "2023-11-14T22:13:20Z"
     assert times["ModelResolved"] == "2020-01-01T00:00:00Z"
 
 
 def test_the_status_holds_what_a_restarted_operator_needs() -> None:
-    new = status(situation(decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1)))
+    new = status(snapshot(decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1)))
     assert new["observedGeneration"] == 7
     assert new["stable"] == {
         "revision": "wine-3",
@@ -83,7 +83,7 @@ def test_the_status_holds_what_a_restarted_operator_needs() -> None:
 
 
 def test_a_stable_revision_is_no_target_of_an_update() -> None:
-    assert "target" not in status(situation(decision(), deployment(V3, 1)))
+    assert "target" not in status(snapshot(decision(), deployment(V3, 1)))
 
 
 def test_a_resource_that_can_not_be_read_keeps_what_was_decided() -> None:
@@ -94,67 +94,65 @@ def test_a_resource_that_can_not_be_read_keeps_what_was_decided() -> None:
 
 
 def test_a_good_start_is_told_once() -> None:
-    starting = situation(decision(phase=Phase.STARTING), deployment(V3))
+    starting = snapshot(decision(phase=Phase.STARTING), deployment(V3))
     first = status(starting)
-    assert notices({}, first, starting) == []
-    serving = situation(decision(), deployment(V3, 1))
+    assert events({}, first, starting) == []
+    serving = snapshot(decision(), deployment(V3, 1))
     second = status(serving)
-    assert [one.reason for one in notices(first, second, serving)] == ["Serving"]
-    assert notices(second, status(serving), serving) == []
+    assert [one.reason for one in events(first, second, serving)] == ["Serving"]
+    assert events(second, status(serving), serving) == []
 
 
 def test_trouble_is_told_once_though_several_conditions_share_it() -> None:
-    broken = situation(None, resolution=ResolutionError("ModelNotFound", "no"))
+    broken = snapshot(None, resolution=ResolutionError("ModelNotFound", "no"))
     new = status(broken)
-    told = notices({}, new, broken)
+    told = events({}, new, broken)
     assert [(one.reason, one.warning) for one in told] == [("ModelNotFound", True)]
-    assert notices(new, new, broken) == []
+    assert events(new, new, broken) == []
 
 
 def test_a_new_version_and_its_takeover_are_told() -> None:
-    old = status(situation(decision(), deployment(V3, 1)))
-    updating = situation(
+    old = status(snapshot(decision(), deployment(V3, 1)))
+    updating = snapshot(
         decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1), deployment(V4)
     )
     middle = status(updating)
-    assert [one.reason for one in notices(old, middle, updating)] == ["NewRevision"]
-    done = situation(
-        decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}), deployment(V4, 1)
-    )
-    assert [one.reason for one in notices(middle, status(done), done)] == ["TrafficMoved"]
+    assert [one.reason for one in events(old, middle, updating)] == ["NewRevision"]
+    done = snapshot(decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}), deployment(V4, 1))
+    assert [one.reason for one in events(middle, status(done), done)] == ["TrafficMoved"]
 
 
 def test_going_back_is_told_as_such() -> None:
     draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
-    moved = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
-    back = situation(
+    moved = status(snapshot(draining, deployment(V3, 1), deployment(V4, 1)))
+    back = snapshot(
         decision(V3, phase=Phase.DRAINING, draining={"wine-4": 2.0}),
         deployment(V3, 1),
         deployment(V4, 1),
     )
-    assert [one.reason for one in notices(moved, status(back), back)] == ["RolledBack"]
+    assert [one.reason for one in events(moved, status(back), back)] == ["RolledBack"]
 
 
 def test_an_update_that_is_given_up_is_told() -> None:
     updating = decision(V3, target=V4, phase=Phase.UPDATING)
-    middle = status(situation(updating, deployment(V3, 1), deployment(V4)))
-    given_up = situation(decision(), deployment(V3, 1))
-    told = notices(middle, status(given_up), given_up)
+    middle = status(snapshot(updating, deployment(V3, 1), deployment(V4)))
+    given_up = snapshot(decision(), deployment(V3, 1))
+    told = events(middle, status(given_up), given_up)
     assert [one.reason for one in told] == ["RolledBack"]
     assert "wine-4 is not wanted any more" in told[0].message
 
 
 def test_a_revision_that_has_drained_is_told() -> None:
     draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
-    before = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
-    done = situation(decision(V4), deployment(V4, 1))
-    assert [one.reason for one in notices(before, status(done), done)] == ["Drained"]
+    before = status(snapshot(draining, deployment(V3, 1), deployment(V4, 1)))
+    done = snapshot(decision(V4), deployment(V4, 1))
+    assert [one.reason for one in events(before, status(done), done)] == ["Drained"]
 
 
 def test_what_has_drained_leaves_nothing_in_the_status() -> None:
     draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
-    before = status(situation(draining, deployment(V3, 1), deployment(V4, 1)))
-    after = status(situation(decision(V4), deployment(V4, 1)))
+    before = status(snapshot(draining, deployment(V3, 1), deployment(V4, 1)))
+    after = status(snapshot(decision(V4), deployment(V4, 1)))
     patch = status_patch(before, after)
     assert patch is not None
     assert patch["draining"] is None
@@ -162,8 +160,8 @@ def test_what_has_drained_leaves_nothing_in_the_status() -> None:
 
 def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
     with_canary = resource(canary={"uri": "models:/wine@challenger", "weight": 10})
-    old = status(situation(decision(), deployment(V3, 9, 9)))
-    started = situation(
+    old = status(snapshot(decision(), deployment(V3, 9, 9)))
+    started = snapshot(
         decision(V3, canary=V4, weight=10),
         deployment(V3, 9, 9),
         deployment(V4, 1),
@@ -171,21 +169,21 @@ def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
         canary_resolution=V4.model,
     )
     new = status(started)
-    told = notices(old, new, started)
+    told = events(old, new, started)
     assert [(one.reason, one.warning) for one in told] == [("CanaryStarted", False)]
     assert "Version 4 (wine-4) gets 10 % of the requests" in told[0].message
-    assert notices(new, new, started) == []
+    assert events(new, new, started) == []
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=900, max_size=1500))
 def test_an_event_is_never_longer_than_the_api_server_takes(words: str) -> None:
-    broken = situation(None, resolution=ResolutionError("ModelNotFound", words))
-    (told,) = notices({}, status(broken), broken)
+    broken = snapshot(None, resolution=ResolutionError("ModelNotFound", words))
+    (told,) = events({}, status(broken), broken)
     assert len(told.message.encode()) <= 1024
 
 
 def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
-    new = status(situation(None, resolution=ResolutionError("ModelNotFound", "no")))
+    new = status(snapshot(None, resolution=ResolutionError("ModelNotFound", "no")))
     assert {type(one["reason"]) for one in new["conditions"]} == {str}
     assert type(invalid_status({"metadata": {}}, "no", now=0.0)["conditions"][0]["reason"]) is str
 
@@ -214,21 +212,21 @@ def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
     ],
 )
 def test_the_url_is_one_that_can_be_asked(routing: Json, url: str) -> None:
-    new = status(situation(decision(), deployment(V3, 1), of=resource(routing=routing)))
+    new = status(snapshot(decision(), deployment(V3, 1), of=resource(routing=routing)))
     assert new["url"] == url
 
 
 def test_pods_that_are_going_are_not_counted() -> None:
     going = deployment(V4, 3, 3)
     going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert status(situation(decision(), deployment(V3, 1, 2), going))["replicas"] == 2
+    assert status(snapshot(decision(), deployment(V3, 1, 2), going))["replicas"] == 2
 
 
 def test_an_autoscaler_at_work_changes_the_numbers_only() -> None:
     scaling = {"minReplicas": 1, "maxReplicas": 3}
-    before = status(situation(decision(), deployment(V3, 1), of=resource(scaling=scaling)))
+    before = status(snapshot(decision(), deployment(V3, 1), of=resource(scaling=scaling)))
     after = status(
-        situation(decision(), deployment(V3, 1, 2), of=resource(status=before, scaling=scaling))
+        snapshot(decision(), deployment(V3, 1, 2), of=resource(status=before, scaling=scaling))
     )
     assert status_patch(before, after) == {"replicas": 2}
 
@@ -238,7 +236,7 @@ def test_an_autoscaler_at_work_changes_the_numbers_only() -> None:
 def test_the_phase_is_what_is_seen_not_what_was_decided_before_it(
     decided: Phase, ready: int, shown: str
 ) -> None:
-    new = status(situation(decision(phase=decided), deployment(V3, ready)))
+    new = status(snapshot(decision(phase=decided), deployment(V3, ready)))
     assert new["rollout"]["phase"] == shown
 
 
@@ -255,7 +253,7 @@ def test_a_good_start_takes_two_writes() -> None:
         # The objects are applied between the decision and the status.
         revision = plan.decision.stable
         live = LiveChildren(deployments={revision.name: deployment(revision, ready)})
-        new = status(Situation(seen, V3.model, None, plan.decision, live, (), 1000.0))
+        new = status(Snapshot(seen, V3.model, None, plan.decision, live, (), 1000.0))
         writes += status_patch(old, new) is not None
         old = new
     assert writes == 2

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from mlflow_model_operator.status import text
 from mlflow_model_operator.status.text import (
-    MOST_TEXT,
+    MAX_TEXT_LENGTH,
     last_line,
-    one_line,
     pull_message,
     scheduler_message,
+    single_line,
     termination_message,
     without_pod_name,
 )
@@ -36,7 +36,7 @@ told = st.fixed_dictionaries({"reason": anything, "message": anything})
 @example('{"reason": "A", "message": "\\ud800"}')
 def test_whatever_a_pod_leaves_as_its_last_word_is_bounded(left: Any) -> None:
     word = termination_message(left)
-    assert word is None or max(len(word.reason), len(word.message)) <= MOST_TEXT
+    assert word is None or max(len(word.reason), len(word.message)) <= MAX_TEXT_LENGTH
 
 
 any_text = st.text(st.characters(), max_size=3000)  # lone surrogates too
@@ -45,31 +45,33 @@ any_text = st.text(st.characters(), max_size=3000)  # lone surrogates too
 @given(any_text)
 def test_what_is_shown_is_one_bounded_line_that_survives_the_api_server(words: str) -> None:
     for shown in (
-        one_line(words),
+        single_line(words),
         last_line(words),
         pull_message(words),
         scheduler_message(words),
         without_pod_name(words),
     ):
-        assert len(shown) <= MOST_TEXT
+        assert len(shown) <= MAX_TEXT_LENGTH
         assert shown.isprintable()
         assert shown.encode().decode() == shown
 
 
 @pytest.mark.parametrize("other", [None, 1, b"bytes", ["list"], {}])
 def test_what_is_no_text_is_nothing(other: Any) -> None:
-    assert one_line(other) == ""
+    assert single_line(other) == ""
     assert last_line(other) == ""
     assert termination_message(other) is None
 
 
 def test_passwords_are_not_shown() -> None:
-    shown = one_line("GET https://user:secret@pypi.example.com/simple failed")
+    shown = single_line("GET https://user:secret@pypi.example.com/simple failed")
     assert shown == "GET https://pypi.example.com/simple failed"
 
 
 def test_colours_are_left_out() -> None:
-    assert one_line("UserWarning: \x1b[33mAdd type hints.\x1b[0m") == "UserWarning: Add type hints."
+    assert (
+        single_line("UserWarning: \x1b[33mAdd type hints.\x1b[0m") == "UserWarning: Add type hints."
+    )
 
 
 def test_the_last_line_that_says_something() -> None:

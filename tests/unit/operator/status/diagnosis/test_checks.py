@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.status.diagnosis import Failure, explain, recheck_after
+from mlflow_model_operator.status.diagnosis import Failure, diagnose, recheck_after
 from mlflow_model_operator.status.snapshot import ApplyError
 from tests.unit.operator.status.pods import (
     V3,
@@ -18,7 +18,7 @@ from tests.unit.operator.status.pods import (
     ended,
     pod,
     resource,
-    situation,
+    snapshot,
     word,
 )
 
@@ -141,7 +141,7 @@ CASES: list[tuple[str, Json, Json, str, str]] = [
     ("spec", "seen", "reason", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
 )
 def test_a_pod_in_trouble_is_explained(spec: Json, seen: Json, reason: str, text: str) -> None:
-    found = explain(situation(decision(), deployment(V3), seen, of=resource(**spec)), V3)
+    found = diagnose(snapshot(decision(), deployment(V3), seen, of=resource(**spec)), V3)
     assert found is not None
     assert found.reason == reason
     assert text in found.message
@@ -176,34 +176,34 @@ def test_a_pod_in_trouble_is_explained(spec: Json, seen: Json, reason: str, text
     ],
 )
 def test_a_deployment_in_trouble_is_explained(condition: Json, reason: str, text: str) -> None:
-    found = explain(situation(decision(), deployment(V3, conditions=[condition])), V3)
+    found = diagnose(snapshot(decision(), deployment(V3, conditions=[condition])), V3)
     assert found is not None
     assert (found.reason, text in found.message) == (reason, True)
 
 
 def test_a_refused_object_is_explained_first() -> None:
     error = ApplyError("Deployment", "wine-3", 422, "Invalid", "spec.x: no")
-    found = explain(situation(decision(), errors=(error,)), V3)
+    found = diagnose(snapshot(decision(), errors=(error,)), V3)
     assert found is not None
     assert found.reason == "ApplyRefused"
 
 
 def test_a_pod_that_is_merely_starting_is_no_failure() -> None:
     starting = pod(V3, containerStatuses=[container(running={})])
-    assert explain(situation(decision(), deployment(V3), starting), V3) is None
+    assert diagnose(snapshot(decision(), deployment(V3), starting), V3) is None
 
 
 def test_pods_that_are_ending_do_not_count() -> None:
     ending = pod(V3, containerStatuses=[container(terminated={"exitCode": 1})])
     ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert explain(situation(decision(), deployment(V3), ending), V3) is None
+    assert diagnose(snapshot(decision(), deployment(V3), ending), V3) is None
 
 
 # In more detail: the words of Kubernetes 1.37, and what they must not be taken for.
 
 
 def found(seen: Json, **spec: Any) -> Failure | None:
-    return explain(situation(decision(), deployment(V3), seen, of=resource(**spec)), V3)
+    return diagnose(snapshot(decision(), deployment(V3), seen, of=resource(**spec)), V3)
 
 
 def reason(seen: Json, **spec: Any) -> str | None:
@@ -349,7 +349,7 @@ def test_why_no_pod_is_made(words: str, expected: str, fix: str) -> None:
         "reason": "FailedCreate",
         "message": f'pods "wine-3-664cc6f7d8-2kqtp" is forbidden: {words}',
     }
-    failure = explain(situation(decision(), deployment(V3, conditions=[condition])), V3)
+    failure = diagnose(snapshot(decision(), deployment(V3, conditions=[condition])), V3)
     assert failure is not None
     assert failure.reason == expected
     assert fix in failure.message
@@ -428,7 +428,7 @@ def test_the_newest_pod_is_believed() -> None:
     newer = pod(V3, "b", containerStatuses=[container(terminated=ended(1, "new"))])
     newer["metadata"]["creationTimestamp"] = "2026-01-01T00:00:01Z"
     for pods in ((older, newer), (newer, older)):
-        failure = explain(situation(decision(), deployment(V3), *pods), V3)
+        failure = diagnose(snapshot(decision(), deployment(V3), *pods), V3)
         assert failure is not None
         assert "new" in failure.message
 
@@ -446,8 +446,8 @@ def test_a_pod_that_its_node_gave_up_is_told_for_as_long_as_it_matters(
 ) -> None:
     dead = pod(V3, "dead", **EVICTED, containerStatuses=[container(terminated=ended(137))])
     created = datetime.fromisoformat(dead["metadata"]["creationTimestamp"]).timestamp()
-    seen = situation(decision(), deployment(V3), dead, pod(V3, "new"), now=created + after)
-    failure = explain(seen, V3)
+    seen = snapshot(decision(), deployment(V3), dead, pod(V3, "new"), now=created + after)
+    failure = diagnose(seen, V3)
     assert (failure.reason if failure else None) == expected
     assert failure is None or "exceeds the total limit of containers 1Gi" in failure.message
 
@@ -485,15 +485,15 @@ def waits_for_volumes(seconds: float) -> tuple[Json, float]:
 )
 def test_a_volume_that_does_not_come_names_what_it_needs(spec: Json, named: str) -> None:
     seen, now = waits_for_volumes(31)
-    given_late = situation(decision(), deployment(V3), seen, of=resource(**spec), now=now)
-    failure = explain(given_late, V3)
+    given_late = snapshot(decision(), deployment(V3), seen, of=resource(**spec), now=now)
+    failure = diagnose(given_late, V3)
     assert failure is not None
     assert failure.reason == "ConfigMissing"
     assert named in failure.message
     assert recheck_after(given_late) is None
 
-    given_early = situation(decision(), deployment(V3), seen, of=resource(**spec), now=now - 20)
-    assert explain(given_early, V3) is None
+    given_early = snapshot(decision(), deployment(V3), seen, of=resource(**spec), now=now - 20)
+    assert diagnose(given_early, V3) is None
     assert recheck_after(given_early) == pytest.approx(19.0)
 
 
@@ -506,8 +506,8 @@ def test_a_volume_that_does_not_come_names_what_it_needs(spec: Json, named: str)
 )
 def test_other_volumes_may_take_their_time(volume: Json) -> None:
     seen, now = waits_for_volumes(300)
-    slow = situation(
+    slow = snapshot(
         decision(), deployment(V3), seen, of=resource(pod={"volumes": [volume]}), now=now
     )
-    assert explain(slow, V3) is None
+    assert diagnose(slow, V3) is None
     assert recheck_after(slow) is None

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_model_operator.status.diagnosis import explain
-from tests.unit.operator.status.pods import V3, Json, decision, deployment, resource, situation
+from mlflow_model_operator.status.diagnosis import diagnose
+from tests.unit.operator.status.pods import V3, Json, decision, deployment, resource, snapshot
 
 SEEN = [json.loads(line) for line in Path(__file__).with_name("seen.jsonl").open(encoding="utf-8")]
 
@@ -24,7 +24,7 @@ def test_a_failure_is_told_in_the_same_words_for_as_long_as_it_lasts(failure: Js
     told = set()
     for state in failure["seen"]:
         objects = [state] if state["kind"] == "Deployment" else [deployment(V3), state]
-        told.add(explain(situation(decision(), *objects, of=resource(**failure["spec"])), V3))
+        told.add(diagnose(snapshot(decision(), *objects, of=resource(**failure["spec"])), V3))
     (only,) = told
     assert only is not None
     assert only.reason == failure["reason"]
