@@ -14,25 +14,25 @@ from datetime import datetime
 
 from mlflow_model_operator import status
 from mlflow_model_operator.api import names
-from mlflow_model_operator.api.model_version import ResolutionError, Resolved
+from mlflow_model_operator.api.model_version import ResolutionError, ResolutionResult
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.cache import Cache, owned_by
 from mlflow_model_operator.kube.client import ApiError, Cluster
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.plan import (
-    Meaning,
+    Change,
+    Changes,
     Plan,
+    Resolution,
     RevisionNames,
-    Steps,
-    Unmet,
+    compute_changes,
     desired_objects,
     make_plan,
-    make_steps,
 )
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.settings import Settings
-from mlflow_model_operator.status import NAME_TAKEN, ApplyError, Snapshot
+from mlflow_model_operator.status import ApplyError, ApplyFailure, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 RETRY_REFUSED = 30.0  # seconds
 # How long a gateway may take to say whether it accepts a route before we look whether it exists.
 GATEWAY_PATIENCE = 5.0
-AT_ONCE = 0.0  # after whatever else waits in the queue
+REQUEUE_NOW = 0.0  # after whatever else waits in the queue
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._names = RevisionNames(self.settings)
         # What was fully applied, by resource: while it is the same, nothing is compared again.
-        self._settled: dict[Key, int] = {}
+        self._in_sync: dict[Key, int] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one resource to its desired state as far as possible now.
@@ -76,20 +76,20 @@ class Reconciler:
         meaning = await self._resolve(key, resource)
         live = self.cache.children(key, resource.uid)
         plan = make_plan(resource, meaning, live, self._names, self.settings, self.clock())
-        errors: list[ApplyError] = []
-        if plan and self._settled.get(key) != self._state(key, resource, plan):
+        errors: list[ApplyFailure] = []
+        if plan and self._in_sync.get(key) != self._state(key, resource, plan):
             desired = desired_objects(resource, plan, live, self.settings)
-            steps = make_steps(resource, plan, desired, live)
+            steps = compute_changes(resource, plan, desired, live)
             errors = await self._take(key, steps)
             # Others may have changed a child while we wrote. Between this look at what is live and
             # the note nothing is awaited, so what is noted is what was looked at.
             live = self.cache.children(key, resource.uid) if steps else live
-            left = make_steps(resource, plan, desired, live) if steps else steps
+            left = compute_changes(resource, plan, desired, live) if steps else steps
             if not left:
-                self._settled[key] = self._state(key, resource, plan)
+                self._in_sync[key] = self._state(key, resource, plan)
             # The others that wait in the queue get their children before anybody's status is told.
             if not errors and len(left.absent) < len(steps.absent):
-                return AT_ONCE
+                return REQUEUE_NOW
         snapshot = Snapshot(
             resource=resource,
             resolution=meaning.model,
@@ -101,29 +101,29 @@ class Reconciler:
             gateway_exists=await self._gateway_exists(key, resource),
         )
         await self._tell(raw, snapshot)
-        return _look_again_after(snapshot)
+        return _requeue_after(snapshot)
 
     def _forget(self, key: Key) -> None:
         self.registry.forget(key)
-        self._settled.pop(key, None)
+        self._in_sync.pop(key, None)
 
-    async def _resolve(self, key: Key, resource: MLflowModelDeployment) -> Meaning:
+    async def _resolve(self, key: Key, resource: MLflowModelDeployment) -> Resolution:
         spec = resource.spec
         tracking_uri = spec.model.tracking_uri
         uris = {spec.model.uri} | ({spec.canary.uri} if spec.canary else set())
         self.registry.retain(key, {(tracking_uri, uri) for uri in uris})
-        return Meaning(
+        return Resolution(
             model=await self._meaning(key, spec.model.uri, tracking_uri),
             canary=await self._meaning(key, spec.canary.uri, tracking_uri) if spec.canary else None,
         )
 
-    async def _meaning(self, key: Key, uri: str, tracking_uri: str | None) -> Resolved:
+    async def _meaning(self, key: Key, uri: str, tracking_uri: str | None) -> ResolutionResult:
         try:
             return await self.registry.resolve(key, uri, tracking_uri)
         except ResolutionError as error:
             return error
 
-    async def _take(self, key: Key, steps: Steps) -> list[ApplyError]:
+    async def _take(self, key: Key, steps: Changes) -> list[ApplyFailure]:
         applied = [await self._apply(key, one) for one in _addresses_first(steps.apply)]
         errors = [*applied, await self._scale(key, steps)]
         for obj in steps.prune:
@@ -134,20 +134,20 @@ class Reconciler:
         children = self.cache.fingerprint(key)
         return hash((resource.uid, resource.generation, plan.identity, children))
 
-    async def _apply(self, key: Key, unmet: Unmet) -> ApplyError | None:
+    async def _apply(self, key: Key, unmet: Change) -> ApplyFailure | None:
         obj = unmet.desired
         kind, name = kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"]
         try:
-            if unmet.is_absent:
-                await self._check_free(kind, obj)
-            else:
+            if unmet.is_missing and await self._is_name_taken(kind, obj):
+                return NameTaken(kind.kind, name)
+            if not unmet.is_missing:
                 log.info("%s: applying %s %s: %s differs", key, kind.kind, name, unmet.difference)
             self.cache.store(kind, await self.cluster.apply(kind, obj))
         except ApiError as error:
             return _refused(error, kind, name)
         return None
 
-    async def _scale(self, key: Key, steps: Steps) -> ApplyError | None:
+    async def _scale(self, key: Key, steps: Changes) -> ApplyError | None:
         """An apply of the replicas alone would take the rest of the Deployment away."""
         if steps.scale is None:
             return None
@@ -161,18 +161,16 @@ class Reconciler:
             return _refused(error, kinds.DEPLOYMENT, name)
         return None
 
-    async def _check_free(self, kind: kinds.Kind, obj: KubeObject) -> None:
+    async def _is_name_taken(self, kind: kinds.Kind, obj: KubeObject) -> bool:
         """An apply would take over somebody else's object of that name: look first.
 
         Names with a revision's hash can't be taken by chance; the public names can.
         """
         metadata = obj["metadata"]
         if metadata["name"] != metadata["labels"][names.DEPLOYMENT]:
-            return
+            return False
         found = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
-        if found is not None and not owned_by(found, metadata["ownerReferences"][0]["uid"]):
-            message = f"{kind.kind} {metadata['name']} exists and belongs to somebody else"
-            raise ApiError(422, NAME_TAKEN, message)
+        return found is not None and not owned_by(found, metadata["ownerReferences"][0]["uid"])
 
     async def _gateway_exists(self, key: Key, resource: MLflowModelDeployment) -> bool | None:
         """Whether the named Gateway is there; only looked up when no gateway answers for long."""
@@ -213,7 +211,7 @@ def _refused(error: ApiError, kind: kinds.Kind, name: str) -> ApplyError:
     return ApplyError(kind.kind, name, error.status, error.reason, error.message)
 
 
-def _addresses_first(unmet: list[Unmet]) -> list[Unmet]:
+def _addresses_first(unmet: list[Change]) -> list[Change]:
     """Of a resource whose Services are missing, only those for now.
 
     So of many new resources all get their Services before anybody gets a Deployment: the API server
@@ -221,7 +219,7 @@ def _addresses_first(unmet: list[Unmet]) -> list[Unmet]:
     are busy with new pods.
     """
     kind = kinds.SERVICE.kind
-    return [one for one in unmet if one.is_absent and one.desired["kind"] == kind] or unmet
+    return [one for one in unmet if one.is_missing and one.desired["kind"] == kind] or unmet
 
 
 def _is_left_alone(route: KubeObject, now: float) -> bool:
@@ -230,18 +228,18 @@ def _is_left_alone(route: KubeObject, now: float) -> bool:
     return not route.get("status", {}).get("parents") and now - created > GATEWAY_PATIENCE
 
 
-def _look_again_after(snapshot: Snapshot) -> float | None:
+def _requeue_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone, or something that we don't watch, may change things."""
     waits = []
-    if snapshot.decision and snapshot.decision.recheck_after is not None:
-        waits.append(snapshot.decision.recheck_after)
+    if snapshot.decision and snapshot.decision.requeue_after is not None:
+        waits.append(snapshot.decision.requeue_after)
     if snapshot.apply_errors:
         waits.append(RETRY_REFUSED)
     gateway = snapshot.resource.spec.routing.gateway
     route = snapshot.live.routes.get(snapshot.resource.name)
     if gateway and route and not route.get("status", {}).get("parents"):
         waits.append(GATEWAY_PATIENCE)
-    explained_later = status.recheck_after(snapshot)
+    explained_later = status.requeue_after(snapshot)
     if explained_later is not None:
         waits.append(explained_later)
     return min(waits, default=None)

@@ -14,7 +14,7 @@ import yaml
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import LiveChildren
-from mlflow_model_operator.plan import Meaning, RevisionNames, desired_objects, make_plan
+from mlflow_model_operator.plan import Resolution, RevisionNames, desired_objects, make_plan
 from mlflow_model_operator.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -42,25 +42,30 @@ def objects(case: str) -> list[dict[str, Any]]:
     raw["metadata"] = {"namespace": "models", "uid": "uid-1", "generation": 1, **raw["metadata"]}
     resource = MLflowModelDeployment.parse(raw)
     names = RevisionNames(SETTINGS)
-    meaning = Meaning(
+    resolution = Resolution(
         model=ModelVersion(**given["model"]),
         canary=ModelVersion(**given["canary"]) if "canary" in given else None,
     )
     live = LiveChildren()
-    if given.get("canary_is_ready") and isinstance(meaning.canary, ModelVersion):
-        resource, live = _ready(raw, resource, names, meaning)
-    plan = make_plan(resource, meaning, live, names, SETTINGS, now=0.0)
+    if given.get("canary_is_ready") and isinstance(resolution.canary, ModelVersion):
+        resource, live = _ready(raw, resource, names, resolution)
+    plan = make_plan(resource, resolution, live, names, SETTINGS, now=0.0)
     assert plan is not None
     return desired_objects(resource, plan, live, SETTINGS)
 
 
 def _ready(
-    raw: dict[str, Any], resource: MLflowModelDeployment, names: RevisionNames, meaning: Meaning
+    raw: dict[str, Any],
+    resource: MLflowModelDeployment,
+    names: RevisionNames,
+    resolution: Resolution,
 ) -> tuple[MLflowModelDeployment, LiveChildren]:
     """The same with the stable revision serving and the canary's pods ready."""
-    assert isinstance(meaning.model, ModelVersion) and isinstance(meaning.canary, ModelVersion)
-    stable = names.revision(resource, meaning.model)
-    canary = names.revision(resource, meaning.canary)
+    assert isinstance(resolution.model, ModelVersion) and isinstance(
+        resolution.canary, ModelVersion
+    )
+    stable = names.revision(resource, resolution.model)
+    canary = names.revision(resource, resolution.canary)
     recorded = {"revision": stable.name, "modelUri": stable.model.uri, "modelVersion": "3"}
     least = resource.spec.scaling.min_replicas
     deployments = {

@@ -32,4 +32,4 @@ class ResolutionError(Exception):
         self.last_resolved = last_resolved
 
 
-Resolved = ModelVersion | ResolutionError
+ResolutionResult = ModelVersion | ResolutionError

@@ -3,17 +3,17 @@
 Pure: it decides (rollout), renders (render) and compares, but never acts. `reconcile` acts on it.
 """
 
-from mlflow_model_operator.plan.changes import Steps, Unmet, make_steps
+from mlflow_model_operator.plan.changes import Change, Changes, compute_changes
 from mlflow_model_operator.plan.desired import desired_objects
-from mlflow_model_operator.plan.revisions import Meaning, Plan, RevisionNames, make_plan
+from mlflow_model_operator.plan.revisions import Plan, Resolution, RevisionNames, make_plan
 
 __all__ = [
-    "Meaning",
+    "Change",
+    "Changes",
     "Plan",
+    "Resolution",
     "RevisionNames",
-    "Steps",
-    "Unmet",
+    "compute_changes",
     "desired_objects",
     "make_plan",
-    "make_steps",
 ]

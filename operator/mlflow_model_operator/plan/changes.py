@@ -12,27 +12,27 @@ from mlflow_model_operator.plan.diff import needs_apply
 from mlflow_model_operator.plan.replicas import replicas_for
 from mlflow_model_operator.plan.revisions import Plan
 
-ABSENT = "all of it"
+MISSING = "all of it"
 
 
 @dataclass(frozen=True)
-class Unmet:
-    """A desired object that is not so, and the first field of it that differs, or ABSENT."""
+class Change:
+    """A desired object that is not so, and the first field of it that differs, or MISSING."""
 
     desired: KubeObject
     difference: str
 
     @property
-    def is_absent(self) -> bool:
+    def is_missing(self) -> bool:
         """Whether there is no such object."""
-        return self.difference == ABSENT
+        return self.difference == MISSING
 
 
 @dataclass(frozen=True)
-class Steps:
+class Changes:
     """What lies between what is live and what is desired; false where that is the same."""
 
-    apply: list[Unmet]
+    apply: list[Change]
     scale: tuple[KubeObject, int] | None  # a live Deployment, and the replicas to give it
     prune: list[KubeObject]
 
@@ -40,17 +40,17 @@ class Steps:
         return bool(self.apply or self.scale or self.prune)
 
     @property
-    def absent(self) -> list[Unmet]:
+    def absent(self) -> list[Change]:
         """Those that do not exist yet."""
-        return [one for one in self.apply if one.is_absent]
+        return [one for one in self.apply if one.is_missing]
 
 
-def make_steps(
+def compute_changes(
     resource: MLflowModelDeployment, plan: Plan, desired: Iterable[KubeObject], live: LiveChildren
-) -> Steps:
+) -> Changes:
     """What is to be done next so that all that is desired is so, and nothing else is there."""
-    return Steps(
-        apply=[Unmet(obj, why) for obj in desired if (why := _difference(obj, live)) is not None],
+    return Changes(
+        apply=[Change(obj, why) for obj in desired if (why := _difference(obj, live)) is not None],
         scale=_scale(resource, plan, live),
         prune=_superfluous(plan, desired, live),
     )
@@ -58,17 +58,17 @@ def make_steps(
 
 def _difference(obj: KubeObject, live: LiveChildren) -> str | None:
     found = live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
-    return ABSENT if found is None else needs_apply(obj, found)
+    return MISSING if found is None else needs_apply(obj, found)
 
 
 def _scale(
     resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
 ) -> tuple[KubeObject, int] | None:
-    """The Deployment of an outdated revision with the replicas that it lacks or has too many of."""
-    deployment = live.deployments.get(plan.outdated.name) if plan.outdated else None
-    if plan.outdated is None or deployment is None:
+    """The Deployment of a stale revision with the replicas that it lacks or has too many of."""
+    deployment = live.deployments.get(plan.stale.name) if plan.stale else None
+    if plan.stale is None or deployment is None:
         return None
-    replicas, _ = replicas_for(resource, plan.decision, plan.outdated, live)
+    replicas, _ = replicas_for(resource, plan.decision, plan.stale, live)
     return None if deployment["spec"].get("replicas") == replicas else (deployment, replicas)
 
 
@@ -87,9 +87,9 @@ def _superfluous(plan: Plan, desired: Iterable[KubeObject], live: LiveChildren) 
 def _stays_as_it_is(obj: KubeObject, plan: Plan) -> bool:
     """Whether it is of a revision that is kept but that the spec can't state any more."""
     revision = obj["metadata"].get("labels", {}).get(names.REVISION)
-    if plan.outdated and revision == plan.outdated.name:
+    if plan.stale and revision == plan.stale.name:
         return obj["kind"] in ("Deployment", "Service")
-    return revision in plan.decision.keep - {one.name for one in plan.restorable}
+    return revision in plan.decision.keep - {one.name for one in plan.renderable}
 
 
 def _all(live: LiveChildren) -> Iterable[KubeObject]:

@@ -15,19 +15,19 @@ def desired_objects(
 ) -> list[KubeObject]:
     """All objects that must exist as stated, in the order in which to apply them."""
     objects: list[KubeObject] = []
-    for revision in plan.restorable:
+    for revision in plan.renderable:
         replicas, autoscale = replicas_for(resource, plan.decision, revision, live)
         objects += render.revision_objects(
             resource, revision, settings, replicas=replicas, autoscale=autoscale
         )
-    if plan.outdated:
-        replicas, autoscale = replicas_for(resource, plan.decision, plan.outdated, live)
+    if plan.stale:
+        replicas, autoscale = replicas_for(resource, plan.decision, plan.stale, live)
         objects += render.scaling_objects(
-            resource, plan.outdated, replicas=replicas, autoscale=autoscale
+            resource, plan.stale, replicas=replicas, autoscale=autoscale
         )
-    return objects + render.public_objects(
+    return objects + render.routing_objects(
         resource,
         plan.decision.stable,
         plan.decision.traffic,
-        is_outdated=plan.outdated is not None,
+        is_stale=plan.stale is not None,
     )

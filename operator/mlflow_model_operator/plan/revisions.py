@@ -6,19 +6,19 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mlflow_model_operator import render
-from mlflow_model_operator.api.model_version import ModelVersion, Resolved
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
-from mlflow_model_operator.plan.recorded import (
+from mlflow_model_operator.plan.previous import (
     last_known,
-    recorded_decision,
-    recorded_models,
-    recorded_revision,
+    previous_decision,
+    previous_models,
+    revision_from_status,
 )
 from mlflow_model_operator.rollout import (
     Decision,
-    Recorded,
-    Wanted,
+    Desired,
+    Previous,
     decide,
     deployment_state,
 )
@@ -27,11 +27,11 @@ from mlflow_model_operator.settings import Settings
 
 
 @dataclass(frozen=True)
-class Meaning:
+class Resolution:
     """What the URIs of a resource mean now, or why they mean nothing."""
 
-    model: Resolved
-    canary: Resolved | None = None
+    model: ResolutionResult
+    canary: ResolutionResult | None = None
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,22 @@ class Plan:
     """Who serves, and which revisions this version of the spec can state in full."""
 
     decision: Decision
-    restorable: tuple[Revision, ...]
+    renderable: tuple[Revision, ...]
 
     @property
     def identity(self) -> Hashable:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
-        return (self.decision.identity, self.restorable)
+        return (self.decision.identity, self.renderable)
 
     @property
-    def outdated(self) -> Revision | None:
+    def stale(self) -> Revision | None:
         """The stable revision, where it serves with a pod template that the spec states no more.
 
         Its pods stay as they are until others take their place; how many there are follows the
         spec.
         """
         stable = self.decision.stable
-        return None if stable in self.restorable else stable
+        return None if stable in self.renderable else stable
 
 
 class RevisionNames:
@@ -77,36 +77,36 @@ class RevisionNames:
 
 def make_plan(
     resource: MLflowModelDeployment,
-    meaning: Meaning,
+    resolution: Resolution,
     live: LiveChildren,
     names: RevisionNames,
     settings: Settings,
     now: float,
 ) -> Plan | None:
     """Decides for one resource; None where nothing was ever resolved, so nothing can be served."""
-    recorded = recorded_decision(resource)
-    model = last_known(meaning.model, recorded_models(resource, recorded))
+    previous = previous_decision(resource)
+    model = last_known(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
     target = names.revision(resource, model)
-    canary = _canary(resource, meaning, names)
-    restorable = _restorable(resource, recorded, target, canary, names)
+    canary = _canary(resource, resolution, names)
+    renderable = _renderable(resource, previous, target, canary, names)
     decision = decide(
-        Wanted(
+        Desired(
             target=target,
             canary=canary,
             canary_weight=resource.spec.canary.weight if resource.spec.canary else 0,
             stopped=resource.spec.scaling.min_replicas == 0,
         ),
-        recorded,
-        _states(live, restorable),
-        traffic_applied=traffic_applied(resource, live, recorded.traffic),
+        previous,
+        _states(live, renderable),
+        traffic_applied=traffic_applied(resource, live, previous.traffic),
         now=now,
         drain_delay=settings.drain_delay,
     )
-    wanted = {decision.target.name, decision.stable.name}
-    wanted |= {decision.canary.name} if decision.canary else set()
-    return Plan(decision, tuple(r for r in restorable if r.name in wanted))
+    desired = {decision.target.name, decision.stable.name}
+    desired |= {decision.canary.name} if decision.canary else set()
+    return Plan(decision, tuple(r for r in renderable if r.name in desired))
 
 
 def traffic_applied(
@@ -146,24 +146,24 @@ def _accepted(resource: MLflowModelDeployment, route: KubeObject) -> bool:
 
 
 def _canary(
-    resource: MLflowModelDeployment, meaning: Meaning, names: RevisionNames
+    resource: MLflowModelDeployment, resolution: Resolution, names: RevisionNames
 ) -> Revision | None:
-    if resource.spec.canary is None or meaning.canary is None:
+    if resource.spec.canary is None or resolution.canary is None:
         return None
-    recorded = recorded_revision(resource.status.canary)
-    model = last_known(meaning.canary, [recorded.model] if recorded else [])
+    previous = revision_from_status(resource.status.canary)
+    model = last_known(resolution.canary, [previous.model] if previous else [])
     return names.revision(resource, model) if model else None
 
 
-def _restorable(
+def _renderable(
     resource: MLflowModelDeployment,
-    recorded: Recorded,
+    previous: Previous,
     target: Revision,
     canary: Revision | None,
     names: RevisionNames,
 ) -> list[Revision]:
     """The revisions that the present spec states; an older template's revision it does not."""
-    stable = recorded.stable
+    stable = previous.stable
     revisions = {target.name: target}
     if canary is not None:
         revisions.setdefault(canary.name, canary)
@@ -172,10 +172,10 @@ def _restorable(
     return list(revisions.values())
 
 
-def _states(live: LiveChildren, restorable: Iterable[Revision]) -> Mapping[str, RevisionState]:
+def _states(live: LiveChildren, renderable: Iterable[Revision]) -> Mapping[str, RevisionState]:
     states = {
         revision.name: RevisionState(desired=1, ready=0)
-        for revision in restorable
+        for revision in renderable
         if revision.name not in live.deployments
     }
     for name, deployment in live.deployments.items():

@@ -11,20 +11,20 @@ from mlflow_model_operator.render.pod import GRPC_PORT
 from mlflow_model_operator.rollout.state import Revision, Weight
 
 
-def public_objects(
+def routing_objects(
     resource: MLflowModelDeployment,
     stable: Revision,
     traffic: tuple[Weight, ...],
     *,
-    is_outdated: bool = False,
+    is_stale: bool = False,
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
     With a gateway the route carries the weights, and the Service leads to the stable revision.
-    Without, the Service spans all revisions that have weight. Where `is_outdated`, the stable
+    Without, the Service spans all revisions that have weight. Where `is_stale`, the stable
     revision is of an older spec: its pods may not speak gRPC yet.
     """
-    grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_outdated else None
+    grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_stale else None
     metadata = object_metadata(resource, resource.name, common_labels(resource))
     has_gateway = resource.spec.routing.gateway is not None
     selector = {names.DEPLOYMENT: resource.name}

@@ -1,4 +1,4 @@
-"""From what is wanted, recorded and seen to who serves: the heart of every update.
+"""From what is desired, previous and seen to who serves: the heart of every update.
 
 An update is "make it ready, move the traffic, drain, remove"; a rollback is moving the weights
 back to pods that still run. `decide` holds no state: all that it needs of the past stands in the
@@ -25,7 +25,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Desired:
     """What the spec means now."""
 
     target: Revision
@@ -35,7 +35,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Previous:
     """What the status says was decided before."""
 
     stable: Revision | None = None
@@ -54,7 +54,7 @@ class Decision:
     traffic: tuple[Weight, ...]
     draining: Mapping[str, float]
     phase: Phase
-    recheck_after: float | None = None  # seconds until time alone changes the decision
+    requeue_after: float | None = None  # seconds until time alone changes the decision
 
     @property
     def identity(self) -> Hashable:
@@ -69,8 +69,8 @@ class Decision:
 
 
 def decide(
-    wanted: Wanted,
-    recorded: Recorded,
+    desired: Desired,
+    previous: Previous,
     states: Mapping[str, RevisionState],
     *,
     traffic_applied: bool,
@@ -79,57 +79,57 @@ def decide(
 ) -> Decision:
     """Decides which revision is stable, how the traffic splits, and which revisions may end.
 
-    `states` holds every revision that exists, by name. `traffic_applied` says that the recorded
+    `states` holds every revision that exists, by name. `traffic_applied` says that the previous
     traffic is what the data plane does now (the gateway has accepted the route). `now` and
     `drain_delay` are in seconds.
     """
-    stable = _stable(wanted, recorded, states)
-    canary = wanted.canary if wanted.canary and wanted.canary.name != stable.name else None
-    traffic = _traffic(stable, canary, wanted.canary_weight, recorded, states)
-    leaving = _leaving(recorded, states, traffic)
+    stable = _stable(desired, previous, states)
+    canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
+    traffic = _traffic(stable, canary, desired.canary_weight, previous, states)
+    leaving = _leaving(previous, states, traffic)
     draining, recheck = _drain(
         leaving,
-        recorded.draining,
-        traffic_applied and traffic == recorded.traffic,
+        previous.draining,
+        traffic_applied and traffic == previous.traffic,
         now,
         drain_delay,
     )
-    staying = {one.name for one in (stable, wanted.target, canary) if one}
+    staying = {one.name for one in (stable, desired.target, canary) if one}
     return Decision(
         stable=stable,
-        target=wanted.target,
+        target=desired.target,
         canary=canary,
         traffic=traffic,
         draining=draining,
-        phase=_phase(wanted, recorded, stable, states, is_draining=bool(set(draining) - staying)),
-        recheck_after=recheck,
+        phase=_phase(desired, previous, stable, states, is_draining=bool(set(draining) - staying)),
+        requeue_after=recheck,
     )
 
 
-def _stable(wanted: Wanted, recorded: Recorded, states: Mapping[str, RevisionState]) -> Revision:
-    """The recorded stable revision stays until the target can take its place."""
-    current = recorded.stable
-    if current is None or current.name == wanted.target.name or wanted.stopped:
-        return wanted.target
+def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionState]) -> Revision:
+    """The previous stable revision stays until the target can take its place."""
+    current = previous.stable
+    if current is None or current.name == desired.target.name or desired.stopped:
+        return desired.target
     gone = current.name not in states or not states[current.name].exists
-    ready = wanted.target.name in states and states[wanted.target.name].is_ready
-    return wanted.target if ready or gone else current
+    ready = desired.target.name in states and states[desired.target.name].is_ready
+    return desired.target if ready or gone else current
 
 
 def _traffic(
     stable: Revision,
     canary: Revision | None,
     weight: int,
-    recorded: Recorded,
+    previous: Previous,
     states: Mapping[str, RevisionState],
 ) -> tuple[Weight, ...]:
-    if canary is None or weight == 0 or not _may_serve(canary.name, recorded, states):
+    if canary is None or weight == 0 or not _may_serve(canary.name, previous, states):
         return (Weight(stable.name, 100),)
     shares = (Weight(stable.name, 100 - weight), Weight(canary.name, weight))
     return tuple(share for share in shares if share.weight > 0)
 
 
-def _may_serve(name: str, recorded: Recorded, states: Mapping[str, RevisionState]) -> bool:
+def _may_serve(name: str, previous: Previous, states: Mapping[str, RevisionState]) -> bool:
     """A canary gets traffic once all its pods are ready, and keeps it while one of them is.
 
     Without this difference each pod that is replaced or added would take the weights to and fro.
@@ -137,19 +137,19 @@ def _may_serve(name: str, recorded: Recorded, states: Mapping[str, RevisionState
     state = states.get(name)
     if state is None or not state.exists:
         return False
-    serves_already = any(share.revision == name for share in recorded.traffic)
+    serves_already = any(share.revision == name for share in previous.traffic)
     return state.ready > 0 if serves_already else state.is_ready
 
 
 def _leaving(
-    recorded: Recorded, states: Mapping[str, RevisionState], traffic: tuple[Weight, ...]
+    previous: Previous, states: Mapping[str, RevisionState], traffic: tuple[Weight, ...]
 ) -> set[str]:
     """Revisions that had traffic and have none now. Those that never had any need no draining.
 
-    Also those that are still wanted, like a canary that has failed: if they are given up a moment
+    Also those that are still desired, like a canary that has failed: if they are given up a moment
     later, the data plane may still lead to them.
     """
-    had_traffic = {share.revision for share in recorded.traffic} | set(recorded.draining)
+    had_traffic = {share.revision for share in previous.traffic} | set(previous.draining)
     has_traffic = {share.revision for share in traffic}
     return {name for name in had_traffic if name in states} - has_traffic
 
@@ -175,18 +175,18 @@ def _drain(
 
 
 def _phase(
-    wanted: Wanted,
-    recorded: Recorded,
+    desired: Desired,
+    previous: Previous,
     stable: Revision,
     states: Mapping[str, RevisionState],
     *,
     is_draining: bool,
 ) -> Phase:
-    if wanted.stopped:
+    if desired.stopped:
         return Phase.STOPPED
-    if stable.name != wanted.target.name:
+    if stable.name != desired.target.name:
         return Phase.UPDATING
-    first_start = recorded.stable is None or not recorded.traffic
+    first_start = previous.stable is None or not previous.traffic
     ready = stable.name in states and states[stable.name].is_ready
     if first_start and not ready:
         return Phase.STARTING

@@ -4,7 +4,7 @@ from mlflow_model_operator.status.diagnosis.checks import (
     Failure,
     diagnose,
     of_apply_error,
-    recheck_after,
+    requeue_after,
 )
 
-__all__ = ["Failure", "diagnose", "of_apply_error", "recheck_after"]
+__all__ = ["Failure", "diagnose", "of_apply_error", "requeue_after"]

@@ -162,7 +162,7 @@ def test_a_route_states_each_share() -> None:
     given = resource(routing={"gateway": {"name": "shared"}, "path": "/wine", "timeout": "2m"})
     stable = Revision("wine-a", MODEL)
     traffic = (Weight("wine-a", 70), Weight("wine-b", 30))
-    route = render.public_objects(given, stable, traffic)[1]
+    route = render.routing_objects(given, stable, traffic)[1]
     (rule,) = route["spec"]["rules"]
     assert [(ref["name"], ref["weight"]) for ref in rule["backendRefs"]] == list(traffic)
     assert rule["timeouts"] == {"request": "2m"}

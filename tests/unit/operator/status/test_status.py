@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.kube.objects import LiveChildren
-from mlflow_model_operator.plan import Meaning, RevisionNames, make_plan
+from mlflow_model_operator.plan import Resolution, RevisionNames, make_plan
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status import Snapshot, events, invalid_status, status, status_patch
@@ -248,7 +248,7 @@ def test_a_good_start_takes_two_writes() -> None:
     old: Json = {}
     for ready in (0, 0, 0, 1, 1):
         seen = resource(status=old)
-        plan = make_plan(seen, Meaning(V3.model), live, names, settings, 1000.0)
+        plan = make_plan(seen, Resolution(V3.model), live, names, settings, 1000.0)
         assert plan is not None
         # The objects are applied between the decision and the status.
         revision = plan.decision.stable

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError, Resolved
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RevisionStatus
-from mlflow_model_operator.rollout import Recorded
+from mlflow_model_operator.rollout import Previous
 from mlflow_model_operator.rollout.state import Revision, Weight
 
 
-def recorded_decision(resource: MLflowModelDeployment) -> Recorded:
+def previous_decision(resource: MLflowModelDeployment) -> Previous:
     """What the resource's status says was decided before."""
     status = resource.status
-    return Recorded(
-        stable=recorded_revision(status.stable),
-        target=recorded_revision(status.target),
+    return Previous(
+        stable=revision_from_status(status.stable),
+        target=revision_from_status(status.target),
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
         draining={
             entry.revision: datetime.fromisoformat(entry.since).timestamp()
@@ -28,27 +28,27 @@ def recorded_decision(resource: MLflowModelDeployment) -> Recorded:
     )
 
 
-def recorded_revision(recorded: RevisionStatus | None) -> Revision | None:
+def revision_from_status(previous: RevisionStatus | None) -> Revision | None:
     """The revision that the status names, if it names all of it."""
-    if recorded is None or not (recorded.revision and recorded.model_uri):
+    if previous is None or not (previous.revision and previous.model_uri):
         return None
     model = ModelVersion(
-        requested=recorded.requested_uri or recorded.model_uri,
-        uri=recorded.model_uri,
-        version=recorded.model_version or "-",
-        tracking_uri=recorded.tracking_uri,
-        name=recorded.name,
-        python_version=recorded.python_version,
+        requested=previous.requested_uri or previous.model_uri,
+        uri=previous.model_uri,
+        version=previous.model_version or "-",
+        tracking_uri=previous.tracking_uri,
+        name=previous.name,
+        python_version=previous.python_version,
     )
-    return Revision(recorded.revision, model)
+    return Revision(previous.revision, model)
 
 
-def recorded_models(resource: MLflowModelDeployment, recorded: Recorded) -> list[ModelVersion]:
+def previous_models(resource: MLflowModelDeployment, previous: Previous) -> list[ModelVersion]:
     """What the URI meant when the status was written: what was getting ready, then what serves.
 
     A URI that was changed since means something else than what was getting ready.
     """
-    target, stable = recorded.target, recorded.stable
+    target, stable = previous.target, previous.stable
     warming = [target.model] if target else []
     return [
         *(model for model in warming if model.requested == resource.spec.model.uri),
@@ -56,8 +56,8 @@ def recorded_models(resource: MLflowModelDeployment, recorded: Recorded) -> list
     ]
 
 
-def last_known(resolved: Resolved, known: Sequence[ModelVersion]) -> ModelVersion | None:
-    """Where the registry fails us, what was known of the URI goes on to be what is wanted.
+def last_known(resolved: ResolutionResult, known: Sequence[ModelVersion]) -> ModelVersion | None:
+    """Where the registry fails us, what was known of the URI goes on to be what is desired.
 
     The same for the Python version, which is read from the artifacts: that they can't be read just
     now must not change the image, and so the revision.
