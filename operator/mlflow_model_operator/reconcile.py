@@ -32,7 +32,7 @@ from mlflow_model_operator.plan import (
 )
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.settings import Settings
-from mlflow_model_operator.status import ApplyError, ApplyFailure, Snapshot
+from mlflow_model_operator.status import ApplyError, ApplyFailure, NameTaken, Snapshot
 
 log = logging.getLogger(__name__)
 

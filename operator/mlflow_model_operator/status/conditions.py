@@ -11,12 +11,12 @@ from enum import StrEnum
 
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, of_apply_error
-from mlflow_model_operator.status.snapshot import Snapshot
-from mlflow_model_operator.status.text import single_line
+from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 
 
 class ConditionStatus(StrEnum):
@@ -300,7 +300,7 @@ def _route_refused_by_api(snapshot: Snapshot) -> Condition | None:
     for error in snapshot.apply_errors:
         if error.kind != "HTTPRoute":
             continue
-        if error.status == 404 and "namespaces" not in error.message:
+        if isinstance(error, ApplyError) and _is_kind_missing(error):
             return _false(
                 "RouteAccepted",
                 Reason.GATEWAY_API_MISSING,
@@ -330,6 +330,11 @@ def _verdicts(route: KubeObject, namespace: str, gateway: str) -> list[KubeObjec
 
 def _is_gateway(parent: KubeObject, namespace: str, name: str) -> bool:
     return parent.get("name") == name and parent.get("namespace", namespace) == namespace
+
+
+def _is_kind_missing(error: ApplyError) -> bool:
+    """Whether the API server doesn't serve the kind; a missing namespace is a 404 too."""
+    return error.status == 404 and "namespaces" not in error.message
 
 
 def _is_refusal(verdict: KubeObject) -> bool:

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
-from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
 from mlflow_model_operator.rollout import Decision, deployment_state
 from mlflow_model_operator.rollout.state import Revision, RevisionState
-
-NAME_TAKEN = Reason.NAME_TAKEN.value
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,19 @@ class ApplyError:
     kind: str
     name: str
     status: int  # HTTP status
-    reason: str
+    reason: str  # the API server's, like Invalid
     message: str
+
+
+@dataclass(frozen=True)
+class NameTaken:
+    """An object that was not sent: one that belongs to somebody else has its name."""
+
+    kind: str
+    name: str
+
+
+ApplyFailure = ApplyError | NameTaken
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Snapshot:
     canary_resolution: ModelVersion | ResolutionError | None
     decision: Decision | None
     live: LiveChildren
-    apply_errors: tuple[ApplyError, ...]
+    apply_errors: tuple[ApplyFailure, ...]
     now: float  # epoch seconds
     gateway_exists: bool | None = None  # None: nobody has looked
 

@@ -1,7 +1,6 @@
-"""Words of others (pods, the scheduler, registries of images), made fit to be shown.
+"""Messages of pods, the scheduler and the kubelet, reduced to what users need.
 
-They are data from outside: bounded, on one line, without passwords, and without characters that
-would not survive a round trip through the API server and so be written again and again.
+They come from outside: all are bounded and on one line, as `single_line` makes them.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ import json
 import re
 from typing import NamedTuple
 
-MAX_TEXT_LENGTH = 600  # characters of somebody else's message
-_PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+from mlflow_model_operator.api.text import single_line
+
 _COUNTED = re.compile(r"^\d+ ")
 # "read udp 10.244.0.5:43210->10.96.0.10:53": another port with each try.
 _SOURCE_PORT = re.compile(r"(?<=\d):\d+(?=->)")
@@ -23,17 +21,6 @@ class TerminationMessage(NamedTuple):
 
     reason: str
     message: str
-
-
-def single_line(text: object) -> str:
-    """`text` on one printable line of at most MAX_TEXT_LENGTH characters; "" if it is no text."""
-    if not isinstance(text, str):
-        return ""
-    # Twice as much, so that what is then left out does not make the rest short.
-    plain = _COLOUR.sub("", text[: 2 * MAX_TEXT_LENGTH])
-    printable = "".join(c if c.isprintable() else " " for c in plain)
-    line = re.sub(" +", " ", _PASSWORD.sub("", printable)).strip()
-    return line if len(line) <= MAX_TEXT_LENGTH else line[: MAX_TEXT_LENGTH - 1] + "…"
 
 
 def last_line(text: object) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mlflow_model_operator.api import quantity
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.diagnosis.facts import (
     Container,
@@ -34,12 +35,11 @@ from mlflow_model_operator.status.diagnosis.fixes import (
     quota,
     room,
 )
-from mlflow_model_operator.status.snapshot import NAME_TAKEN, ApplyError, Snapshot
+from mlflow_model_operator.status.snapshot import ApplyFailure, NameTaken, Snapshot
 from mlflow_model_operator.status.text import (
     last_line,
     pull_message,
     scheduler_message,
-    single_line,
     termination_message,
     without_pod_name,
 )
@@ -85,7 +85,7 @@ def diagnose(snapshot: Snapshot, revision: Revision) -> Failure | None:
     return next((failure for check in _CHECKS if (failure := check(evidence))), None)
 
 
-def recheck_after(snapshot: Snapshot) -> float | None:
+def requeue_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone changes what `diagnose` says; None if it does not.
 
     Kubernetes sends no event while a pod waits for a volume whose ConfigMap is not there.
@@ -101,10 +101,10 @@ def recheck_after(snapshot: Snapshot) -> float | None:
     return min(waits, default=None)
 
 
-def of_apply_error(error: ApplyError) -> Failure:
+def of_apply_error(error: ApplyFailure) -> Failure:
     """What a refused object means for the user."""
     what = f"{error.kind} {error.name}"
-    if error.reason == NAME_TAKEN:
+    if isinstance(error, NameTaken):
         return Failure(
             Reason.NAME_TAKEN,
             f"A {error.kind} called {error.name} exists that is not this resource's: delete it or "

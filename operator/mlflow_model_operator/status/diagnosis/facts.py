@@ -10,7 +10,7 @@ from mlflow_model_operator.api import quantity
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.rollout.state import Revision
-from mlflow_model_operator.status.snapshot import ApplyError
+from mlflow_model_operator.status.snapshot import ApplyFailure
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Evidence:
     pods: list[KubeObject]  # those that live, newest first
     dead_pods: list[KubeObject]  # those that a node has given up, newest first
     containers: list[Container]
-    apply_errors: list[ApplyError]
+    apply_errors: list[ApplyFailure]
     now: float
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.status.snapshot import ApplyError
-from mlflow_model_operator.status.text import single_line
 
 # What our containers write into their termination message, with the fix that goes with it.
 CONTAINER_FIXES: dict[str, str] = {

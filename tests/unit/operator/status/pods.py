@@ -14,7 +14,7 @@ from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.kube.transform import tells_nothing, trim
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, Weight
-from mlflow_model_operator.status import ApplyError, Snapshot
+from mlflow_model_operator.status import ApplyFailure, Snapshot
 
 Json = dict[str, Any]
 
@@ -107,7 +107,7 @@ def snapshot(
     of: MLflowModelDeployment | None = None,
     resolution: ModelVersion | ResolutionError = V3.model,
     canary_resolution: ModelVersion | ResolutionError | None = None,
-    errors: tuple[ApplyError, ...] = (),
+    errors: tuple[ApplyFailure, ...] = (),
     routes: tuple[Json, ...] = (),
     gateway_exists: bool | None = None,
     now: float = NOW,

@@ -7,7 +7,7 @@ import pytest
 from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.status.conditions import Condition, conditions
-from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
+from mlflow_model_operator.status.snapshot import ApplyError, NameTaken, Snapshot
 from tests.unit.operator.status.pods import (
     V3,
     V4,
@@ -94,7 +94,7 @@ def test_stopped_by_its_owner() -> None:
 
 
 def test_a_public_name_that_is_taken() -> None:
-    error = ApplyError("Service", "wine", 422, "NameTaken", "taken")
+    error = NameTaken("Service", "wine")
     given = snapshot(decision(), deployment(V3, 1), errors=(error,))
     assert said(given, "Available") == ("False", "NameTaken")
 

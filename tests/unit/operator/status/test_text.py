@@ -10,13 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mlflow_model_operator.api.text import MAX_TEXT_LENGTH, single_line
 from mlflow_model_operator.status import text
 from mlflow_model_operator.status.text import (
-    MAX_TEXT_LENGTH,
     last_line,
     pull_message,
     scheduler_message,
-    single_line,
     termination_message,
     without_pod_name,
 )

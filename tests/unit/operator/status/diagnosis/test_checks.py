@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.status.diagnosis import Failure, diagnose, recheck_after
+from mlflow_model_operator.status.diagnosis import Failure, diagnose, requeue_after
 from mlflow_model_operator.status.snapshot import ApplyError
 from tests.unit.operator.status.pods import (
     V3,
@@ -490,11 +490,11 @@ def test_a_volume_that_does_not_come_names_what_it_needs(spec: Json, named: str)
     assert failure is not None
     assert failure.reason == "ConfigMissing"
     assert named in failure.message
-    assert recheck_after(given_late) is None
+    assert requeue_after(given_late) is None
 
     given_early = snapshot(decision(), deployment(V3), seen, of=resource(**spec), now=now - 20)
     assert diagnose(given_early, V3) is None
-    assert recheck_after(given_early) == pytest.approx(19.0)
+    assert requeue_after(given_early) == pytest.approx(19.0)
 
 
 @pytest.mark.parametrize(
@@ -510,4 +510,4 @@ def test_other_volumes_may_take_their_time(volume: Json) -> None:
         decision(), deployment(V3), seen, of=resource(pod={"volumes": [volume]}), now=now
     )
     assert diagnose(slow, V3) is None
-    assert recheck_after(slow) is None
+    assert requeue_after(slow) is None
