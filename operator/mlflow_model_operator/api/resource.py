@@ -37,7 +37,7 @@ ROOT_RULES = (
 
 
 class Key(NamedTuple):
-    """Names one MLflowModelDeployment."""
+    """Names one object of a kind that is clear, mostly an MLflowModelDeployment."""
 
     namespace: str
     name: str
@@ -85,6 +85,12 @@ class MLflowModelDeployment:
     def key(self) -> Key:
         """Namespace and name."""
         return Key(self.namespace, self.name)
+
+    @property
+    def gateway(self) -> Key | None:
+        """The Gateway that spec.routing names; None where it names none."""
+        gateway = self.spec.routing.gateway
+        return Key(gateway.namespace or self.namespace, gateway.name) if gateway else None
 
 
 def _status(raw: Any) -> Status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 KubeObject = dict[str, Any]
@@ -42,3 +43,80 @@ class LiveChildren:
         """Those of one kind, like "Deployment", by name."""
         found: dict[str, KubeObject] = getattr(self, _FIELD_BY_KIND[kind])
         return found
+
+
+def name_of(obj: KubeObject) -> str:
+    """`metadata.name`."""
+    return str(obj["metadata"]["name"])
+
+
+def namespace_of(obj: KubeObject) -> str:
+    """`metadata.namespace`."""
+    return str(obj["metadata"]["namespace"])
+
+
+def uid_of(obj: KubeObject) -> str:
+    """`metadata.uid`; "" for an object that was not created yet."""
+    return str(obj["metadata"].get("uid") or "")
+
+
+def labels_of(obj: KubeObject) -> dict[str, str]:
+    """`metadata.labels`; {} where there are none."""
+    labels: dict[str, str] = obj["metadata"].get("labels") or {}
+    return labels
+
+
+def generation_of(obj: KubeObject) -> int:
+    """`metadata.generation`, which counts the changes of `spec`; 0 for kinds without it."""
+    return int(obj["metadata"].get("generation") or 0)
+
+
+def resource_version_of(obj: KubeObject) -> str:
+    """`metadata.resourceVersion`; "" where there is none."""
+    return str(obj["metadata"].get("resourceVersion") or "")
+
+
+def created_at(obj: KubeObject) -> float | None:
+    """`metadata.creationTimestamp` as seconds since 1970; None where there is none."""
+    return parse_time(obj["metadata"].get("creationTimestamp"))
+
+
+def is_deleting(obj: KubeObject) -> bool:
+    """Whether the object was deleted and only waits for its end."""
+    return bool(obj["metadata"].get("deletionTimestamp"))
+
+
+def owner_uids(obj: KubeObject) -> tuple[str, ...]:
+    """The uids of all owners."""
+    return tuple(owner["uid"] for owner in obj["metadata"].get("ownerReferences") or ())
+
+
+def is_owned_by(obj: KubeObject, uid: str) -> bool:
+    """Whether `uid` is among the owners of `obj`."""
+    return uid in owner_uids(obj)
+
+
+def status_of(obj: KubeObject | None) -> KubeObject:
+    """`status`; {} where there is none, or no object."""
+    status: KubeObject = (obj or {}).get("status") or {}
+    return status
+
+
+def find_condition(obj: KubeObject | None, type_: str) -> KubeObject | None:
+    """The condition of that type in `status.conditions`, if there is one."""
+    return condition_in(status_of(obj).get("conditions"), type_)
+
+
+def condition_in(conditions: list[KubeObject] | None, type_: str) -> KubeObject | None:
+    """The condition of that type in a list of conditions, if there is one."""
+    return next((entry for entry in conditions or () if entry.get("type") == type_), None)
+
+
+def is_true(condition: KubeObject | None) -> bool:
+    """Whether there is such a condition, and it holds."""
+    return condition is not None and condition.get("status") == "True"
+
+
+def parse_time(text: object) -> float | None:
+    """Seconds since 1970 of a Kubernetes time; None if it is missing or null."""
+    return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None

@@ -89,7 +89,7 @@ def _stays_as_it_is(obj: KubeObject, plan: Plan) -> bool:
     revision = obj["metadata"].get("labels", {}).get(names.REVISION)
     if plan.stale and revision == plan.stale.name:
         return obj["kind"] in ("Deployment", "Service")
-    return revision in plan.decision.keep - {one.name for one in plan.renderable}
+    return revision in plan.decision.retained - {one.name for one in plan.renderable}
 
 
 def _all(live: LiveChildren) -> Iterable[KubeObject]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from mlflow_model_operator import render
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.kube import httproute
+from mlflow_model_operator.kube.httproute import Accepted
+from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan.previous import (
     last_known,
     previous_decision,
@@ -54,7 +56,8 @@ class Plan:
         spec.
         """
         stable = self.decision.stable
-        return None if stable in self.renderable else stable
+        is_renderable = any(revision.name == stable.name for revision in self.renderable)
+        return None if is_renderable else stable
 
 
 class RevisionNames:
@@ -104,44 +107,22 @@ def make_plan(
         now=now,
         drain_delay=settings.drain_delay,
     )
-    desired = {decision.target.name, decision.stable.name}
-    desired |= {decision.canary.name} if decision.canary else set()
-    return Plan(decision, tuple(r for r in renderable if r.name in desired))
+    current = {revision.name for revision in decision.revisions}
+    return Plan(decision, tuple(revision for revision in renderable if revision.name in current))
 
 
 def traffic_applied(
     resource: MLflowModelDeployment, live: LiveChildren, traffic: tuple[Weight, ...]
 ) -> bool:
     """Whether the data plane surely follows `traffic`: the route says so and is accepted."""
-    if resource.spec.routing.gateway is None:
+    gateway = resource.gateway
+    if gateway is None:
         return True
     route = live.routes.get(resource.name)
     return (
-        route is not None and route_weights(route) == dict(traffic) and _accepted(resource, route)
-    )
-
-
-def route_weights(route: KubeObject) -> dict[str, int]:
-    """The weights that a live HTTPRoute states, by revision."""
-    rules = route.get("spec", {}).get("rules") or [{}]
-    return {
-        ref["name"]: ref.get("weight", 1)
-        for ref in rules[0].get("backendRefs", ())
-        if ref.get("weight", 1) > 0
-    }
-
-
-def _accepted(resource: MLflowModelDeployment, route: KubeObject) -> bool:
-    """Whether the gateway that is named has accepted the route as it stands, not an older one."""
-    gateway = resource.spec.routing.gateway
-    generation = route["metadata"].get("generation")
-    return any(
-        condition.get("type") == "Accepted"
-        and condition.get("status") == "True"
-        and condition.get("observedGeneration") == generation
-        for parent in route.get("status", {}).get("parents") or ()
-        if gateway and parent.get("parentRef", {}).get("name") == gateway.name
-        for condition in parent.get("conditions") or ()
+        route is not None
+        and httproute.weights(route) == dict(traffic)
+        and isinstance(httproute.acceptance(route, gateway.name, gateway.namespace), Accepted)
     )
 
 

@@ -59,13 +59,17 @@ class Decision:
     @property
     def identity(self) -> Hashable:
         """Equal for decisions that ask for the same objects."""
-        return (self.stable, self.target, self.canary, self.traffic, self.keep)
+        return (self.stable, self.target, self.canary, self.traffic, self.retained)
 
     @property
-    def keep(self) -> frozenset[str]:
-        """The revisions whose objects must stay; all others go."""
-        canary = [self.canary.name] if self.canary else []
-        return frozenset([self.stable.name, self.target.name, *canary, *self.draining])
+    def revisions(self) -> frozenset[Revision]:
+        """Those that serve, are about to, or are on trial: all but the draining ones."""
+        return frozenset(filter(None, (self.stable, self.target, self.canary)))
+
+    @property
+    def retained(self) -> frozenset[str]:
+        """The names of the revisions whose objects must stay; all others go."""
+        return frozenset([*(revision.name for revision in self.revisions), *self.draining])
 
 
 def decide(

@@ -11,8 +11,10 @@ from enum import StrEnum
 
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.api.text import single_line
-from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.kube import httproute
+from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, of_apply_error
@@ -33,7 +35,7 @@ class Condition:
 
     type: str
     status: ConditionStatus
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -149,41 +151,46 @@ def progressing(snapshot: Snapshot) -> Condition:
 
 def route_accepted(snapshot: Snapshot) -> Condition | None:
     """Whether the named gateway has taken the route; None where none is named."""
-    gateway = snapshot.resource.spec.routing.gateway
+    gateway = snapshot.resource.gateway
     if gateway is None:
         return None
-    namespace = gateway.namespace or snapshot.resource.namespace
-    name = f"{namespace}/{gateway.name}"
     refused = _route_refused_by_api(snapshot)
     if refused:
         return refused
     route = snapshot.live.routes.get(snapshot.resource.name)
     if route is None:
         return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "There is no route yet")
-    verdicts = _verdicts(route, namespace, gateway.name)
-    bad = next((one for one in verdicts if _is_refusal(one)), None)
-    if bad:
-        why = single_line(bad.get("message")).rstrip(". ")
-        fix = _ROUTE_FIXES.get(bad.get("reason", ""), _DEFAULT_ROUTE_FIX)
-        return _false(
-            "RouteAccepted",
-            Reason.ROUTE_REFUSED,
-            f"Gateway {name} refuses the route ({single_line(bad.get('reason'))}): {why}. "
-            f"{fix.format(namespace=snapshot.resource.namespace)}",
-        )
-    accepted = any(one.get("type") == "Accepted" for one in verdicts)
-    if accepted and all(one.get("status") == "True" for one in verdicts):
-        return _true("RouteAccepted", Reason.ACCEPTED, f"Gateway {name} leads here")
+    match httproute.acceptance(route, gateway.name, gateway.namespace):
+        case Accepted():
+            return _true("RouteAccepted", Reason.ACCEPTED, f"Gateway {gateway} leads here")
+        case Refused() as refusal:
+            return _route_refused_by_gateway(snapshot, gateway, refusal)
+        case Pending():
+            return _waiting_for_gateway(snapshot, gateway)
+
+
+def _route_refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> Condition:
+    why = single_line(refusal.message).rstrip(". ")
+    fix = _ROUTE_FIXES.get(refusal.reason, _DEFAULT_ROUTE_FIX)
+    return _false(
+        "RouteAccepted",
+        Reason.ROUTE_REFUSED,
+        f"Gateway {gateway} refuses the route ({single_line(refusal.reason)}): {why}. "
+        f"{fix.format(namespace=snapshot.resource.namespace)}",
+    )
+
+
+def _waiting_for_gateway(snapshot: Snapshot, gateway: Key) -> Condition:
     if snapshot.gateway_exists is False:
         return _false(
             "RouteAccepted",
             Reason.GATEWAY_NOT_FOUND,
-            f"There is no Gateway {name}: create it, or correct spec.routing.gateway",
+            f"There is no Gateway {gateway}: create it, or correct spec.routing.gateway",
         )
     return _false(
         "RouteAccepted",
         Reason.WAITING_FOR_GATEWAY,
-        f"Gateway {name} has not answered yet: see that its controller runs",
+        f"Gateway {gateway} has not answered yet: see that its controller runs",
     )
 
 
@@ -312,34 +319,9 @@ def _route_refused_by_api(snapshot: Snapshot) -> Condition | None:
     return None
 
 
-def _verdicts(route: KubeObject, namespace: str, gateway: str) -> list[KubeObject]:
-    """What our gateway says of the route as it stands: Accepted and ResolvedRefs.
-
-    A gateway that was named before may not have taken its verdict back yet.
-    """
-    generation = route["metadata"].get("generation")
-    return [
-        condition
-        for parent in route.get("status", {}).get("parents") or ()
-        if _is_gateway(parent.get("parentRef", {}), namespace, gateway)
-        for condition in parent.get("conditions") or ()
-        if condition.get("type") in ("Accepted", "ResolvedRefs")
-        and condition.get("observedGeneration", generation) == generation
-    ]
-
-
-def _is_gateway(parent: KubeObject, namespace: str, name: str) -> bool:
-    return parent.get("name") == name and parent.get("namespace", namespace) == namespace
-
-
 def _is_kind_missing(error: ApplyError) -> bool:
     """Whether the API server doesn't serve the kind; a missing namespace is a 404 too."""
     return error.status == 404 and "namespaces" not in error.message
-
-
-def _is_refusal(verdict: KubeObject) -> bool:
-    """Whether a verdict is final, and not only not there yet."""
-    return verdict.get("status") == "False" and verdict.get("reason") != "Pending"
 
 
 def _public_failure(snapshot: Snapshot) -> Failure | None:
@@ -400,9 +382,9 @@ def _present(condition: Condition | None) -> list[Condition]:
     return [] if condition is None else [condition]
 
 
-def _true(type_: str, reason: str, message: str) -> Condition:
-    return Condition(type_, ConditionStatus.TRUE, str(reason), message)
+def _true(type_: str, reason: Reason, message: str) -> Condition:
+    return Condition(type_, ConditionStatus.TRUE, reason, message)
 
 
-def _false(type_: str, reason: str, message: str) -> Condition:
-    return Condition(type_, ConditionStatus.FALSE, str(reason), message)
+def _false(type_: str, reason: Reason, message: str) -> Condition:
+    return Condition(type_, ConditionStatus.FALSE, reason, message)

@@ -52,7 +52,7 @@ def test_a_new_version_waits_until_all_its_pods_are_ready() -> None:
     decision = decided(Desired(V4), serving(V3), v3=READY, v4=PARTLY)
     assert decision.stable == V3
     assert decision.traffic == (("3", 100),)
-    assert decision.keep == {"3", "4"}
+    assert decision.retained == {"3", "4"}
     assert decision.phase == Phase.UPDATING
 
 
@@ -65,15 +65,15 @@ def test_the_weights_move_at_once_when_the_new_version_is_ready() -> None:
 
 def test_the_old_version_drains_until_the_gateway_has_taken_the_route() -> None:
     decision = decided(Desired(V4), serving(V4, v3=900.0), applied=False, v3=READY, v4=READY)
-    assert "3" in decision.keep
+    assert "3" in decision.retained
 
 
 def test_the_old_version_drains_for_the_delay_and_goes() -> None:
     during = decided(Desired(V4), serving(V4, v3=998.0), v3=READY, v4=READY)
-    assert "3" in during.keep
+    assert "3" in during.retained
     assert during.requeue_after == 3.0
     after = decided(Desired(V4), serving(V4, v3=994.0), v3=READY, v4=READY)
-    assert after.keep == {"4"}
+    assert after.retained == {"4"}
     assert after.phase == Phase.STABLE
 
 
@@ -85,7 +85,7 @@ def test_a_change_back_while_draining_moves_the_weights_back_at_once() -> None:
 
 def test_a_version_that_never_had_traffic_goes_without_draining() -> None:
     decision = decided(Desired(V5), serving(V3), v3=READY, v4=STARTING, v5=STARTING)
-    assert decision.keep == {"3", "5"}
+    assert decision.retained == {"3", "5"}
 
 
 def test_a_stable_revision_that_vanished_leaves_the_place_to_the_target() -> None:
@@ -110,13 +110,13 @@ def test_a_failing_canary_loses_its_weight_and_never_takes_the_stable_down() -> 
     previous = Previous(V3, (Weight("3", 90), Weight("4", 10)))
     decision = decided(desired, previous, v3=READY, v4=STARTING)
     assert decision.traffic == (("3", 100),)
-    assert decision.keep == {"3", "4"}
+    assert decision.retained == {"3", "4"}
 
 
 def test_a_canary_at_weight_0_runs_without_traffic_and_at_100_takes_all() -> None:
     cold = decided(Desired(V3, V4, 0), serving(V3), v3=READY, v4=READY)
     assert cold.traffic == (("3", 100),)
-    assert cold.keep == {"3", "4"}
+    assert cold.retained == {"3", "4"}
     hot = decided(Desired(V3, V4, 100), serving(V3), v3=READY, v4=READY)
     assert (hot.traffic, hot.stable) == ((("4", 100),), V3)
 
@@ -205,16 +205,16 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         )
         self._check(decision, before)
         world.previous = Previous(decision.stable, decision.traffic, decision.draining)
-        world.states = {name: world.states.get(name, RevisionState(2, 0)) for name in decision.keep}
+        world.states = {name: world.states.get(name, RevisionState(2, 0)) for name in decision.retained}
         self.last = decision
 
     def _check(self, decision: Decision, states: dict[str, RevisionState]) -> None:
         assert sum(share.weight for share in decision.traffic) == 100
         assert all(share.weight > 0 for share in decision.traffic)
         serving_now = {share.revision for share in decision.traffic}
-        assert serving_now <= decision.keep
+        assert serving_now <= decision.retained
         self._never_to_one_that_is_not_ready(decision, serving_now, states)
-        removed = set(states) - decision.keep
+        removed = set(states) - decision.retained
         routed = {share.revision for share in self.world.route}
         had_traffic = {share.revision for share in self.world.previous.traffic}
         assert not removed & had_traffic, "a revision was removed in the step that took its traffic"
@@ -235,7 +235,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     @invariant()
     def the_stable_revision_always_exists(self) -> None:
         if self.last is not None:
-            assert self.last.stable.name in self.last.keep
+            assert self.last.stable.name in self.last.retained
 
 
 TestAnyCourseOfEvents = AnyCourseOfEvents.TestCase
@@ -250,4 +250,4 @@ def test_a_revision_that_lost_its_traffic_drains_even_if_it_was_wanted_in_betwee
     assert first.phase == Phase.UPDATING
     again = Previous(first.stable, first.traffic, first.draining)
     second = decided(Desired(V3), again, applied=False, v3=READY, v4=STARTING)
-    assert "4" in second.keep
+    assert "4" in second.retained
