@@ -98,7 +98,7 @@ def test_models_versions_and_aliases_that_are_missing(namespace: str, facts: Fac
         "model": ("models:/no-such-model/1", "VersionNotFound", "no-such-model"),
         "model-by-alias": ("models:/no-such-model@best", "ModelNotFound", "no-such-model"),
         "version": (model.version(7), "VersionNotFound", "version 7"),
-        "alias": (model.at("nobody"), "AliasNotFound", "its aliases: champion"),
+        "alias": (model.at("nobody"), "AliasNotFound", "has no alias 'nobody'"),
         "stage": (model.version("Staging"), "StageEmpty", "Staging"),
         "logged-model": (
             "models:/m-00000000000000000000000000000000",

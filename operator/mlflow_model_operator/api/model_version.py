@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mlflow_model_operator.api.reasons import Reason
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -24,7 +26,7 @@ class ResolutionError(Exception):
     """
 
     def __init__(
-        self, reason: str, message: str, last_resolved: ModelVersion | None = None
+        self, reason: Reason, message: str, last_resolved: ModelVersion | None = None
     ) -> None:
         super().__init__(message)
         self.reason = reason

@@ -64,7 +64,7 @@ _TERMINATED = 143  # 128 + SIGTERM: the kubelet after failing probes
 class Failure:
     """Why something does not work. `reason` becomes a condition's reason."""
 
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -247,12 +247,13 @@ def _died_like_out_of_memory(container: Container, resource: MLflowModelDeployme
     return container.is_init or (ran is not None and ran < least_until_probe_kills(resource))
 
 
-def _told_by_container(evidence: Evidence) -> Failure | None:
+def _reported_by_container(evidence: Evidence) -> Failure | None:
     for container in evidence.containers:
-        told = termination_message(container.ended.get("message"))
-        if told and told.reason in CONTAINER_FIXES:
-            fix = CONTAINER_FIXES[told.reason]
-            return Failure(told.reason, f"{container}: {told.message.rstrip('. ')}: {fix}")
+        report = termination_message(container.ended.get("message"))
+        if report and report.reason in CONTAINER_FIXES:
+            reason = Reason(report.reason)
+            message = report.message.rstrip(". ")
+            return Failure(reason, f"{container}: {message}: {CONTAINER_FIXES[reason]}")
     return None
 
 
@@ -341,7 +342,7 @@ _CHECKS: tuple[Callable[[Evidence], Failure | None], ...] = (
     _config_missing,
     _volume_missing,
     _out_of_memory,
-    _told_by_container,
+    _reported_by_container,
     _killed_by_startup_probe,
     _crashed,
     _not_created,

@@ -7,7 +7,7 @@ from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.status.snapshot import ApplyError
 
 # What our containers write into their termination message, with the fix that goes with it.
-CONTAINER_FIXES: dict[str, str] = {
+CONTAINER_FIXES: dict[Reason, str] = {
     Reason.ARTIFACT_UNREADABLE: "see that the storage has it and that "
     "spec.model.credentialsSecret gives access",
     Reason.DEPENDENCY_INSTALL_FAILED: "correct the model's requirements and log it anew, or give "

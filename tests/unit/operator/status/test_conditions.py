@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlflow_model_operator.api.model_version import ResolutionError
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.status.conditions import Condition, conditions
 from mlflow_model_operator.status.snapshot import ApplyError, NameTaken, Snapshot
@@ -68,7 +69,7 @@ def test_a_new_version_that_fails_while_the_old_one_serves() -> None:
 
 
 def test_an_unreachable_registry_while_a_version_serves() -> None:
-    error = ResolutionError("RegistryUnreachable", "The server can't be reached")
+    error = ResolutionError(Reason.REGISTRY_UNREACHABLE, "The server can't be reached")
     given = snapshot(decision(), deployment(V3, 1), resolution=error)
     assert said(given, "ModelResolved") == ("False", "RegistryUnreachable")
     assert said(given, "Available")[0] == "True"
@@ -76,7 +77,7 @@ def test_an_unreachable_registry_while_a_version_serves() -> None:
 
 
 def test_nothing_was_ever_resolved() -> None:
-    given = snapshot(None, resolution=ResolutionError("ModelNotFound", "no such model"))
+    given = snapshot(None, resolution=ResolutionError(Reason.MODEL_NOT_FOUND, "no such model"))
     assert said(given, "Available") == ("False", "ModelUnresolved")
     assert said(given, "Ready") == ("False", "ModelNotFound")
 
@@ -195,7 +196,7 @@ def test_a_canary_whose_uri_lost_its_meaning_keeps_its_share() -> None:
         deployment(V3, 1),
         deployment(V4, 1),
         of=resource(canary=CANARY, routing=GATEWAY),
-        canary_resolution=ResolutionError("AliasNotFound", "no alias challenger"),
+        canary_resolution=ResolutionError(Reason.ALIAS_NOT_FOUND, "no alias challenger"),
     )
     assert said(given, "CanaryReady") == ("False", "AliasNotFound")
     assert "Version 4 stays on trial" in by_type(given)["CanaryReady"].message
@@ -206,7 +207,7 @@ def test_a_canary_beside_nothing_is_not_ready() -> None:
     given = snapshot(
         None,
         of=resource(canary=CANARY),
-        resolution=ResolutionError("ModelNotFound", "no"),
+        resolution=ResolutionError(Reason.MODEL_NOT_FOUND, "no"),
         canary_resolution=V4.model,
     )
     assert said(given, "CanaryReady") == ("False", "ModelUnresolved")

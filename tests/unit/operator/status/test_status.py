@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_model_operator.api.model_version import ResolutionError
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan import Resolution, RevisionNames, make_plan
 from mlflow_model_operator.rollout import Phase
@@ -104,7 +105,7 @@ def test_a_good_start_is_told_once() -> None:
 
 
 def test_trouble_is_told_once_though_several_conditions_share_it() -> None:
-    broken = snapshot(None, resolution=ResolutionError("ModelNotFound", "no"))
+    broken = snapshot(None, resolution=ResolutionError(Reason.MODEL_NOT_FOUND, "no"))
     new = status(broken)
     told = events({}, new, broken)
     assert [(one.reason, one.warning) for one in told] == [("ModelNotFound", True)]
@@ -177,13 +178,13 @@ def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=900, max_size=1500))
 def test_an_event_is_never_longer_than_the_api_server_takes(words: str) -> None:
-    broken = snapshot(None, resolution=ResolutionError("ModelNotFound", words))
+    broken = snapshot(None, resolution=ResolutionError(Reason.MODEL_NOT_FOUND, words))
     (told,) = events({}, status(broken), broken)
     assert len(told.message.encode()) <= 1024
 
 
 def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
-    new = status(snapshot(None, resolution=ResolutionError("ModelNotFound", "no")))
+    new = status(snapshot(None, resolution=ResolutionError(Reason.MODEL_NOT_FOUND, "no")))
     assert {type(one["reason"]) for one in new["conditions"]} == {str}
     assert type(invalid_status({"metadata": {}}, "no", now=0.0)["conditions"][0]["reason"]) is str
 
