@@ -21,7 +21,8 @@ class Settings:
 
     model_uri: str = ""  # MODEL_URI: what to fetch
     model_dir: Path = Path("/model")  # MODEL_DIR: where it goes
-    index_url: str | None = None  # INDEX_URL: the package index; None: uv's default
+    # INDEX_URL, or else DEFAULT_INDEX_URL: the package index; None: uv's default
+    index_url: str | None = None
     find_links: tuple[str, ...] = ()  # FIND_LINKS: folders or pages of wheels, with spaces between
     # REQUIREMENTS_ENV: names, with spaces between, of variables that a model's requirements may use
     requirements_env: tuple[str, ...] = ()
@@ -94,7 +95,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         model_uri=env.get("MODEL_URI", ""),
         model_dir=Path(env.get("MODEL_DIR") or Settings.model_dir),
-        index_url=env.get("INDEX_URL") or None,
+        index_url=env.get("INDEX_URL") or env.get("DEFAULT_INDEX_URL") or None,
         find_links=tuple(env.get("FIND_LINKS", "").split()),
         requirements_env=tuple(env.get("REQUIREMENTS_ENV", "").split()),
         no_index=_switch(env, "NO_INDEX"),

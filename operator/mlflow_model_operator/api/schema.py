@@ -49,9 +49,9 @@ def pattern(expected: str, message: str) -> Rule:
     return Rule(matches(expected), message)
 
 
-def literal(text: str) -> str:
-    """The text as a CEL string literal; JSON's escapes are a subset of CEL's."""
-    return json.dumps(text)
+def literal(value: str | Mapping[str, str]) -> str:
+    """The text, or map of texts, as a CEL literal; JSON's escapes are a subset of CEL's."""
+    return json.dumps(value)
 
 
 class Schema:

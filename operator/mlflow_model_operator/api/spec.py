@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from mlflow_model_operator.api import quantity
+from mlflow_model_operator.api import contract, quantity
+from mlflow_model_operator.api.contract import (
+    CA_DIR,
+    GRPC_PORT,
+    HTTP_PORT,
+    MODEL_DIR,
+    RESERVED_VOLUMES,
+    Variable,
+)
 from mlflow_model_operator.api.names import GROUP
-from mlflow_model_operator.api.schema import ATOMIC, SET, KubeModel, Rule, Schema, map_by, matches
+from mlflow_model_operator.api.schema import (
+    ATOMIC,
+    SET,
+    KubeModel,
+    Rule,
+    Schema,
+    literal,
+    map_by,
+    matches,
+)
 from mlflow_model_operator.api.values import (
     AbsolutePath,
     AnnotationMap,
@@ -30,19 +47,9 @@ from mlflow_model_operator.api.values import (
     RoutePath,
 )
 
-# What the operator itself sets in the containers, so that nobody's value is silently lost.
-RESERVED_ENV = (
-    "MODEL_URI",
-    "MODEL_DIR",
-    "MLFLOW_TRACKING_URI",
-    "INDEX_URL",
-    "FIND_LINKS",
-    "CA_BUNDLE",
-    "WORKERS",
-    "PORT",
-    "SHUTDOWN_TIMEOUT",
-)
-RESERVED_VOLUMES = ("model", "tmp", "ca", "nginx-log", "nginx-lib")
+_RESERVED_PATHS = f"/|({MODEL_DIR}|{CA_DIR})(/.*)?|/tmp/?"
+# For CEL: the fields of spec to write instead of variables that the operator sets.
+_FIELDS = literal(contract.FIELDS)
 RESERVED_LABELS = (
     "app.kubernetes.io/managed-by",
     "app.kubernetes.io/name",
@@ -98,15 +105,18 @@ class EnvVar(KubeModel):
             "a variable has one source: write value or valueFrom, not both",
         ),
         Rule(
-            f"!(self.name in {list(RESERVED_ENV)})",
-            "the operator sets this variable itself: use the field of spec that it comes from "
-            "(model.uri, model.trackingUri, server.workers, dependencies, routing.timeout) "
-            "instead",
+            f"!(self.name in {[name.value for name in Variable]})",
+            "set by the operator: leave it out, or write the field of spec that it comes from. "
+            f"The operator sets {', '.join(Variable)}",
+            message_expression=f"self.name + ' is set by the operator: ' + (self.name in {_FIELDS} "
+            f"? 'write ' + {_FIELDS}[self.name] + ' instead' : 'leave it out')",
             field_path=".name",
         ),
     )
 
-    name: EnvName = Field(description="The variable's name.")
+    name: Annotated[EnvName, AfterValidator(contract.check_variable)] = Field(
+        description="The variable's name."
+    )
     # Linux refuses to start a program with a variable of more than 128 KiB.
     value: Annotated[str, Field(max_length=130_000)] | None = Field(
         default=None, description="The variable's value, as it is."
@@ -167,7 +177,7 @@ class Server(KubeModel):
         description=(
             "The image to run instead of the operator's scoring image: one built from the scoring "
             "image, one made by `mlflow models build-docker`, or any other that answers MLflow's "
-            "protocol (POST /invocations, GET /ping) on port 8080. It gets MODEL_URI and "
+            f"protocol (POST /invocations, GET /ping) on port {HTTP_PORT}. It gets MODEL_URI and "
             "MLFLOW_TRACKING_URI and runs by its own entrypoint. Left out, the scoring image for "
             "the model's own Python version is used."
         ),
@@ -181,8 +191,8 @@ class Server(KubeModel):
     grpc: bool = Field(
         default=False,
         description=(
-            "Answer the Open Inference Protocol over gRPC too: at port 8081 of the Service, and "
-            "through the gateway, where routing.path must be / then."
+            f"Answer the Open Inference Protocol over gRPC too: at port {GRPC_PORT} of the "
+            "Service, and through the gateway, where routing.path must be / then."
         ),
     )
     onnx: bool = Field(
@@ -466,9 +476,9 @@ class VolumeMount(KubeModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             # /model is read-only in the server container: nothing can be mounted inside either.
-            f"!{matches('/|/(model|ca)(/.*)?|/tmp/?', 'self.mountPath')}",
-            "/model, /ca and /tmp hold the operator's own volumes: mount this one elsewhere, like "
-            "/mnt/models",
+            f"!{matches(_RESERVED_PATHS, 'self.mountPath')}",
+            f"{MODEL_DIR}, {CA_DIR} and /tmp hold the operator's own volumes: mount this one "
+            "elsewhere, like /mnt/models",
             field_path=".mountPath",
         ),
     )

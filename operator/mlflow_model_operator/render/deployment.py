@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlflow_model_operator.api import names
+from mlflow_model_operator.api.contract import GRPC_PORT
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
@@ -13,7 +14,7 @@ from mlflow_model_operator.render.metadata import (
     short_hash,
     with_applied,
 )
-from mlflow_model_operator.render.pod import GRPC_PORT, pod_template, startup_seconds
+from mlflow_model_operator.render.pod import pod_template, startup_seconds
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.settings import Settings
 

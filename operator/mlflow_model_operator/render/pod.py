@@ -7,6 +7,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from mlflow_model_operator.api import names, quantity
+from mlflow_model_operator.api.contract import (
+    BUILD_DOCKER_DIRS,
+    CA_DIR,
+    GRPC_PORT,
+    HTTP_PORT,
+    METRICS_PORT,
+    MODEL_DIR,
+    Variable,
+)
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
@@ -14,26 +23,16 @@ from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels
 from mlflow_model_operator.settings import Settings
 
-PORT = 8080
-METRICS_PORT = 9090
-GRPC_PORT = 8081
 # Known only once the template's hash is: the pod reads it from its own label.
-_REVISION = {
-    "name": "REVISION",
+_REVISION: KubeObject = {
+    "name": Variable.REVISION.value,
     "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.REVISION}']"}},
 }
-CA_FOLDER = "/ca"
 # After a pod is told to end, it serves on for so long: until endpoints and gateways have left it.
 PRE_STOP_PAUSE = 5  # seconds
 SHUTDOWN_MARGIN = 5
 PROBE_PERIOD = 2
 DEFAULT_TIMEOUT = 30.0
-# Where the nginx in images of `mlflow models build-docker` writes; the rest of the root file system
-# is read-only. Volume name → folder.
-BUILD_DOCKER_FOLDERS = {
-    "nginx-log": "/var/log/nginx",
-    "nginx-lib": "/var/lib/nginx",
-}
 
 
 def pod_template(
@@ -64,15 +63,16 @@ def pod_template(
         tolerations=_tolerations(resource),
         runtime_class=spec.gpu.runtime_class_name if spec.gpu else None,
         ca=spec.dependencies.ca_config_map,
-        ca_folder=CA_FOLDER,
-        port=PORT,
+        ca_dir=CA_DIR,
+        model_dir=MODEL_DIR,
+        port=HTTP_PORT,
         metrics_port=METRICS_PORT,
         grpc_port=GRPC_PORT if spec.server.grpc else None,
         period=PROBE_PERIOD,
         startup_tries=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
         pause=pause,
         grace=PRE_STOP_PAUSE + shutdown + SHUTDOWN_MARGIN,
-        scratch=BUILD_DOCKER_FOLDERS if spec.server.image else {},
+        scratch=BUILD_DOCKER_DIRS if spec.server.image else {},
         instance=resource.name,
     )
 
@@ -98,37 +98,47 @@ def _shutdown_timeout(resource: MLflowModelDeployment) -> int:
 def _environment(
     resource: MLflowModelDeployment, model: ModelVersion, settings: Settings, shutdown: int
 ) -> list[KubeObject]:
-    spec = resource.spec
-    ours: dict[str, str | None] = {
-        "MODEL_URI": model.uri,
-        "MODEL_DIR": "/model",
-        "MLFLOW_TRACKING_URI": model.tracking_uri,
-        "WORKERS": str(spec.server.workers),
-        "PORT": str(PORT),
-        "GRPC_PORT": str(GRPC_PORT) if spec.server.grpc else None,
-        "ONNX": "true" if spec.server.onnx else None,
-        "SHUTDOWN_TIMEOUT": str(shutdown),
-        "HOME": "/tmp",
-        "INDEX_URL": spec.dependencies.index_url or settings.index_url,
-        "FIND_LINKS": spec.dependencies.find_links,
-    }
-    if spec.dependencies.ca_config_map:
-        path = f"{CA_FOLDER}/{spec.dependencies.ca_config_map.key}"
-        ours |= dict.fromkeys(("CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), path)
-    if model.name is None and not spec.server.image:
+    """The operator's variables, then the user's, whose names are others (api/contract.py)."""
+    values = _common_variables(resource, model, settings, shutdown)
+    if resource.spec.server.image:
+        values[Variable.MLFLOW_MODELS_WORKERS] = str(resource.spec.server.workers)
+    elif model.name is None:
         # In metrics and protocols it is called as the resource, for want of another name.
-        known = None if model.version == "-" else model.version
-        ours |= {"MODEL_NAME": resource.name, "MODEL_VERSION": known}
-    if spec.server.image:
-        ours["MLFLOW_MODELS_WORKERS"] = str(spec.server.workers)
-    stated: list[KubeObject] = [
-        {"name": name, "value": value} for name, value in ours.items() if value is not None
+        values[Variable.MODEL_NAME] = resource.name
+        values[Variable.MODEL_VERSION] = None if model.version == "-" else model.version
+    ours = [
+        {"name": variable.value, "value": value}
+        for variable, value in values.items()
+        if value is not None
     ]
-    if not spec.server.image:
-        stated.append(_REVISION)
-    users = [_plain(variable) for variable in spec.server.env]
-    named = {variable["name"] for variable in users}
-    return [variable for variable in stated if variable["name"] not in named] + users
+    revision = [] if resource.spec.server.image else [_REVISION]
+    return [*ours, *revision, *_plain(resource.spec.server.env)]
+
+
+def _common_variables(
+    resource: MLflowModelDeployment, model: ModelVersion, settings: Settings, shutdown: int
+) -> dict[Variable, str | None]:
+    """Those of all images; None for what is left out."""
+    server, dependencies = resource.spec.server, resource.spec.dependencies
+    ca = dependencies.ca_config_map
+    ca_file = f"{CA_DIR}/{ca.key}" if ca else None
+    return {
+        Variable.MODEL_URI: model.uri,
+        Variable.MODEL_DIR: MODEL_DIR,
+        Variable.MLFLOW_TRACKING_URI: model.tracking_uri,
+        Variable.WORKERS: str(server.workers),
+        Variable.PORT: str(HTTP_PORT),
+        Variable.GRPC_PORT: str(GRPC_PORT) if server.grpc else None,
+        Variable.ONNX: "true" if server.onnx else None,
+        Variable.SHUTDOWN_TIMEOUT: str(shutdown),
+        Variable.HOME: "/tmp",
+        Variable.INDEX_URL: dependencies.index_url,
+        Variable.DEFAULT_INDEX_URL: None if dependencies.index_url else settings.index_url,
+        Variable.FIND_LINKS: dependencies.find_links,
+        Variable.CA_BUNDLE: ca_file,
+        Variable.SSL_CERT_FILE: ca_file,
+        Variable.REQUESTS_CA_BUNDLE: ca_file,
+    }
 
 
 def _resources(resource: MLflowModelDeployment) -> tuple[dict[str, Any], dict[str, Any]]:

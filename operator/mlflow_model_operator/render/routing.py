@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mlflow_model_operator.api import names
+from mlflow_model_operator.api.contract import GRPC_PORT
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels, object_metadata, with_applied
-from mlflow_model_operator.render.pod import GRPC_PORT
 from mlflow_model_operator.rollout.state import Revision, Weight
 
 

@@ -18,6 +18,7 @@ from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.rollout.state import Revision, Weight
 from mlflow_model_operator.settings import Settings
+from mlflow_model_server.settings import from_environment
 from tests.golden.test_golden import CASES, objects
 
 Json = dict[str, Any]
@@ -125,6 +126,35 @@ def test_the_scoring_image_is_the_one_for_the_models_python(python: str | None, 
     model = ModelVersion("a", "models:/wine/3", "3", python_version=python)
     containers = deployment_of(resource(), model)["spec"]["template"]["spec"]["containers"]
     assert containers[0]["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        # Under a name of its own, so that INDEX_URL of a credentialsSecret has its say.
+        (None, {"DEFAULT_INDEX_URL": "https://default/simple"}),
+        ("https://own/simple", {"INDEX_URL": "https://own/simple"}),
+    ],
+)
+def test_the_default_index_gives_way_to_any_other(
+    stated: str | None, expected: dict[str, str]
+) -> None:
+    settings = Settings(index_url="https://default/simple")
+    given = resource(
+        model={"uri": "models:/wine/3", "credentialsSecret": "index"},
+        dependencies={"indexUrl": stated} if stated else {},
+    )
+    revision = render.revision(given, MODEL, settings)
+    deployment = render.revision_objects(given, revision, settings, replicas=1, autoscale=False)[0]
+    (prepare,) = deployment["spec"]["template"]["spec"]["initContainers"]
+    environment = {variable["name"]: variable.get("value") for variable in prepare["env"]}
+    index = {name: environment[name] for name in environment if name.endswith("INDEX_URL")}
+    assert index == expected
+    from_secret = {"INDEX_URL": "https://user:password@secret/simple"}
+    assert prepare["envFrom"] == [{"secretRef": {"name": "index"}}]
+    seen_by_server = from_secret | index  # variables that are set by name win over envFrom
+    assert from_environment(seen_by_server).index_url == (stated or from_secret["INDEX_URL"])
+    assert from_environment(index).index_url == (stated or "https://default/simple")
 
 
 def test_users_labels_do_not_replace_ours() -> None:
