@@ -1,4 +1,4 @@
-"""One resource, from what is to what must be: read, resolve, decide, render, apply, tell.
+"""One resource, from what is to what must be: read, resolve, plan, apply, report.
 
 Level-triggered: it looks at what is, never at what changed, and may run at any time, any number
 of times. Where nothing is to be done it sends nothing.
@@ -6,23 +6,20 @@ of times. Where nothing is to be done it sends nothing.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from mlflow_model_operator import status
-from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ResolutionError, ResolutionResult
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
-from mlflow_model_operator.kube import kinds
-from mlflow_model_operator.kube.cache import Cache, owned_by
+from mlflow_model_operator.apply import Applier
+from mlflow_model_operator.kube import httproute, kinds
+from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import ApiError, Cluster
-from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.kube.httproute import Pending
+from mlflow_model_operator.kube.objects import LiveChildren, created_at, is_deleting
 from mlflow_model_operator.plan import (
-    Change,
-    Changes,
     Plan,
     Resolution,
     RevisionNames,
@@ -31,16 +28,24 @@ from mlflow_model_operator.plan import (
     make_plan,
 )
 from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.report import Reporter
 from mlflow_model_operator.settings import Settings
-from mlflow_model_operator.status import ApplyError, ApplyFailure, NameTaken, Snapshot
+from mlflow_model_operator.status import ApplyFailure, Snapshot
 
-log = logging.getLogger(__name__)
-
-# After something that only others can mend (a quota, a gateway that refuses): look again then.
-RETRY_REFUSED = 30.0  # seconds
-# How long a gateway may take to say whether it accepts a route before we look whether it exists.
-GATEWAY_PATIENCE = 5.0
+# After a failure that only others can mend, like a quota.
+APPLY_RETRY_INTERVAL = 30.0  # seconds
+# How long a gateway may leave a route without an answer before we look whether it exists.
+GATEWAY_TIMEOUT = 5.0
 REQUEUE_NOW = 0.0  # after whatever else waits in the queue
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The children after their changes, and what could not be changed."""
+
+    live: LiveChildren
+    failures: tuple[ApplyFailure, ...] = ()
+    has_created: bool = False  # all that was sent was taken, some of it new
 
 
 @dataclass
@@ -54,7 +59,9 @@ class Reconciler:
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        self._names = RevisionNames(self.settings)
+        self._revisions = RevisionNames(self.settings)
+        self._applier = Applier(self.cluster, self.cache)
+        self._reporter = Reporter(self.cluster, self.cache)
         # What was fully applied, by resource: while it is the same, nothing is compared again.
         self._in_sync: dict[Key, int] = {}
 
@@ -65,181 +72,121 @@ class Reconciler:
         ApiError where the API server can't be reached or asks for patience.
         """
         raw = self.cache.resource(key)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        if raw is None or is_deleting(raw):
             self._forget(key)
             return None
         try:
             resource = MLflowModelDeployment.parse(raw)
         except InvalidResource as error:
-            await self._write_status(raw, status.invalid_status(raw, str(error), self.clock()))
+            await self._reporter.report_invalid(raw, error, self.clock())
             return None
-        meaning = await self._resolve(key, resource)
+        resolution = await self._resolve(resource)
         live = self.cache.children(key, resource.uid)
-        plan = make_plan(resource, meaning, live, self._names, self.settings, self.clock())
-        errors: list[ApplyFailure] = []
-        if plan and self._in_sync.get(key) != self._state(key, resource, plan):
-            desired = desired_objects(resource, plan, live, self.settings)
-            steps = compute_changes(resource, plan, desired, live)
-            errors = await self._take(key, steps)
-            # Others may have changed a child while we wrote. Between this look at what is live and
-            # the note nothing is awaited, so what is noted is what was looked at.
-            live = self.cache.children(key, resource.uid) if steps else live
-            left = compute_changes(resource, plan, desired, live) if steps else steps
-            if not left:
-                self._in_sync[key] = self._state(key, resource, plan)
-            # The others that wait in the queue get their children before anybody's status is told.
-            if not errors and len(left.absent) < len(steps.absent):
-                return REQUEUE_NOW
-        snapshot = Snapshot(
-            resource=resource,
-            resolution=meaning.model,
-            canary_resolution=meaning.canary,
-            decision=plan.decision if plan else None,
-            live=live,
-            apply_errors=tuple(errors),
-            now=self.clock(),
-            gateway_exists=await self._gateway_exists(key, resource),
-        )
-        await self._tell(raw, snapshot)
-        return _requeue_after(snapshot)
+        plan = make_plan(resource, resolution, live, self._revisions, self.settings, self.clock())
+        outcome = await self._apply(resource, plan, live) if plan else Outcome(live)
+        # The others that wait in the queue get their children before anybody's status is written.
+        if outcome.has_created:
+            return REQUEUE_NOW
+        snapshot = await self._snapshot(resource, resolution, plan, outcome)
+        await self._reporter.report(raw, snapshot)
+        return requeue_after(snapshot)
 
     def _forget(self, key: Key) -> None:
-        self.registry.forget(key)
+        self.registry.unsubscribe(key)
         self._in_sync.pop(key, None)
 
-    async def _resolve(self, key: Key, resource: MLflowModelDeployment) -> Resolution:
+    async def _resolve(self, resource: MLflowModelDeployment) -> Resolution:
         spec = resource.spec
         tracking_uri = spec.model.tracking_uri
         uris = {spec.model.uri} | ({spec.canary.uri} if spec.canary else set())
-        self.registry.retain(key, {(tracking_uri, uri) for uri in uris})
+        self.registry.unsubscribe(resource.key, except_for={(tracking_uri, uri) for uri in uris})
         return Resolution(
-            model=await self._meaning(key, spec.model.uri, tracking_uri),
-            canary=await self._meaning(key, spec.canary.uri, tracking_uri) if spec.canary else None,
+            model=await self._resolve_uri(resource, spec.model.uri),
+            canary=await self._resolve_uri(resource, spec.canary.uri) if spec.canary else None,
         )
 
-    async def _meaning(self, key: Key, uri: str, tracking_uri: str | None) -> ResolutionResult:
+    async def _resolve_uri(self, resource: MLflowModelDeployment, uri: str) -> ResolutionResult:
+        tracking_uri = resource.spec.model.tracking_uri
         try:
-            return await self.registry.resolve(key, uri, tracking_uri)
+            return await self.registry.resolve(resource.key, uri, tracking_uri)
         except ResolutionError as error:
             return error
 
-    async def _take(self, key: Key, steps: Changes) -> list[ApplyFailure]:
-        applied = [await self._apply(key, one) for one in _addresses_first(steps.apply)]
-        errors = [*applied, await self._scale(key, steps)]
-        for obj in steps.prune:
-            await self.cluster.delete(kinds.BY_NAME[obj["kind"]], obj)
-        return [error for error in errors if error]
+    async def _apply(
+        self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
+    ) -> Outcome:
+        """Makes the children what `plan` asks for, unless they are known to be."""
+        if self._in_sync.get(resource.key) == self._state(resource, plan):
+            return Outcome(live)
+        desired = desired_objects(resource, plan, live, self.settings)
+        changes = remaining = compute_changes(resource, plan, desired, live)
+        failures: list[ApplyFailure] = []
+        if changes:
+            failures = await self._applier.apply(resource.key, changes)
+            # Others may have changed a child while we wrote. Between this look at what is live and
+            # the note below nothing is awaited, so what is noted is what was looked at.
+            live = self.cache.children(resource.key, resource.uid)
+            remaining = compute_changes(resource, plan, desired, live)
+        if not remaining:
+            self._in_sync[resource.key] = self._state(resource, plan)
+        has_created = not failures and len(remaining.missing) < len(changes.missing)
+        return Outcome(live, tuple(failures), has_created)
 
-    def _state(self, key: Key, resource: MLflowModelDeployment, plan: Plan) -> int:
-        children = self.cache.fingerprint(key)
+    def _state(self, resource: MLflowModelDeployment, plan: Plan) -> int:
+        children = self.cache.fingerprint(resource.key)
         return hash((resource.uid, resource.generation, plan.identity, children))
 
-    async def _apply(self, key: Key, unmet: Change) -> ApplyFailure | None:
-        obj = unmet.desired
-        kind, name = kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"]
-        try:
-            if unmet.is_missing and await self._is_name_taken(kind, obj):
-                return NameTaken(kind.kind, name)
-            if not unmet.is_missing:
-                log.info("%s: applying %s %s: %s differs", key, kind.kind, name, unmet.difference)
-            self.cache.store(kind, await self.cluster.apply(kind, obj))
-        except ApiError as error:
-            return _refused(error, kind, name)
-        return None
+    async def _snapshot(
+        self,
+        resource: MLflowModelDeployment,
+        resolution: Resolution,
+        plan: Plan | None,
+        outcome: Outcome,
+    ) -> Snapshot:
+        return Snapshot(
+            resource=resource,
+            resolution=resolution.model,
+            canary_resolution=resolution.canary,
+            decision=plan.decision if plan else None,
+            live=outcome.live,
+            apply_errors=outcome.failures,
+            now=self.clock(),
+            gateway_exists=await self._gateway_exists(resource, outcome.live),
+        )
 
-    async def _scale(self, key: Key, steps: Changes) -> ApplyError | None:
-        """An apply of the replicas alone would take the rest of the Deployment away."""
-        if steps.scale is None:
+    async def _gateway_exists(
+        self, resource: MLflowModelDeployment, live: LiveChildren
+    ) -> bool | None:
+        """Whether the named Gateway is there; only looked up when it leaves the route pending."""
+        gateway, route = resource.gateway, live.routes.get(resource.name)
+        if gateway is None or route is None or not is_route_pending(resource, live):
             return None
-        deployment, replicas = steps.scale
-        name = deployment["metadata"]["name"]
-        log.info("%s: scaling Deployment %s to %d", key, name, replicas)
-        try:
-            changed = await self.cluster.scale(kinds.DEPLOYMENT, deployment, replicas)
-            self.cache.store(kinds.DEPLOYMENT, changed)
-        except ApiError as error:
-            return _refused(error, kinds.DEPLOYMENT, name)
-        return None
-
-    async def _is_name_taken(self, kind: kinds.Kind, obj: KubeObject) -> bool:
-        """An apply would take over somebody else's object of that name: look first.
-
-        Names with a revision's hash can't be taken by chance; the public names can.
-        """
-        metadata = obj["metadata"]
-        if metadata["name"] != metadata["labels"][names.DEPLOYMENT]:
-            return False
-        found = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
-        return found is not None and not owned_by(found, metadata["ownerReferences"][0]["uid"])
-
-    async def _gateway_exists(self, key: Key, resource: MLflowModelDeployment) -> bool | None:
-        """Whether the named Gateway is there; only looked up when no gateway answers for long."""
-        gateway = resource.spec.routing.gateway
-        route = self.cache.child(key, kinds.ROUTE, resource.name)
-        if gateway is None or route is None or not _is_left_alone(route, self.clock()):
+        now = self.clock()
+        if now - (created_at(route) or now) <= GATEWAY_TIMEOUT:
             return None
-        namespace = gateway.namespace or resource.namespace
         try:
-            return await self.cluster.get(kinds.GATEWAY, namespace, gateway.name) is not None
+            found = await self.cluster.get(kinds.GATEWAY, gateway.namespace, gateway.name)
         except ApiError as error:
             if error.status == 403:  # in namespaced mode we may not look into each namespace
                 return None
             raise
-
-    async def _tell(self, raw: KubeObject, snapshot: Snapshot) -> None:
-        new = status.status(snapshot)
-        await self._write_status(raw, new)
-        for event in status.events(raw.get("status", {}), new, snapshot):
-            await self.cluster.tell(raw, event)
-
-    async def _write_status(self, raw: KubeObject, new: KubeObject) -> None:
-        patch = status.status_patch(raw.get("status", {}), new)
-        if patch is None:
-            return
-        metadata = raw["metadata"]
-        written = await self.cluster.patch_status(
-            Key(metadata["namespace"], metadata["name"]), patch
-        )
-        if written is not None:
-            self.cache.store(kinds.RESOURCE, written)
+        return found is not None
 
 
-def _refused(error: ApiError, kind: kinds.Kind, name: str) -> ApplyError:
-    """What the API server refused; raises what will pass by itself."""
-    if error.is_transient:
-        raise error
-    return ApplyError(kind.kind, name, error.status, error.reason, error.message)
+def is_route_pending(resource: MLflowModelDeployment, live: LiveChildren) -> bool:
+    """Whether there is a route of which its Gateway has said nothing yet."""
+    gateway, route = resource.gateway, live.routes.get(resource.name)
+    if gateway is None or route is None:
+        return False
+    return isinstance(httproute.acceptance(route, gateway.name, gateway.namespace), Pending)
 
 
-def _addresses_first(unmet: list[Change]) -> list[Change]:
-    """Of a resource whose Services are missing, only those for now.
-
-    So of many new resources all get their Services before anybody gets a Deployment: the API server
-    gives out addresses one at a time, and takes ten times as long for each while the controllers
-    are busy with new pods.
-    """
-    kind = kinds.SERVICE.kind
-    return [one for one in unmet if one.is_missing and one.desired["kind"] == kind] or unmet
-
-
-def _is_left_alone(route: KubeObject, now: float) -> bool:
-    """Whether no gateway has said anything of the route, for longer than one usually takes."""
-    created = datetime.fromisoformat(route["metadata"]["creationTimestamp"]).timestamp()
-    return not route.get("status", {}).get("parents") and now - created > GATEWAY_PATIENCE
-
-
-def _requeue_after(snapshot: Snapshot) -> float | None:
+def requeue_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone, or something that we don't watch, may change things."""
-    waits = []
-    if snapshot.decision and snapshot.decision.requeue_after is not None:
-        waits.append(snapshot.decision.requeue_after)
-    if snapshot.apply_errors:
-        waits.append(RETRY_REFUSED)
-    gateway = snapshot.resource.spec.routing.gateway
-    route = snapshot.live.routes.get(snapshot.resource.name)
-    if gateway and route and not route.get("status", {}).get("parents"):
-        waits.append(GATEWAY_PATIENCE)
-    explained_later = status.requeue_after(snapshot)
-    if explained_later is not None:
-        waits.append(explained_later)
-    return min(waits, default=None)
+    waits = [
+        snapshot.decision.requeue_after if snapshot.decision else None,
+        APPLY_RETRY_INTERVAL if snapshot.apply_errors else None,
+        GATEWAY_TIMEOUT if is_route_pending(snapshot.resource, snapshot.live) else None,
+        status.requeue_after(snapshot),
+    ]
+    return min((wait for wait in waits if wait is not None), default=None)

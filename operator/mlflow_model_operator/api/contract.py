@@ -6,6 +6,7 @@ test compares them with the settings of the scoring server.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 HTTP_PORT = 8080
@@ -49,7 +50,7 @@ class Variable(StrEnum):
 
 
 # The field of spec to write instead, where there is one.
-FIELDS: dict[Variable, str] = {
+FIELDS: Mapping[str, str] = {
     Variable.MODEL_URI: "spec.model.uri",
     Variable.MLFLOW_TRACKING_URI: "spec.model.trackingUri",
     Variable.WORKERS: "spec.server.workers",
@@ -96,6 +97,6 @@ def check_variable(name: str) -> str:
     """Returns `name` if users may set it; raises ValueError with a sentence if not."""
     if name not in set(Variable):
         return name
-    field = FIELDS.get(Variable(name))
+    field = FIELDS.get(name)
     advice = f"write {field} instead" if field else "leave it out"
     raise ValueError(f"{name} is set by the operator: {advice}")

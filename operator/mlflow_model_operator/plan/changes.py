@@ -40,7 +40,7 @@ class Changes:
         return bool(self.apply or self.scale or self.prune)
 
     @property
-    def absent(self) -> list[Change]:
+    def missing(self) -> list[Change]:
         """Those that do not exist yet."""
         return [one for one in self.apply if one.is_missing]
 
