@@ -1,4 +1,4 @@
-"""From what is seen to what is told: conditions, status, events. Pure."""
+"""From a snapshot of a resource to its conditions, its status and its events. Pure."""
 
 from mlflow_model_operator.status.diagnosis import requeue_after
 from mlflow_model_operator.status.events import events

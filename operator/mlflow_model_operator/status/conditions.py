@@ -1,6 +1,6 @@
-"""The conditions of a resource: each a small function that decides and explains.
+"""The conditions of a resource: each a small function that decides and says why.
 
-True is good, except for Progressing. A condition is derived from what is, never copied from a
+True is good, except for Progressing. A condition is computed from the snapshot, never copied from a
 child.
 """
 
@@ -17,7 +17,7 @@ from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, RevisionState
-from mlflow_model_operator.status.diagnosis import Failure, diagnose, of_apply_error
+from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 
 
@@ -42,12 +42,13 @@ class Condition:
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
 _ROUTE_FIXES = {
     "NotAllowedByListeners": "Have a listener of the Gateway allow routes of namespace {namespace} "
-    "(allowedRoutes), or name another in spec.routing.gateway",
-    "NoMatchingListenerHostname": "Write spec.routing.hostnames that a listener of the Gateway has",
-    "NoMatchingParent": "Name a Gateway with an HTTP listener in spec.routing.gateway",
+    "(allowedRoutes), or set spec.routing.gateway to another Gateway",
+    "NoMatchingListenerHostname": "Set spec.routing.hostnames to names that a listener of the "
+    "Gateway has",
+    "NoMatchingParent": "Set spec.routing.gateway to a Gateway with an HTTP listener",
 }
 _DEFAULT_ROUTE_FIX = (
-    "Correct spec.routing, or have the Gateway's listeners allow this host name and namespace"
+    "Correct spec.routing, or have the Gateway's listeners allow this hostname and namespace"
 )
 
 
@@ -57,38 +58,37 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         model_resolved(snapshot),
         available(snapshot),
         progressing(snapshot),
-        *_present(route_accepted(snapshot)),
-        *_present(canary_ready(snapshot)),
-        *_present(traffic_split(snapshot)),
+        route_accepted(snapshot),
+        canary_ready(snapshot),
+        traffic_split(snapshot),
     ]
-    return [ready(parts), *parts]
+    applicable = [condition for condition in parts if condition is not None]
+    return [ready(applicable), *applicable]
 
 
 def ready(parts: list[Condition]) -> Condition:
-    """True when all is as the spec says; else the first thing that is not, most telling first."""
+    """True when the spec is fulfilled; else the first condition that keeps it from that."""
     for condition in parts:
-        is_good = condition.status == ConditionStatus.TRUE
-        if condition.type == "Progressing":
-            is_good = condition.status == ConditionStatus.FALSE and condition.reason in (
-                Reason.COMPLETE,
-                Reason.STOPPED,
-            )
-        if condition.type == "TrafficSplit" and condition.reason in (
-            Reason.APPROXIMATE,
-            Reason.SAME_VERSION,
-        ):
-            is_good = True
-        if not is_good:
+        if not _allows_ready(condition):
             return _false("Ready", condition.reason, condition.message)
-    return _true("Ready", Reason.READY, "All is as the spec says")
+    return _true("Ready", Reason.READY, "Reconciled")
+
+
+def _allows_ready(condition: Condition) -> bool:
+    if condition.type == "Progressing":
+        is_done = condition.reason in (Reason.COMPLETE, Reason.STOPPED)
+        return is_done and condition.status == ConditionStatus.FALSE
+    if condition.reason in (Reason.APPROXIMATE, Reason.SAME_VERSION):
+        return True
+    return condition.status == ConditionStatus.TRUE
 
 
 def model_resolved(snapshot: Snapshot) -> Condition:
-    """Whether the model URI means a version now."""
+    """Whether the model URI resolves to a version now."""
     resolution = snapshot.resolution
     if isinstance(resolution, ModelVersion):
-        return _true("ModelResolved", Reason.RESOLVED, _means(resolution))
-    return _false("ModelResolved", resolution.reason, resolution.message + _serving(snapshot))
+        return _true("ModelResolved", Reason.RESOLVED, _resolves(snapshot, resolution))
+    return _false("ModelResolved", resolution.reason, resolution.message + _still_served(snapshot))
 
 
 def available(snapshot: Snapshot) -> Condition:
@@ -102,11 +102,13 @@ def available(snapshot: Snapshot) -> Condition:
         )
     if decision.phase == Phase.STOPPED:
         return _false(
-            "Available", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0. Raise it to serve"
+            "Available",
+            Reason.STOPPED,
+            "Stopped: spec.scaling.minReplicas is 0; set it to at least 1 to serve the model",
         )
-    public = _public_failure(snapshot)
-    if public:
-        return _false("Available", public.reason, public.message)
+    unreachable = _public_service_failure(snapshot)
+    if unreachable:
+        return _false("Available", unreachable.reason, unreachable.message)
     state = snapshot.state(decision.stable)
     if state.ready > 0:
         version = decision.stable.model.version
@@ -118,11 +120,11 @@ def available(snapshot: Snapshot) -> Condition:
     failure = diagnose(snapshot, decision.stable)
     if failure:
         return _false("Available", failure.reason, failure.message)
-    return _false("Available", Reason.STARTING, _waiting(snapshot, decision.stable))
+    return _false("Available", Reason.STARTING, _starting(snapshot, decision.stable))
 
 
 def progressing(snapshot: Snapshot) -> Condition:
-    """Whether a change is under way. False and not Complete: it does not come to its end."""
+    """Whether a change is under way. False and not Complete: it is stuck."""
     decision = snapshot.decision
     if decision is None:
         return _false(
@@ -130,52 +132,52 @@ def progressing(snapshot: Snapshot) -> Condition:
             Reason.MODEL_UNRESOLVED,
             f"Nothing to roll out: {_unresolved(snapshot)}",
         )
-    refused = _refused(snapshot, decision)
-    if refused:
-        return _false("Progressing", refused.reason, refused.message)
+    not_applied = _apply_failure(snapshot, decision)
+    if not_applied:
+        return _false("Progressing", not_applied.reason, not_applied.message)
     if decision.phase == Phase.STOPPED:
         return _false("Progressing", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
     if decision.phase == Phase.DRAINING:
         names = ", ".join(sorted(decision.draining))
-        return _true("Progressing", Reason.DRAINING, f"{names} finishes its last requests")
+        return _true("Progressing", Reason.DRAINING, f"In-flight requests are finishing: {names}")
     target = decision.target
     state = snapshot.state(target)
-    # That pods fail is told even where enough others are ready: an autoscaler wants them.
+    # Failing pods are reported even where enough others are ready: an autoscaler asks for them.
     failure = None if state.is_ready else diagnose(snapshot, target)
     if failure:
         return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
-    if state.is_ready or (target == decision.stable and _has_enough(snapshot, state)):
-        return _false("Progressing", Reason.COMPLETE, f"{target.name} serves as the spec says")
-    return _true("Progressing", Reason.NEW_REVISION, _waiting(snapshot, target))
+    if state.is_ready or (target == decision.stable and _has_min_replicas(snapshot, state)):
+        return _false("Progressing", Reason.COMPLETE, f"Revision {target.name} is fully rolled out")
+    return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, target))
 
 
 def route_accepted(snapshot: Snapshot) -> Condition | None:
-    """Whether the named gateway has taken the route; None where none is named."""
+    """Whether the gateway has accepted the route; None where spec.routing.gateway is not set."""
     gateway = snapshot.resource.gateway
     if gateway is None:
         return None
-    refused = _route_refused_by_api(snapshot)
-    if refused:
-        return refused
+    not_applied = _route_apply_failure(snapshot)
+    if not_applied:
+        return not_applied
     route = snapshot.live.routes.get(snapshot.resource.name)
     if route is None:
-        return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "There is no route yet")
+        return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
     match httproute.acceptance(route, gateway.name, gateway.namespace):
         case Accepted():
-            return _true("RouteAccepted", Reason.ACCEPTED, f"Gateway {gateway} leads here")
+            return _true("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
         case Refused() as refusal:
-            return _route_refused_by_gateway(snapshot, gateway, refusal)
+            return _refused_by_gateway(snapshot, gateway, refusal)
         case Pending():
             return _waiting_for_gateway(snapshot, gateway)
 
 
-def _route_refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> Condition:
+def _refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> Condition:
     why = single_line(refusal.message).rstrip(". ")
     fix = _ROUTE_FIXES.get(refusal.reason, _DEFAULT_ROUTE_FIX)
     return _false(
         "RouteAccepted",
         Reason.ROUTE_REFUSED,
-        f"Gateway {gateway} refuses the route ({single_line(refusal.reason)}): {why}. "
+        f"Route refused by Gateway {gateway} ({single_line(refusal.reason)}): {why}. "
         f"{fix.format(namespace=snapshot.resource.namespace)}",
     )
 
@@ -185,12 +187,12 @@ def _waiting_for_gateway(snapshot: Snapshot, gateway: Key) -> Condition:
         return _false(
             "RouteAccepted",
             Reason.GATEWAY_NOT_FOUND,
-            f"There is no Gateway {gateway}: create it, or correct spec.routing.gateway",
+            f"Gateway {gateway} not found: create it, or correct spec.routing.gateway",
         )
     return _false(
         "RouteAccepted",
         Reason.WAITING_FOR_GATEWAY,
-        f"Gateway {gateway} has not answered yet: see that its controller runs",
+        f"Waiting for Gateway {gateway} to accept the route: check that its controller is running",
     )
 
 
@@ -202,13 +204,13 @@ def canary_ready(snapshot: Snapshot) -> Condition | None:
     canary = decision.canary if decision else None
     resolution = snapshot.canary_resolution
     if isinstance(resolution, ResolutionError):
-        still = f". Version {canary.model.version} stays on trial" if canary else ""
-        return _false("CanaryReady", resolution.reason, resolution.message + still)
+        kept = f". Version {canary.model.version} remains the canary" if canary else ""
+        return _false("CanaryReady", resolution.reason, resolution.message + kept)
     if decision is None:
         return _false(
             "CanaryReady",
             Reason.MODEL_UNRESOLVED,
-            f"There is no stable version beside it: {_unresolved(snapshot)}",
+            f"There is no stable version yet: {_unresolved(snapshot)}",
         )
     if canary is None:
         return _true("CanaryReady", Reason.SAME_VERSION, _same_version(snapshot))
@@ -219,9 +221,9 @@ def canary_ready(snapshot: Snapshot) -> Condition | None:
     if failure:
         return _false("CanaryReady", failure.reason, failure.message)
     has_traffic = canary.name in dict(decision.traffic)
-    if state.is_ready or (has_traffic and _has_enough(snapshot, state)):
+    if state.is_ready or (has_traffic and _has_min_replicas(snapshot, state)):
         return _true("CanaryReady", Reason.READY, f"Version {canary.model.version} is ready")
-    return _false("CanaryReady", Reason.STARTING, _waiting(snapshot, canary))
+    return _false("CanaryReady", Reason.STARTING, _starting(snapshot, canary))
 
 
 def traffic_split(snapshot: Snapshot) -> Condition | None:
@@ -238,72 +240,71 @@ def traffic_split(snapshot: Snapshot) -> Condition | None:
         return _false("TrafficSplit", Reason.CANARY_NOT_READY, "There is no traffic to split yet")
     if canary is None:
         return _false("TrafficSplit", Reason.SAME_VERSION, _same_version(snapshot))
-    given = dict(decision.traffic).get(canary.name, 0)
-    if given != spec.canary.weight:
+    weight = dict(decision.traffic).get(canary.name, 0)
+    if weight != spec.canary.weight:
         return _false(
             "TrafficSplit",
             Reason.CANARY_NOT_READY,
-            f"The canary gets its {spec.canary.weight} % when it is ready; until then all traffic "
-            f"goes to version {decision.stable.model.version}",
+            f"The canary gets {spec.canary.weight} % of the requests when it is ready; until then "
+            f"all go to version {decision.stable.model.version}",
         )
-    if spec.routing.gateway is None and 0 < given < 100:
-        return _approximate(snapshot, decision, canary, given)
-    return _true("TrafficSplit", Reason.APPLIED, _split(snapshot, canary, given))
+    if spec.routing.gateway is None and 0 < weight < 100:
+        return _split_by_pods(snapshot, decision, canary, weight)
+    return _true("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, canary, weight))
 
 
-def _split(snapshot: Snapshot, canary: Revision, weight: int) -> str:
+def _split_by_route(snapshot: Snapshot, canary: Revision, weight: int) -> str:
     text = f"Version {canary.model.version} gets {weight} % of the requests"
     route = route_accepted(snapshot)
     if route is None or route.status == ConditionStatus.TRUE:
         return text
-    return f"{text} when the gateway takes the route: see the condition RouteAccepted"
+    return f"{text} once the gateway accepts the route: see condition RouteAccepted"
 
 
-def _approximate(
+def _split_by_pods(
     snapshot: Snapshot, decision: Decision, canary: Revision, weight: int
 ) -> Condition:
     canary_pods = snapshot.state(canary).ready
     all_pods = canary_pods + snapshot.state(decision.stable).ready
-    reached = round(100 * canary_pods / all_pods) if all_pods else 0
-    if reached == weight:
+    actual = round(100 * canary_pods / all_pods) if all_pods else 0
+    if actual == weight:
         return _true(
             "TrafficSplit",
             Reason.APPLIED,
-            f"{canary_pods} of {all_pods} pods are the canary's: {reached} % of the requests",
+            f"The canary has {canary_pods} of {all_pods} pods: {actual} % of the requests",
         )
     return _false(
         "TrafficSplit",
         Reason.APPROXIMATE,
-        f"Asked for {weight} %, reached {reached} % ({canary_pods} of {_pods(all_pods)}): name "
+        f"Requested {weight} %, actual {actual} % ({canary_pods} of {_pods(all_pods)}): set "
         "spec.routing.gateway for exact weights, or run more replicas",
     )
 
 
-def _has_enough(snapshot: Snapshot, state: RevisionState) -> bool:
-    """Whether a revision that has traffic has the pods that the spec asks for at least.
+def _has_min_replicas(snapshot: Snapshot, state: RevisionState) -> bool:
+    """Whether a revision that has traffic has as many ready pods as minReplicas asks for.
 
-    That an autoscaler adds some more is no change of what is served.
+    An autoscaler that adds some more does not change what is served.
     """
-    least = min(snapshot.resource.spec.scaling.min_replicas, state.desired)
-    return state.exists and state.ready >= max(least, 1)
+    required = min(snapshot.resource.spec.scaling.min_replicas, state.desired)
+    return state.exists and state.ready >= max(required, 1)
 
 
-def _refused(snapshot: Snapshot, decision: Decision) -> Failure | None:
-    """A refused object that no other condition tells of."""
+def _apply_failure(snapshot: Snapshot, decision: Decision) -> Failure | None:
+    """An object that could not be applied, and that no other condition is about."""
     canary = decision.canary.name if decision.canary else None
     for error in snapshot.apply_errors:
-        told_elsewhere = error.kind == "HTTPRoute" or (
-            error.name == canary and canary != decision.target.name
-        )
-        if not told_elsewhere:
-            failure = of_apply_error(error)
-            if error.name == decision.target.name:
-                return Failure(failure.reason, _stuck(snapshot, decision, failure))
-            return failure
+        is_canarys = error.name == canary and canary != decision.target.name
+        if error.kind == "HTTPRoute" or is_canarys:
+            continue
+        failure = diagnose_apply_failure(error)
+        if error.name == decision.target.name:
+            return Failure(failure.reason, _stuck(snapshot, decision, failure))
+        return failure
     return None
 
 
-def _route_refused_by_api(snapshot: Snapshot) -> Condition | None:
+def _route_apply_failure(snapshot: Snapshot) -> Condition | None:
     for error in snapshot.apply_errors:
         if error.kind != "HTTPRoute":
             continue
@@ -312,9 +313,9 @@ def _route_refused_by_api(snapshot: Snapshot) -> Condition | None:
                 "RouteAccepted",
                 Reason.GATEWAY_API_MISSING,
                 "The cluster has no Gateway API: install it with a gateway such as Envoy Gateway, "
-                "or leave spec.routing.gateway out",
+                "or leave out spec.routing.gateway",
             )
-        failure = of_apply_error(error)
+        failure = diagnose_apply_failure(error)
         return _false("RouteAccepted", failure.reason, failure.message)
     return None
 
@@ -324,15 +325,15 @@ def _is_kind_missing(error: ApplyError) -> bool:
     return error.status == 404 and "namespaces" not in error.message
 
 
-def _public_failure(snapshot: Snapshot) -> Failure | None:
-    """A public Service that can't be had leaves the model unreachable, whatever its pods do.
+def _public_service_failure(snapshot: Snapshot) -> Failure | None:
+    """Without its public Service the model can't be reached, whatever its pods do.
 
-    One that is there goes on working, though it could not be changed.
+    A Service that exists goes on working, though it could not be changed.
     """
     name = snapshot.resource.name
     for error in snapshot.apply_errors:
         if error.kind == "Service" and error.name == name and name not in snapshot.live.services:
-            return of_apply_error(error)
+            return diagnose_apply_failure(error)
     return None
 
 
@@ -340,10 +341,10 @@ def _stuck(snapshot: Snapshot, decision: Decision, failure: Failure) -> str:
     if decision.stable.name == decision.target.name:
         return failure.message
     version = decision.target.model.version
-    return f"Version {version} does not take over: {failure.message}{_serving(snapshot)}"
+    return f"Version {version} does not take over: {failure.message}{_still_served(snapshot)}"
 
 
-def _waiting(snapshot: Snapshot, revision: Revision) -> str:
+def _starting(snapshot: Snapshot, revision: Revision) -> str:
     state = snapshot.state(revision)
     return (
         f"Version {revision.model.version} ({revision.name}) is starting: {state.ready} of "
@@ -351,7 +352,7 @@ def _waiting(snapshot: Snapshot, revision: Revision) -> str:
     )
 
 
-def _serving(snapshot: Snapshot) -> str:
+def _still_served(snapshot: Snapshot) -> str:
     decision = snapshot.decision
     if decision is None or snapshot.state(decision.stable).ready == 0:
         return ""
@@ -360,26 +361,38 @@ def _serving(snapshot: Snapshot) -> str:
 
 def _unresolved(snapshot: Snapshot) -> str:
     uri = snapshot.resource.spec.model.uri
-    return f"{uri} has no meaning yet; see the condition ModelResolved"
+    return f"{uri} could not be resolved; see condition ModelResolved"
 
 
-def _means(model: ModelVersion) -> str:
+def _resolves(snapshot: Snapshot, model: ModelVersion) -> str:
     if model.requested == model.uri:
-        return f"{model.uri} is served as it is"
-    return f"{model.requested} means {model.uri}"
+        return f"{model.uri} is served as is{_python_mismatch(snapshot)}"
+    return f"{model.requested} resolves to {model.uri}{_python_mismatch(snapshot)}"
+
+
+def _python_mismatch(snapshot: Snapshot) -> str:
+    """That the model runs with another Python than it was logged with; "" where it does not."""
+    versions = snapshot.scoring_python_versions
+    logged = snapshot.decision.target.model.python_version if snapshot.decision else None
+    if logged is None or not versions or snapshot.resource.spec.server.image:
+        return ""
+    minor = ".".join(logged.split(".")[:2])
+    if minor in versions:
+        return ""
+    return (
+        f". It was logged with Python {logged} and runs with Python {versions[0]}, for there is no "
+        f"scoring image for {minor}: add one (chart value scoringImages), or log the model with "
+        f"{versions[0]}"
+    )
 
 
 def _same_version(snapshot: Snapshot) -> str:
     assert snapshot.resource.spec.canary is not None
-    return f"{snapshot.resource.spec.canary.uri} means the version that is stable already"
+    return f"{snapshot.resource.spec.canary.uri} resolves to the stable version"
 
 
 def _pods(count: int) -> str:
     return "1 pod" if count == 1 else f"{count} pods"
-
-
-def _present(condition: Condition | None) -> list[Condition]:
-    return [] if condition is None else [condition]
 
 
 def _true(type_: str, reason: Reason, message: str) -> Condition:

@@ -1,14 +1,14 @@
-"""What to tell as Kubernetes Events: changes, each once, in the words of the conditions."""
+"""What to record as Kubernetes Events: changes, each once, in the words of the conditions."""
 
 from __future__ import annotations
 
 from mlflow_model_operator.api.reasons import EventReason, Reason
-from mlflow_model_operator.kube.objects import Event, KubeObject
+from mlflow_model_operator.kube.objects import Event, KubeObject, condition_in, is_true
 from mlflow_model_operator.status.snapshot import Snapshot
 
-MOST_BYTES = 1024  # of an event's note; the API server refuses longer ones
+MAX_NOTE_BYTES = 1024  # of an event; the API server refuses longer ones
 
-# Reasons that say "not yet" or "as wished", which are no news.
+# Reasons that say "not yet" or "as requested", which are not worth an event.
 _QUIET = {
     Reason.STARTING,
     Reason.NEW_REVISION,
@@ -27,10 +27,10 @@ def events(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list[Event]:
     """The events that lie between two statuses; none where nothing of interest has changed."""
     return [
         *_takeover(old, new),
-        *_version_found(old, new, snapshot),
+        *_rollout_changed(old, new, snapshot),
         *_canary_started(old, new),
         *_drained(old, new),
-        *_troubles(old, new),
+        *_warnings(old, new),
     ]
 
 
@@ -39,18 +39,18 @@ def _takeover(old: KubeObject, new: KubeObject) -> list[Event]:
     before, after = old.get("stable", {}), new.get("stable", {})
     if not after:
         return []
-    what = f"Version {after['modelVersion']} ({after['revision']})"
+    version = f"version {after['modelVersion']} ({after['revision']})"
     if before and before.get("revision") != after["revision"]:
         if after["revision"] in _draining(old):
-            return [_event(EventReason.ROLLED_BACK, f"{what} has the traffic again")]
-        return [_event(EventReason.TRAFFIC_MOVED, f"{what} has the traffic now")]
-    if _is(new, "Available") and not _is(old, "Available"):
-        return [_event(EventReason.SERVING, f"{what} is served")]
+            return [_event(EventReason.ROLLED_BACK, f"Traffic moved back to {version}")]
+        return [_event(EventReason.TRAFFIC_MOVED, f"Traffic moved to {version}")]
+    if _is_available(new) and not _is_available(old):
+        return [_event(EventReason.SERVING, f"Serving {version}")]
     return []
 
 
-def _version_found(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list[Event]:
-    """Another revision is wanted: one that is getting ready, or again the one that serves."""
+def _rollout_changed(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list[Event]:
+    """The target is another revision: one that is starting, or again the one that serves."""
     decision = snapshot.decision
     before = old.get("rollout", {}).get("revision")
     if decision is None or before is None or before == new["rollout"]["revision"]:
@@ -58,62 +58,61 @@ def _version_found(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list
     target, stable = decision.target, decision.stable
     if target.name == stable.name:
         if old.get("stable", {}).get("revision") != stable.name:
-            return []  # it has taken over, which is told already
-        what = f"Version {stable.model.version} ({stable.name}) keeps the traffic"
-        return [_event(EventReason.ROLLED_BACK, f"{what}: {before} is not wanted any more")]
+            return []  # it has taken over, which has its own event
+        keeps = f"version {stable.model.version} ({stable.name}) keeps the traffic"
+        return [_event(EventReason.ROLLED_BACK, f"Rollout of {before} cancelled: {keeps}")]
     if target.model.uri == stable.model.uri:
-        what = f"The spec has changed: {target.name} gets ready beside {stable.name}"
+        cause = "Spec changed"
     else:
-        what = (
-            f"{target.model.requested} means version {target.model.version} now: {target.name} "
-            f"gets ready beside version {stable.model.version}"
-        )
-    return [_event(EventReason.NEW_REVISION, what)]
+        cause = f"{target.model.requested} now resolves to version {target.model.version}"
+    beside = f"starting {target.name} beside version {stable.model.version} ({stable.name})"
+    return [_event(EventReason.NEW_REVISION, f"{cause}: {beside}")]
 
 
 def _canary_started(old: KubeObject, new: KubeObject) -> list[Event]:
     canary = new.get("canary", {}).get("revision")
-    had = {share["revision"] for share in old.get("traffic", ())}
+    had_traffic = canary in {share["revision"] for share in old.get("traffic", ())}
     return [
         _event(
             EventReason.CANARY_STARTED,
             f"Version {share['modelVersion']} ({canary}) gets {share['weight']} % of the requests",
         )
         for share in new.get("traffic", ())
-        if share["revision"] == canary and canary not in had
+        if share["revision"] == canary and not had_traffic
     ]
 
 
 def _drained(old: KubeObject, new: KubeObject) -> list[Event]:
-    serving = {share["revision"] for share in new.get("traffic", ())}
+    """Revisions that are removed; one that only lost its traffic, like a canary at 0 %, stays."""
+    staying = {new[role]["revision"] for role in ("stable", "target", "canary") if role in new}
+    staying |= {*_draining(new)}
     return [
-        _event(EventReason.DRAINED, f"{name} has finished its last requests and goes")
+        _event(EventReason.DRAINED, f"Removed {name}: its in-flight requests have finished")
         for name in _draining(old)
-        if name not in serving and name not in _draining(new)
+        if name not in staying
     ]
 
 
-def _troubles(old: KubeObject, new: KubeObject) -> list[Event]:
+def _warnings(old: KubeObject, new: KubeObject) -> list[Event]:
     """Each reason that was not there before, once, however many conditions share it."""
-    known = {one["reason"] for one in old.get("conditions", ()) if one["status"] == "False"}
-    told: dict[str, Event] = {}
-    for one in new["conditions"]:
-        fresh = one["status"] == "False" and one["reason"] not in known | _QUIET
-        if fresh and one["type"] != "Ready":
-            told.setdefault(one["reason"], _event(one["reason"], one["message"], warning=True))
-    return list(told.values())
+    reported = {c["reason"] for c in old.get("conditions", ()) if c["status"] == "False"}
+    warnings: dict[str, Event] = {}
+    for condition in new["conditions"]:
+        reason = condition["reason"]
+        is_new = condition["status"] == "False" and reason not in reported | _QUIET
+        if is_new and condition["type"] != "Ready":
+            warnings.setdefault(reason, _event(reason, condition["message"], warning=True))
+    return list(warnings.values())
 
 
 def _draining(status: KubeObject) -> list[str]:
     return [entry["revision"] for entry in status.get("draining", ())]
 
 
-def _is(status: KubeObject, type_: str) -> bool:
-    return any(
-        one["type"] == type_ and one["status"] == "True" for one in status.get("conditions", ())
-    )
+def _is_available(status: KubeObject) -> bool:
+    return is_true(condition_in(status.get("conditions"), "Available"))
 
 
 def _event(reason: str, message: str, *, warning: bool = False) -> Event:
-    cut = message.encode()[:MOST_BYTES].decode(errors="ignore")
-    return Event(str(reason), cut, warning=warning)
+    note = message.encode()[:MAX_NOTE_BYTES].decode(errors="ignore")
+    return Event(str(reason), note, warning=warning)

@@ -1,4 +1,4 @@
-"""All that conditions and status are made from."""
+"""All that conditions, status and events are computed from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.kube.objects import (
+    KubeObject,
+    LiveChildren,
+    created_at,
+    is_deleting,
+    labels_of,
+    name_of,
+)
 from mlflow_model_operator.rollout import Decision, deployment_state
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 
@@ -45,22 +52,19 @@ class Snapshot:
     live: LiveChildren
     apply_errors: tuple[ApplyFailure, ...]
     now: float  # epoch seconds
-    gateway_exists: bool | None = None  # None: nobody has looked
+    gateway_exists: bool | None = None  # None: not looked up
+    # Those that there are scoring images for, the default first: ("3.11", "3.12").
+    scoring_python_versions: tuple[str, ...] = ()
 
     def state(self, revision: Revision) -> RevisionState:
-        """What is seen of a revision's Deployment."""
+        """The replicas of a revision's Deployment."""
         return deployment_state(self.live.deployments.get(revision.name))
 
     def pods(self, revision: Revision) -> list[KubeObject]:
         """The pods of a revision that are not ending, newest first."""
-        mine = [
+        pods = [
             pod
             for pod in self.live.pods.values()
-            if pod["metadata"].get("labels", {}).get(names.REVISION) == revision.name
-            and "deletionTimestamp" not in pod["metadata"]
+            if labels_of(pod).get(names.REVISION) == revision.name and not is_deleting(pod)
         ]
-        return sorted(
-            mine,
-            key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]),
-            reverse=True,
-        )
+        return sorted(pods, key=lambda pod: (created_at(pod) or 0.0, name_of(pod)), reverse=True)

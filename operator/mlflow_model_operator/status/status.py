@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.reasons import Reason
-from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject, generation_of, is_deleting, status_of
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, ConditionStatus, conditions
 from mlflow_model_operator.status.snapshot import Snapshot
 
-MOST_MESSAGE = 2000  # characters; Kubernetes allows 32768, people read less
+MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read less
 
 
 def status(snapshot: Snapshot) -> KubeObject:
-    """The status as it must be now. Times of what has not changed are kept from the old status."""
+    """The status as it must be now; a condition that has not changed keeps its time."""
     resource = snapshot.resource
-    found = conditions(snapshot)
+    current = conditions(snapshot)
     new: KubeObject = {
         "observedGeneration": resource.generation,
-        "conditions": [_condition(one, snapshot) for one in found],
+        "conditions": [_condition(condition, snapshot) for condition in current],
         "url": _url(snapshot),
         "selector": f"{names.DEPLOYMENT}={resource.name}",
         "replicas": 0,
@@ -35,11 +36,11 @@ def status(snapshot: Snapshot) -> KubeObject:
         for revision in (decision.target, decision.stable, decision.canary)
         if revision
     }
-    # As asked for, not as counted: pods that come up one by one would be a status write each.
+    # As requested, not as counted: pods that come up one by one would be a status write each.
     new["replicas"] = sum(
         deployment["spec"].get("replicas", 1)
         for deployment in snapshot.live.deployments.values()
-        if "deletionTimestamp" not in deployment["metadata"]
+        if not is_deleting(deployment)
     )
     new["stable"] = _revision(decision.stable, snapshot)
     if decision.target.name != decision.stable.name:
@@ -50,7 +51,7 @@ def status(snapshot: Snapshot) -> KubeObject:
         {"revision": name, "modelVersion": versions[name], "weight": weight}
         for name, weight in decision.traffic
     ]
-    new["rollout"] = _rollout(decision, snapshot, found)
+    new["rollout"] = _rollout(decision, snapshot, current)
     if decision.draining:
         new["draining"] = [
             {"revision": name, "since": _time(since)} for name, since in decision.draining.items()
@@ -59,13 +60,14 @@ def status(snapshot: Snapshot) -> KubeObject:
 
 
 def invalid_status(raw: KubeObject, message: str, now: float) -> KubeObject:
-    """The status of a resource that the operator can't read; what was decided before stays."""
-    old = raw.get("status", {})
-    generation = raw["metadata"].get("generation", 0)
+    """The status of a resource that the operator can't parse; earlier decisions stay."""
+    old = status_of(raw)
+    generation = generation_of(raw)
     condition = Condition("Ready", ConditionStatus.FALSE, Reason.INVALID_SPEC, message)
-    others = [one for one in old.get("conditions", ()) if one.get("type") != "Ready"]
-    stated = _stated(condition, generation, old.get("conditions", ()), now)
-    return {**old, "observedGeneration": generation, "conditions": [stated, *others]}
+    before = old.get("conditions", ())
+    others = [entry for entry in before if entry.get("type") != "Ready"]
+    ready = _dated(condition, generation, before, now)
+    return {**old, "observedGeneration": generation, "conditions": [ready, *others]}
 
 
 def status_patch(old: KubeObject, new: KubeObject) -> KubeObject | None:
@@ -87,19 +89,15 @@ def status_patch(old: KubeObject, new: KubeObject) -> KubeObject | None:
 
 def _condition(condition: Condition, snapshot: Snapshot) -> KubeObject:
     resource = snapshot.resource
-    before = [
-        {
-            "type": old.type,
-            "status": old.status,
-            "lastTransitionTime": old.last_transition_time,
-        }
-        for old in resource.status.conditions
-    ]
-    return _stated(condition, resource.generation, before, snapshot.now)
+    before = [old.dump() for old in resource.status.conditions]
+    return _dated(condition, resource.generation, before, snapshot.now)
 
 
-def _stated(condition: Condition, generation: int, before: Any, now: float) -> KubeObject:
-    same = [
+def _dated(
+    condition: Condition, generation: int, before: Iterable[Mapping[str, Any]], now: float
+) -> KubeObject:
+    """The condition as the status holds it, with the time of its last transition."""
+    unchanged_since = [
         old.get("lastTransitionTime")
         for old in before
         if old.get("type") == condition.type and old.get("status") == condition.status.value
@@ -108,8 +106,8 @@ def _stated(condition: Condition, generation: int, before: Any, now: float) -> K
         "type": condition.type,
         "status": condition.status.value,
         "reason": str(condition.reason),
-        "message": condition.message[:MOST_MESSAGE],
-        "lastTransitionTime": (same[0] if same else None) or _time(now),
+        "message": condition.message[:MAX_MESSAGE_LENGTH],
+        "lastTransitionTime": next(filter(None, unchanged_since), None) or _time(now),
         "observedGeneration": generation,
     }
 
@@ -129,24 +127,25 @@ def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _rollout(decision: Decision, snapshot: Snapshot, found: list[Condition]) -> KubeObject:
+def _rollout(decision: Decision, snapshot: Snapshot, current: list[Condition]) -> KubeObject:
     before = snapshot.resource.status.rollout
     phase = _phase(decision, snapshot)
-    same = before is not None and (before.phase, before.revision) == (
+    is_unchanged = before is not None and (before.phase, before.revision) == (
         phase.value,
         decision.target.name,
     )
-    message = next(one.message for one in found if one.type == "Progressing")
+    started_at = before.started_at if is_unchanged and before else None
+    message = next(c.message for c in current if c.type == "Progressing")
     return {
         "phase": phase.value,
         "revision": decision.target.name,
-        "message": message[:MOST_MESSAGE],
-        "startedAt": (before.started_at if same and before else None) or _time(snapshot.now),
+        "message": message[:MAX_MESSAGE_LENGTH],
+        "startedAt": started_at or _time(snapshot.now),
     }
 
 
 def _phase(decision: Decision, snapshot: Snapshot) -> Phase:
-    """Starting or Stable by what is seen now: the decision was made before its objects were.
+    """Starting or Stable by the pods as they are now: the decision preceded its objects.
 
     Else each first start would write Starting, then Stable with nothing ready, and then Ready.
     """
@@ -158,7 +157,7 @@ def _phase(decision: Decision, snapshot: Snapshot) -> Phase:
 def _url(snapshot: Snapshot) -> str:
     """Where requests go: through the gateway by its host name, or to the Service.
 
-    A gateway without a host name of ours may have any address; the Service answers in any case.
+    A gateway without a host name of ours may have any address; the Service always answers.
     """
     resource = snapshot.resource
     routing = resource.spec.routing

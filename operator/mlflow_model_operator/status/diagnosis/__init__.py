@@ -3,8 +3,8 @@
 from mlflow_model_operator.status.diagnosis.checks import (
     Failure,
     diagnose,
-    of_apply_error,
+    diagnose_apply_failure,
     requeue_after,
 )
 
-__all__ = ["Failure", "diagnose", "of_apply_error", "requeue_after"]
+__all__ = ["Failure", "diagnose", "diagnose_apply_failure", "requeue_after"]

@@ -1,5 +1,6 @@
-"""Why the pods of a revision are not ready: a chain of small checks, of which the first to find
-something wins. Each says what is wrong and what to do, in terms of the fields that users write.
+"""Why the pods of a revision are not ready: a chain of small checks, the first failure wins.
+
+Each says what is wrong and what to do, in terms of the fields that users write.
 """
 
 from __future__ import annotations
@@ -8,33 +9,36 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlflow_model_operator.api import quantity
+from mlflow_model_operator.api import names, quantity
 from mlflow_model_operator.api.reasons import Reason
-from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.text import single_line
+from mlflow_model_operator.kube.objects import (
+    created_at,
+    find_condition,
+    is_true,
+    labels_of,
+    name_of,
+    status_of,
+)
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.diagnosis.facts import (
     Container,
     Evidence,
-    epoch,
-    find_condition,
-    is_dead,
-    least_until_probe_kills,
-    named_config,
-    pod_name,
-    ran_for,
-    startup_seconds,
+    has_ended,
+    run_seconds,
     unready_containers,
-    waited_for_volumes,
+    volume_wait,
 )
 from mlflow_model_operator.status.diagnosis.fixes import (
     CONTAINER_FIXES,
+    NEXT_REVISION,
     REJECTED,
     REJECTIONS,
     fix_for,
     quota,
     room,
 )
+from mlflow_model_operator.status.diagnosis.limits import PROBE_TOLERANCE, limits_of
 from mlflow_model_operator.status.snapshot import ApplyFailure, NameTaken, Snapshot
 from mlflow_model_operator.status.text import (
     last_line,
@@ -44,8 +48,8 @@ from mlflow_model_operator.status.text import (
     without_pod_name,
 )
 
-# How long volumes and network of a pod may take before what they need is said to be missing.
-VOLUME_PATIENCE = 30.0  # seconds
+# How long volumes and network of a pod may take before what they need is reported as missing.
+VOLUME_TIMEOUT = 30.0  # seconds
 
 _IMAGE_REASONS = {
     "ImagePullBackOff",
@@ -71,13 +75,15 @@ class Failure:
 def diagnose(snapshot: Snapshot, revision: Revision) -> Failure | None:
     """The first failure that the checks find for `revision`; None while it is merely starting."""
     pods = snapshot.pods(revision)
-    living = [pod for pod in pods if not is_dead(pod)]
+    living = [pod for pod in pods if not has_ended(pod)]
+    deployment = snapshot.live.deployments.get(revision.name)
     evidence = Evidence(
         resource=snapshot.resource,
         revision=revision,
-        deployment=snapshot.live.deployments.get(revision.name),
+        deployment=deployment,
+        limits=limits_of(deployment, snapshot.resource),
         pods=living,
-        dead_pods=[pod for pod in pods if is_dead(pod)],
+        ended_pods=[pod for pod in pods if has_ended(pod)],
         containers=[container for pod in living for container in unready_containers(pod)],
         apply_errors=[error for error in snapshot.apply_errors if error.name == revision.name],
         now=snapshot.now,
@@ -88,43 +94,43 @@ def diagnose(snapshot: Snapshot, revision: Revision) -> Failure | None:
 def requeue_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone changes what `diagnose` says; None if it does not.
 
-    Kubernetes sends no event while a pod waits for a volume whose ConfigMap is not there.
+    Kubernetes sends no event while a pod waits for a volume whose ConfigMap does not exist.
     """
-    if not named_config(snapshot.resource):
-        return None
-    waits = [
-        max(VOLUME_PATIENCE - waited, 1.0)
-        for pod in snapshot.live.pods.values()
-        if (waited := waited_for_volumes(pod, snapshot.now)) is not None
-        and waited <= VOLUME_PATIENCE
-    ]
+    waits = []
+    for pod in snapshot.live.pods.values():
+        wait = volume_wait(pod, snapshot.now)
+        deployment = snapshot.live.deployments.get(labels_of(pod).get(names.REVISION, ""))
+        if wait is None or wait > VOLUME_TIMEOUT:
+            continue
+        if limits_of(deployment, snapshot.resource).required_config:
+            waits.append(max(VOLUME_TIMEOUT - wait, 1.0))
     return min(waits, default=None)
 
 
-def of_apply_error(error: ApplyFailure) -> Failure:
-    """What a refused object means for the user."""
-    what = f"{error.kind} {error.name}"
+def diagnose_apply_failure(error: ApplyFailure) -> Failure:
+    """Why an object could not be applied, and what to do."""
+    subject = f"{error.kind} {error.name}"
     if isinstance(error, NameTaken):
         return Failure(
             Reason.NAME_TAKEN,
-            f"A {error.kind} called {error.name} exists that is not this resource's: delete it or "
-            "name this resource differently",
+            f"{subject} already exists and does not belong to this resource: delete it or name "
+            "this resource differently",
         )
     if _is_quota(error.message):
-        return Failure(Reason.QUOTA_EXCEEDED, f"{what} {quota(error.message)}")
+        return Failure(Reason.QUOTA_EXCEEDED, f"{subject} {quota(error.message)}")
+    message = single_line(error.message).rstrip(".")
     return Failure(
-        Reason.APPLY_REFUSED,
-        f"The API server refuses {what}: {single_line(error.message).rstrip('.')}. {fix_for(error)}",
+        Reason.APPLY_REFUSED, f"The API server refused {subject}: {message}. {fix_for(error)}"
     )
 
 
 def _apply_refused(evidence: Evidence) -> Failure | None:
-    return next((of_apply_error(error) for error in evidence.apply_errors), None)
+    return next((diagnose_apply_failure(error) for error in evidence.apply_errors), None)
 
 
 def _pods_not_created(evidence: Evidence) -> Failure | None:
     condition = find_condition(evidence.deployment, "ReplicaFailure")
-    if condition is None or condition.get("status") != "True":
+    if condition is None or not is_true(condition):
         return None
     message = without_pod_name(condition.get("message"))
     if _is_quota(message):
@@ -132,12 +138,12 @@ def _pods_not_created(evidence: Evidence) -> Failure | None:
     fix = next((fix for words, fix in REJECTIONS if words in message), REJECTED)
     return Failure(
         Reason.POD_REJECTED,
-        f"Kubernetes refuses a pod of {evidence.revision.name}: {message}: {fix}",
+        f"Kubernetes refuses to create a pod of {evidence.revision.name}: {message}: {fix}",
     )
 
 
 def _is_quota(message: str) -> bool:
-    # "failed quota: small: must specify limits.cpu": the quota wants a value that nobody wrote.
+    # "failed quota: small: must specify limits.cpu": the quota requires a value that is not set.
     return "exceeded quota" in message or "failed quota" in message
 
 
@@ -151,7 +157,7 @@ def _unschedulable(evidence: Evidence) -> Failure | None:
         message = scheduler_message(condition.get("message"))
         return _no_gpu_node(evidence, message) or Failure(
             Reason.UNSCHEDULABLE,
-            f"No node takes pod {pod_name(pod)} ({message}): {room(message)}",
+            f"Pod {name_of(pod)} cannot be scheduled ({message}): {room(message)}",
         )
     return None
 
@@ -161,16 +167,16 @@ def _no_gpu_node(evidence: Evidence, message: str) -> Failure | None:
     gpu = evidence.resource.spec.gpu
     if gpu is None:
         return None
-    lacking = re.search(rf"Insufficient {re.escape(gpu.resource)}(,|$)", message)
+    is_lacking = re.search(rf"Insufficient {re.escape(gpu.resource)}(,|$)", message)
     other_labels = gpu.node_selector and "didn't match Pod's node affinity/selector" in message
-    if not lacking and not other_labels:
+    if not is_lacking and not other_labels:
         return None
-    wanted = ", ".join(f"{k}={v}" for k, v in gpu.node_selector.items())
+    count = evidence.limits.resources.get(gpu.resource, gpu.count)
+    labels = ", ".join(f"{key}={value}" for key, value in gpu.node_selector.items())
     return Failure(
         Reason.NO_GPU_NODE,
-        f"No node has {gpu.count} free {gpu.resource}"
-        f"{' and the labels ' + wanted if wanted else ''} ({message}): add such a node, or change "
-        "spec.gpu",
+        f"No node has {count} free {gpu.resource}{' and the labels ' + labels if labels else ''} "
+        f"({message}): add such a node, or change spec.gpu",
     )
 
 
@@ -178,16 +184,16 @@ def _image_not_pulled(evidence: Evidence) -> Failure | None:
     for container in evidence.containers:
         if container.waiting.get("reason") not in _IMAGE_REASONS:
             continue
-        where = (
-            "correct spec.server.image, or add spec.pod.imagePullSecrets"
+        field = (
+            "spec.server.image"
             if evidence.resource.spec.server.image
-            else "correct the operator's scoringImages (chart value), or add "
-            "spec.pod.imagePullSecrets"
+            else "the chart value scoringImages"
         )
-        why = pull_message(container.waiting.get("message")) or container.waiting["reason"]
+        cause = pull_message(container.waiting.get("message")) or container.waiting["reason"]
         return Failure(
             Reason.IMAGE_PULL_FAILED,
-            f"The image {container.image} of pod {container.pod} can't be pulled ({why}): {where}",
+            f"Image {container.image} of pod {container.pod} could not be pulled ({cause}): "
+            f"correct {field}, or add spec.pod.imagePullSecrets",
         )
     return None
 
@@ -197,24 +203,27 @@ def _config_missing(evidence: Evidence) -> Failure | None:
         if container.waiting.get("reason") == "CreateContainerConfigError":
             return Failure(
                 Reason.CONFIG_MISSING,
-                f"Pod {container.pod} can't start: {single_line(container.waiting.get('message'))}. "
-                "Create what is missing, or correct spec.model.credentialsSecret, spec.server.env "
-                "or spec.dependencies",
+                f"Pod {container.pod} cannot start: {_waiting_message(container)}. Create it, or "
+                "correct spec.model.credentialsSecret, spec.server.env or spec.dependencies",
             )
     return None
 
 
+def _waiting_message(container: Container) -> str:
+    return single_line(container.waiting.get("message"))
+
+
 def _volume_missing(evidence: Evidence) -> Failure | None:
-    """A pod waits without a word for a volume whose Secret or ConfigMap is not there."""
-    named = named_config(evidence.resource)
+    """A pod silently waits for a volume whose Secret or ConfigMap, or its key, does not exist."""
+    required = evidence.limits.required_config
     for pod in evidence.pods:
-        waited = waited_for_volumes(pod, evidence.now)
-        if named and waited is not None and waited > VOLUME_PATIENCE:
+        wait = volume_wait(pod, evidence.now)
+        if required and wait is not None and wait > VOLUME_TIMEOUT:
             return Failure(
                 Reason.CONFIG_MISSING,
-                f"Pod {pod_name(pod)} waits for its volumes: see that {' and '.join(named)} exist "
-                f"in namespace {evidence.resource.namespace}; `kubectl describe pod "
-                f"{pod_name(pod)}` shows more",
+                f"Pod {name_of(pod)} is waiting for its volumes: check that "
+                f"{' and '.join(required)} exist in namespace {evidence.resource.namespace}; see "
+                f"`kubectl describe pod {name_of(pod)}`",
             )
     return None
 
@@ -222,29 +231,36 @@ def _volume_missing(evidence: Evidence) -> Failure | None:
 def _out_of_memory(evidence: Evidence) -> Failure | None:
     for container in evidence.containers:
         if container.ended.get("reason") == "OOMKilled":
-            what = "was killed for using more memory than its limit"
-        elif _died_like_out_of_memory(container, evidence.resource):
-            what = "was killed (exit code 137), as happens when memory goes beyond the limit"
+            event = "was killed for exceeding its memory limit"
+        elif _is_probably_out_of_memory(container, evidence):
+            event = "was killed (exit code 137), probably for exceeding its memory limit"
         else:
             continue
-        limit = evidence.resource.spec.server.resources.limits.get("memory", "none")
-        return Failure(
-            Reason.OUT_OF_MEMORY,
-            f"{container} {what} ({limit}): raise spec.server.resources.limits.memory",
-        )
+        return Failure(Reason.OUT_OF_MEMORY, f"{container} {event} {_memory_fix(evidence)}")
     return None
 
 
-def _died_like_out_of_memory(container: Container, resource: MLflowModelDeployment) -> bool:
-    """Killed, and not by a probe: those kill only what has run for as long as it may start.
+def _is_probably_out_of_memory(container: Container, evidence: Evidence) -> bool:
+    """Killed, and not by a probe: those kill only a container that has had its time to start.
 
-    Container runtimes do not always tell that memory was the reason.
+    Container runtimes do not always report that memory was the reason.
     """
     ended = container.ended
     if ended.get("exitCode") != _KILLED or ended.get("reason") != "Error":
         return False
-    ran = ran_for(ended)
-    return container.is_init or (ran is not None and ran < least_until_probe_kills(resource))
+    seconds = run_seconds(ended)
+    return container.is_init or (
+        seconds is not None and seconds < evidence.limits.shortest_probe_kill
+    )
+
+
+def _memory_fix(evidence: Evidence) -> str:
+    field = "spec.server.resources.limits.memory"
+    limit = evidence.limits.resources.get("memory", "none")
+    present = evidence.resource.spec.server.resources.limits.get("memory", "none")
+    if quantity.equal(limit, present):
+        return f"({limit}): raise {field}"
+    return f"({limit}): {field} is {present} now, {NEXT_REVISION}"
 
 
 def _reported_by_container(evidence: Evidence) -> Failure | None:
@@ -259,13 +275,13 @@ def _reported_by_container(evidence: Evidence) -> Failure | None:
 
 def _killed_by_startup_probe(evidence: Evidence) -> Failure | None:
     """The kubelet ends a server that has not answered within the startup timeout."""
-    least = least_until_probe_kills(evidence.resource)
-    # Being told to end, it may take its time to finish requests.
-    most = least + 2 * quantity.seconds(evidence.resource.spec.routing.timeout) + 60
+    shortest, longest = evidence.limits.shortest_probe_kill, evidence.limits.longest_probe_kill
     for container in evidence.containers:
-        ran = ran_for(container.ended)
-        ended_by_signal = container.ended.get("exitCode") in (0, _KILLED, _TERMINATED)
-        if not container.is_init and ended_by_signal and ran is not None and least <= ran <= most:
+        seconds = run_seconds(container.ended)
+        by_signal = container.ended.get("exitCode") in (0, _KILLED, _TERMINATED)
+        if container.is_init or not by_signal or seconds is None:
+            continue
+        if shortest <= seconds <= longest:
             return _startup_timeout(evidence, f"{container} did not answer")
     return None
 
@@ -275,63 +291,67 @@ def _crashed(evidence: Evidence) -> Failure | None:
         code = container.ended.get("exitCode")
         if code is None or (code == 0 and container.is_init):
             continue
-        told = termination_message(container.ended.get("message"))
-        last = told.message if told else last_line(container.ended.get("message"))
+        report = termination_message(container.ended.get("message"))
+        last = report.message if report else last_line(container.ended.get("message"))
         by_signal = code == _KILLED and container.ended.get("reason") == "Error"
-        killed = " (killed; perhaps by its liveness probe)" if by_signal else ""
+        killed = " (killed, possibly by its liveness probe)" if by_signal else ""
         return Failure(
             Reason.CONTAINER_CRASHED,
-            f"{container} ended with exit code {code}{killed}{': ' + last if last else ''}. "
-            f"`kubectl logs {container.pod} -c {container.name} --previous` shows more",
+            f"{container} terminated with exit code {code}{killed}{': ' + last if last else ''}. "
+            f"See `kubectl logs {container.pod} -c {container.name} --previous`",
         )
     return None
 
 
 def _not_created(evidence: Evidence) -> Failure | None:
-    """The container runtime can't make or start the container: no such program, a bad mount."""
+    """The container runtime can't create or start it: no such program, a wrong mount."""
     for container in evidence.containers:
         if container.waiting.get("reason") in ("CreateContainerError", "RunContainerError"):
             return Failure(
                 Reason.CONTAINER_CRASHED,
-                f"{container} can't be started: {single_line(container.waiting.get('message'))}. See "
-                "that spec.server.image has an entrypoint and that spec.pod.volumeMounts fit it",
+                f"{container} could not be started: {_waiting_message(container)}. Check that "
+                "spec.server.image has an entrypoint and that spec.pod.volumeMounts match it",
             )
     return None
 
 
-def _ended_by_node(evidence: Evidence) -> Failure | None:
-    """A node gave the pod up: it ran out of something, or its device plugin refused the pod.
+def _terminated_by_node(evidence: Evidence) -> Failure | None:
+    """A node has terminated the pod: it ran out of something, or its device plugin refused the pod.
 
     Such pods stay in the list for long, so only those of the present attempt count.
     """
-    for pod in evidence.dead_pods:
-        status = pod["status"]
-        created = epoch(pod["metadata"].get("creationTimestamp"))
-        recent = created is not None and evidence.now - created < startup_seconds(evidence.resource)
-        if recent and status.get("reason"):
-            why = single_line(status.get("message")).rstrip(". ") or "no message"
+    for pod in evidence.ended_pods:
+        status, created = status_of(pod), created_at(pod)
+        is_recent = created is not None and (
+            evidence.now - created < evidence.limits.startup_timeout
+        )
+        if is_recent and status.get("reason"):
+            cause = single_line(status.get("message")).rstrip(". ") or "no message"
             return Failure(
                 Reason.POD_REJECTED,
-                f"The node gave up pod {pod_name(pod)} ({status['reason']}: {why}): change "
-                "spec.server.resources to what the pod needs, or spec.pod to get other nodes",
+                f"Pod {name_of(pod)} was terminated by its node ({status['reason']}: {cause}): set "
+                "spec.server.resources to what the pod needs, or select other nodes in spec.pod",
             )
     return None
 
 
-def _too_slow(evidence: Evidence) -> Failure | None:
+def _deadline_exceeded(evidence: Evidence) -> Failure | None:
     condition = find_condition(evidence.deployment, "Progressing")
     if condition is None or condition.get("reason") != "ProgressDeadlineExceeded":
         return None
-    return _startup_timeout(evidence, f"The pods of {evidence.revision.name} did not get ready")
+    return _startup_timeout(evidence, f"Pods of {evidence.revision.name} did not get ready")
 
 
-def _startup_timeout(evidence: Evidence, what: str) -> Failure:
-    timeout = evidence.resource.spec.server.startup_timeout
-    return Failure(
-        Reason.STARTUP_TIMEOUT,
-        f"{what} within {timeout}: raise spec.server.startupTimeout if the model needs longer to "
-        "load",
-    )
+def _startup_timeout(evidence: Evidence, subject: str) -> Failure:
+    server = evidence.resource.spec.server
+    timeout = evidence.limits.startup_timeout
+    field, present = "spec.server.startupTimeout", server.startup_timeout
+    if abs(timeout - server.startup_seconds) < PROBE_TOLERANCE:
+        fix = f"within {present}: raise {field} if the model needs longer to load"
+    else:
+        written = quantity.format_seconds(timeout)
+        fix = f"within {written}: {field} is {present} now, {NEXT_REVISION}"
+    return Failure(Reason.STARTUP_TIMEOUT, f"{subject} {fix}")
 
 
 _CHECKS: tuple[Callable[[Evidence], Failure | None], ...] = (
@@ -346,6 +366,6 @@ _CHECKS: tuple[Callable[[Evidence], Failure | None], ...] = (
     _killed_by_startup_probe,
     _crashed,
     _not_created,
-    _ended_by_node,
-    _too_slow,
+    _terminated_by_node,
+    _deadline_exceeded,
 )

@@ -11,7 +11,7 @@ from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import LiveChildren
-from mlflow_model_operator.kube.transform import is_healthy_pod, trim
+from mlflow_model_operator.kube.transform import is_healthy_pod, transform
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, Weight
 from mlflow_model_operator.status import ApplyFailure, Snapshot
@@ -131,7 +131,7 @@ def snapshot(
 
 def _kept(pods: Iterable[Json]) -> dict[str, Json]:
     """As the cache keeps them."""
-    trimmed = [trim({**one, "kind": "Pod"}) for one in pods]
+    trimmed = [transform({**one, "kind": "Pod"}) for one in pods]
     return {one["metadata"]["name"]: one for one in trimmed if not is_healthy_pod(one)}
 
 

@@ -177,7 +177,7 @@ def test_an_approximate_split_says_what_was_reached() -> None:
         of=resource(canary=CANARY),
         canary_resolution=V4.model,
     )
-    assert "Asked for 10 %, reached 33 % (1 of 3 pods)" in by_type(given)["TrafficSplit"].message
+    assert "Requested 10 %, actual 33 % (1 of 3 pods)" in by_type(given)["TrafficSplit"].message
     assert said(given, "Ready")[0] == "True"
 
 
@@ -199,7 +199,7 @@ def test_a_canary_whose_uri_lost_its_meaning_keeps_its_share() -> None:
         canary_resolution=ResolutionError(Reason.ALIAS_NOT_FOUND, "no alias challenger"),
     )
     assert said(given, "CanaryReady") == ("False", "AliasNotFound")
-    assert "Version 4 stays on trial" in by_type(given)["CanaryReady"].message
+    assert "Version 4 remains the canary" in by_type(given)["CanaryReady"].message
     assert said(given, "TrafficSplit") == ("True", "Applied")
 
 
@@ -235,7 +235,7 @@ def test_a_share_that_no_gateway_has_taken_yet_says_so() -> None:
         canary_resolution=V4.model,
         routes=(route(),),
     )
-    assert "see the condition RouteAccepted" in by_type(given)["TrafficSplit"].message
+    assert "see condition RouteAccepted" in by_type(given)["TrafficSplit"].message
 
 
 # An autoscaler at work
@@ -328,12 +328,12 @@ def test_a_canarys_refused_object_is_the_canarys_trouble() -> None:
             403,
             'deployments.apps "wine-3" is forbidden: User "system:serviceaccount:a:b" cannot patch '
             'resource "deployments" in API group "apps" in the namespace "models"',
-            "Give the operator's ServiceAccount this right",
+            "Grant the operator's ServiceAccount this permission",
         ),
         (
             403,
             "unable to create new content in namespace models because it is being terminated",
-            "See that the namespace is there",
+            "Check that the namespace exists",
         ),
     ],
 )
@@ -348,7 +348,7 @@ def test_a_refusal_comes_with_a_remedy(status: int, message: str, remedy: str) -
     ("why", "remedy"),
     [
         ("NotAllowedByListeners", "allow routes of namespace models"),
-        ("NoMatchingListenerHostname", "Write spec.routing.hostnames"),
+        ("NoMatchingListenerHostname", "Set spec.routing.hostnames"),
         ("NoMatchingParent", "HTTP listener"),
         ("SomethingNew", "Correct spec.routing"),
     ],
@@ -361,6 +361,6 @@ def test_a_refused_route_comes_with_the_gateways_words_and_a_remedy(why: str, re
         routes=(route({**REFUSED, "reason": why, "message": "its own {words}"}),),
     )
     message = by_type(given)["RouteAccepted"].message
-    assert f"Gateway gateways/shared refuses the route ({why}): its own {{words}}" in message
+    assert f"Route refused by Gateway gateways/shared ({why}): its own {{words}}" in message
     assert remedy in message
     assert "spec.routing" in message

@@ -140,7 +140,7 @@ def test_an_update_that_is_given_up_is_told() -> None:
     given_up = snapshot(decision(), deployment(V3, 1))
     told = events(middle, status(given_up), given_up)
     assert [one.reason for one in told] == ["RolledBack"]
-    assert "wine-4 is not wanted any more" in told[0].message
+    assert "Rollout of wine-4 cancelled: version 3 (wine-3) keeps the traffic" in told[0].message
 
 
 def test_a_revision_that_has_drained_is_told() -> None:

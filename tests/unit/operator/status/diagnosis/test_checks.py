@@ -475,7 +475,7 @@ def waits_for_volumes(seconds: float) -> tuple[Json, float]:
     [
         (
             {"dependencies": {"caConfigMap": {"name": "corporate-ca"}}},
-            "ConfigMap corporate-ca (spec.dependencies.caConfigMap)",
+            "ConfigMap corporate-ca (spec.dependencies.caConfigMap, key ca.crt)",
         ),
         (
             {"pod": {"volumes": [{"name": "key", "secret": {"secretName": "signing"}}]}},
