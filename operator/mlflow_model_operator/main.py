@@ -40,7 +40,7 @@ async def serve(settings: Settings, kubeconfig: str | None = None) -> None:
 
 
 async def _until_stopped(operator: Operator, work: Coroutine[Any, Any, None]) -> None:
-    """Runs `work`; told to stop, a leader gets some time to end by itself, then it is cancelled."""
+    """Runs `work`; on a signal a leader gets some time to end by itself, then it is cancelled."""
     task = asyncio.ensure_future(work)
     stop = asyncio.ensure_future(operator.stopping.wait())
     await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,6 @@
-"""From a resource and what is seen of it to what must be so: which objects exist, which may go.
+"""From a resource and its live objects to the changes to make: what to apply, scale and delete.
 
-Pure: it decides (rollout), renders (render) and compares, but never acts. `reconcile` acts on it.
+Pure: it decides (rollout), renders (render) and compares, but never acts. `reconcile` does.
 """
 
 from mlflow_model_operator.plan.changes import Change, Changes, compute_changes

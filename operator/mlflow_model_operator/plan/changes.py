@@ -1,4 +1,4 @@
-"""What lies between what is live and what is desired."""
+"""The changes that lead from the live objects to the desired ones."""
 
 from __future__ import annotations
 
@@ -7,33 +7,39 @@ from dataclasses import dataclass
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.kube.objects import (
+    KubeObject,
+    LiveChildren,
+    is_deleting,
+    labels_of,
+    name_of,
+)
 from mlflow_model_operator.plan.diff import needs_apply
 from mlflow_model_operator.plan.replicas import replicas_for
 from mlflow_model_operator.plan.revisions import Plan
 
-MISSING = "all of it"
+MISSING = "the object is missing"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A desired object that is not so, and the first field of it that differs, or MISSING."""
+    """A desired object to apply, and the first field that differs in the live one, or MISSING."""
 
     desired: KubeObject
     difference: str
 
     @property
     def is_missing(self) -> bool:
-        """Whether there is no such object."""
+        """Whether there is no such live object."""
         return self.difference == MISSING
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What lies between what is live and what is desired; false where that is the same."""
+    """What leads from the live objects to the desired ones; false where nothing does."""
 
     apply: list[Change]
-    scale: tuple[KubeObject, int] | None  # a live Deployment, and the replicas to give it
+    scale: tuple[KubeObject, int] | None  # a live Deployment, and its new number of replicas
     prune: list[KubeObject]
 
     def __bool__(self) -> bool:
@@ -41,30 +47,31 @@ class Changes:
 
     @property
     def missing(self) -> list[Change]:
-        """Those that do not exist yet."""
-        return [one for one in self.apply if one.is_missing]
+        """The objects to create."""
+        return [change for change in self.apply if change.is_missing]
 
 
 def compute_changes(
     resource: MLflowModelDeployment, plan: Plan, desired: Iterable[KubeObject], live: LiveChildren
 ) -> Changes:
-    """What is to be done next so that all that is desired is so, and nothing else is there."""
+    """What to apply, scale and delete so that the live objects are the desired ones."""
+    differences = ((obj, _difference(obj, live)) for obj in desired)
     return Changes(
-        apply=[Change(obj, why) for obj in desired if (why := _difference(obj, live)) is not None],
+        apply=[Change(obj, difference) for obj, difference in differences if difference],
         scale=_scale(resource, plan, live),
-        prune=_superfluous(plan, desired, live),
+        prune=_obsolete(plan, desired, live),
     )
 
 
-def _difference(obj: KubeObject, live: LiveChildren) -> str | None:
-    found = live.of_kind(obj["kind"]).get(obj["metadata"]["name"])
-    return MISSING if found is None else needs_apply(obj, found)
+def _difference(desired: KubeObject, live: LiveChildren) -> str | None:
+    live_object = live.of_kind(desired["kind"]).get(name_of(desired))
+    return MISSING if live_object is None else needs_apply(desired, live_object)
 
 
 def _scale(
     resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
 ) -> tuple[KubeObject, int] | None:
-    """The Deployment of a stale revision with the replicas that it lacks or has too many of."""
+    """The Deployment of a stale revision and the replicas to set; None where it has them."""
     deployment = live.deployments.get(plan.stale.name) if plan.stale else None
     if plan.stale is None or deployment is None:
         return None
@@ -72,24 +79,25 @@ def _scale(
     return None if deployment["spec"].get("replicas") == replicas else (deployment, replicas)
 
 
-def _superfluous(plan: Plan, desired: Iterable[KubeObject], live: LiveChildren) -> list[KubeObject]:
-    """Live objects that must go: those of revisions that ended, and those no longer asked for."""
-    stated = {(obj["kind"], obj["metadata"]["name"]) for obj in desired}
+def _obsolete(plan: Plan, desired: Iterable[KubeObject], live: LiveChildren) -> list[KubeObject]:
+    """Live objects to delete: those of revisions that have ended, and those no longer desired."""
+    identities = {(obj["kind"], name_of(obj)) for obj in desired}
     return [
         obj
         for obj in _all(live)
-        if (obj["kind"], obj["metadata"]["name"]) not in stated
-        and not _stays_as_it_is(obj, plan)
-        and "deletionTimestamp" not in obj["metadata"]
+        if (obj["kind"], name_of(obj)) not in identities
+        and not _is_retained(obj, plan)
+        and not is_deleting(obj)
     ]
 
 
-def _stays_as_it_is(obj: KubeObject, plan: Plan) -> bool:
-    """Whether it is of a revision that is kept but that the spec can't state any more."""
-    revision = obj["metadata"].get("labels", {}).get(names.REVISION)
-    if plan.stale and revision == plan.stale.name:
+def _is_retained(obj: KubeObject, plan: Plan) -> bool:
+    """Whether it belongs to a revision that stays, though the spec can't render it any more."""
+    name = labels_of(obj).get(names.REVISION)
+    if plan.stale and name == plan.stale.name:
         return obj["kind"] in ("Deployment", "Service")
-    return revision in plan.decision.retained - {one.name for one in plan.renderable}
+    renderable = {revision.name for revision in plan.renderable}
+    return name in plan.decision.retained - renderable
 
 
 def _all(live: LiveChildren) -> Iterable[KubeObject]:

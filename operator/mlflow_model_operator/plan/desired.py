@@ -13,7 +13,7 @@ from mlflow_model_operator.settings import Settings
 def desired_objects(
     resource: MLflowModelDeployment, plan: Plan, live: LiveChildren, settings: Settings
 ) -> list[KubeObject]:
-    """All objects that must exist as stated, in the order in which to apply them."""
+    """All objects that must exist, in the order in which to apply them."""
     objects: list[KubeObject] = []
     for revision in plan.renderable:
         replicas, autoscale = replicas_for(resource, plan.decision, revision, live)

@@ -1,8 +1,8 @@
-"""Whether what we state is already so. Pure.
+"""Whether a live object already is as desired. Pure.
 
-Only what we state is compared: defaults that the API server fills in, and fields that others own,
-are none of our business. A field that we stated once and state no more is not seen here: where that
-can happen, in autoscalers and routes, an annotation states what the whole spec was, so it differs.
+Only stated fields are compared: defaults that the API server fills in, and fields that others own,
+don't matter. A field that was stated before and no longer is goes unnoticed here: where that can
+happen, in autoscalers and routes, an annotation holds a hash of the whole spec, so that differs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from mlflow_model_operator.api import quantity
 from mlflow_model_operator.kube.objects import KubeObject
 
-# Entries of these lists are known by a key, not by their place: others may add entries, which an
-# apply of ours leaves alone. Kubernetes' "list-map-keys" of the kinds that we make.
+# Entries of these lists are identified by a key, not by their place: others may add entries, which
+# our apply leaves alone. Kubernetes' "list-map-keys" of the kinds that the operator writes.
 _KEYED_LISTS: dict[str, tuple[str, ...]] = {
     "containers": ("name",),
     "initContainers": ("name",),
@@ -36,7 +36,7 @@ _EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
 
 
 def needs_apply(desired: KubeObject, live: KubeObject) -> str | None:
-    """The path of the first field of `desired` that is not so in `live`; None if all is so."""
+    """The path of the first field of `desired` that differs in `live`; None if none does."""
     for part in ("metadata", "spec"):
         difference = _differs(desired.get(part, {}), live.get(part, {}), part)
         if difference:
@@ -80,8 +80,8 @@ def _list_differs(desired: list[Any], live: Any, path: str) -> str | None:
         return _keyed_list_differs(desired, live, path, keys)
     if len(desired) != len(live):
         return path
-    for index, (one, other) in enumerate(zip(desired, live, strict=True)):
-        difference = _differs(one, other, f"{path}[{_entry_name(one, index)}]")
+    for index, (entry, live_entry) in enumerate(zip(desired, live, strict=True)):
+        difference = _differs(entry, live_entry, f"{path}[{_entry_name(entry, index)}]")
         if difference:
             return difference
     return None
@@ -93,8 +93,8 @@ def _keyed_list_differs(
     by_key = {_key(entry, keys): entry for entry in live if isinstance(entry, dict)}
     for index, entry in enumerate(desired):
         place = f"{path}[{_entry_name(entry, index)}]"
-        found = by_key.get(_key(entry, keys))
-        difference = place if found is None else _differs(entry, found, place)
+        live_entry = by_key.get(_key(entry, keys))
+        difference = place if live_entry is None else _differs(entry, live_entry, place)
         if difference:
             return difference
     return None

@@ -1,4 +1,4 @@
-"""What the resource's status says of the past."""
+"""The previous decision, read from the resource's status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlflow_model_operator.rollout.state import Revision, Weight
 
 
 def previous_decision(resource: MLflowModelDeployment) -> Previous:
-    """What the resource's status says was decided before."""
+    """The decision that the resource's status records."""
     status = resource.status
     return Previous(
         stable=revision_from_status(status.stable),
@@ -28,43 +28,41 @@ def previous_decision(resource: MLflowModelDeployment) -> Previous:
     )
 
 
-def revision_from_status(previous: RevisionStatus | None) -> Revision | None:
-    """The revision that the status names, if it names all of it."""
-    if previous is None or not (previous.revision and previous.model_uri):
+def revision_from_status(entry: RevisionStatus | None) -> Revision | None:
+    """The revision that an entry of the status names; None where the entry is incomplete."""
+    if entry is None or not (entry.revision and entry.model_uri):
         return None
     model = ModelVersion(
-        requested=previous.requested_uri or previous.model_uri,
-        uri=previous.model_uri,
-        version=previous.model_version or "-",
-        tracking_uri=previous.tracking_uri,
-        name=previous.name,
-        python_version=previous.python_version,
+        requested=entry.requested_uri or entry.model_uri,
+        uri=entry.model_uri,
+        version=entry.model_version or "-",
+        tracking_uri=entry.tracking_uri,
+        name=entry.name,
+        python_version=entry.python_version,
     )
-    return Revision(previous.revision, model)
+    return Revision(entry.revision, model)
 
 
 def previous_models(resource: MLflowModelDeployment, previous: Previous) -> list[ModelVersion]:
-    """What the URI meant when the status was written: what was getting ready, then what serves.
-
-    A URI that was changed since means something else than what was getting ready.
-    """
+    """What the URI resolved to before: the target's model, unless the URI is new; the stable's."""
     target, stable = previous.target, previous.stable
-    warming = [target.model] if target else []
-    return [
-        *(model for model in warming if model.requested == resource.spec.model.uri),
-        *([stable.model] if stable else []),
-    ]
+    models = [stable.model] if stable else []
+    if target and target.model.requested == resource.spec.model.uri:
+        models.insert(0, target.model)
+    return models
 
 
-def last_known(resolved: ResolutionResult, known: Sequence[ModelVersion]) -> ModelVersion | None:
-    """Where the registry fails us, what was known of the URI goes on to be what is desired.
+def model_to_serve(
+    resolved: ResolutionResult, previous: Sequence[ModelVersion]
+) -> ModelVersion | None:
+    """What the URI resolves to, or else what it resolved to before: an outage changes nothing.
 
-    The same for the Python version, which is read from the artifacts: that they can't be read just
-    now must not change the image, and so the revision.
+    The same holds for the Python version, which is read from the artifacts: that they can't be read
+    for now must not change the image, and so the revision.
     """
     if isinstance(resolved, ResolutionError):
-        return resolved.last_resolved or next(iter(known), None)
+        return resolved.last_resolved or next(iter(previous), None)
     if resolved.python_version is None:
-        same = next((model for model in known if model.uri == resolved.uri), None)
+        same = next((model for model in previous if model.uri == resolved.uri), None)
         return replace(resolved, python_version=same.python_version) if same else resolved
     return resolved

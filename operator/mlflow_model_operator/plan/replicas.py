@@ -14,27 +14,27 @@ from mlflow_model_operator.rollout.state import Revision
 def replicas_for(
     resource: MLflowModelDeployment, decision: Decision, revision: Revision, live: LiveChildren
 ) -> tuple[int, bool]:
-    """How many replicas to state for a revision, and whether an HPA owns that number.
+    """The replicas of a revision, and whether a HorizontalPodAutoscaler owns that number.
 
-    Under an HPA the live number is stated, so that no apply ever undoes the HPA's work; a new
-    revision starts with as many as serve now, so that it can take over under load.
+    If so, the live number is stated, so that no apply undoes the autoscaler's work; a new revision
+    starts with as many replicas as serve now, so that it can take over under load.
     """
     scaling = resource.spec.scaling
-    least = scaling.min_replicas
-    stable_now = _live_replicas(live, decision.stable.name) or least
+    minimum = scaling.min_replicas
+    stable_now = _live_replicas(live, decision.stable.name) or minimum
     if _is_approximated_canary(resource, decision, revision):
         weight = resource.spec.canary.weight if resource.spec.canary else 0
         return approximate_canary_replicas(stable_now, weight), False
     if not scaling.is_autoscaled:
-        return least, False
-    first = min(max(least, stable_now), scaling.effective_max_replicas)
-    return _live_replicas(live, revision.name) or first, True
+        return minimum, False
+    initial = min(max(minimum, stable_now), scaling.effective_max_replicas)
+    return _live_replicas(live, revision.name) or initial, True
 
 
 def _is_approximated_canary(
     resource: MLflowModelDeployment, decision: Decision, revision: Revision
 ) -> bool:
-    """Without a gateway the numbers of pods are the weights."""
+    """Whether it is a canary whose weight is only approximated, by its number of pods."""
     is_canary = decision.canary is not None and decision.canary.name == revision.name
     return (
         is_canary

@@ -1,4 +1,4 @@
-"""Which revisions a resource has, who serves, and which of them the spec can state in full."""
+"""Which revisions a resource has, which of them serve, and which of them its spec renders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.httproute import Accepted
 from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan.previous import (
-    last_known,
+    model_to_serve,
     previous_decision,
     previous_models,
     revision_from_status,
@@ -30,7 +30,7 @@ from mlflow_model_operator.settings import Settings
 
 @dataclass(frozen=True)
 class Resolution:
-    """What the URIs of a resource mean now, or why they mean nothing."""
+    """What the model URIs of a resource resolve to, or why they don't."""
 
     model: ResolutionResult
     canary: ResolutionResult | None = None
@@ -38,7 +38,7 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Plan:
-    """Who serves, and which revisions this version of the spec can state in full."""
+    """Which revisions serve, and which of all can be rendered from the present spec."""
 
     decision: Decision
     renderable: tuple[Revision, ...]
@@ -50,10 +50,9 @@ class Plan:
 
     @property
     def stale(self) -> Revision | None:
-        """The stable revision, where it serves with a pod template that the spec states no more.
+        """The stable revision, where its pod template is no longer what the spec renders.
 
-        Its pods stay as they are until others take their place; how many there are follows the
-        spec.
+        Its pods stay as they are until others take their place; their number follows the spec.
         """
         stable = self.decision.stable
         is_renderable = any(revision.name == stable.name for revision in self.renderable)
@@ -61,21 +60,21 @@ class Plan:
 
 
 class RevisionNames:
-    """Remembers the names of revisions: each costs a rendered pod template to find."""
+    """Caches the names of revisions: to find one, a pod template must be rendered."""
 
     def __init__(self, settings: Settings, size: int = 8192) -> None:
         self._settings = settings
         self._size = size
-        self._known: dict[tuple[str, int, ModelVersion], Revision] = {}
+        self._by_model: dict[tuple[str, int, ModelVersion], Revision] = {}
 
     def revision(self, resource: MLflowModelDeployment, model: ModelVersion) -> Revision:
-        """The revision that `model` is with the pod template that `resource` states now."""
+        """The revision of `model` with the pod template that the spec of `resource` renders."""
         key = (resource.uid, resource.generation, model)
-        if key not in self._known:
-            if len(self._known) >= self._size:
-                self._known.clear()
-            self._known[key] = render.revision(resource, model, self._settings)
-        return self._known[key]
+        if key not in self._by_model:
+            if len(self._by_model) >= self._size:
+                self._by_model.clear()
+            self._by_model[key] = render.revision(resource, model, self._settings)
+        return self._by_model[key]
 
 
 def make_plan(
@@ -86,9 +85,9 @@ def make_plan(
     settings: Settings,
     now: float,
 ) -> Plan | None:
-    """Decides for one resource; None where nothing was ever resolved, so nothing can be served."""
+    """Plans for one resource; None where its URI was never resolved, so nothing can be served."""
     previous = previous_decision(resource)
-    model = last_known(resolution.model, previous_models(resource, previous))
+    model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
     target = names.revision(resource, model)
@@ -114,7 +113,7 @@ def make_plan(
 def traffic_applied(
     resource: MLflowModelDeployment, live: LiveChildren, traffic: tuple[Weight, ...]
 ) -> bool:
-    """Whether the data plane surely follows `traffic`: the route says so and is accepted."""
+    """Whether the data plane follows `traffic` for certain: the route states it and is accepted."""
     gateway = resource.gateway
     if gateway is None:
         return True
@@ -132,7 +131,7 @@ def _canary(
     if resource.spec.canary is None or resolution.canary is None:
         return None
     previous = revision_from_status(resource.status.canary)
-    model = last_known(resolution.canary, [previous.model] if previous else [])
+    model = model_to_serve(resolution.canary, [previous.model] if previous else [])
     return names.revision(resource, model) if model else None
 
 
@@ -143,7 +142,7 @@ def _renderable(
     canary: Revision | None,
     names: RevisionNames,
 ) -> list[Revision]:
-    """The revisions that the present spec states; an older template's revision it does not."""
+    """The revisions that the present spec renders; not those of an older pod template."""
     stable = previous.stable
     revisions = {target.name: target}
     if canary is not None:

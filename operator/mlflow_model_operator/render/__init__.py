@@ -1,4 +1,4 @@
-"""From the resource to Kubernetes objects: one template per kind. Pure."""
+"""From a resource to Kubernetes objects, by one template per kind. Pure."""
 
 from mlflow_model_operator.render.deployment import revision, revision_objects, scaling_objects
 from mlflow_model_operator.render.routing import routing_objects

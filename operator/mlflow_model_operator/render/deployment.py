@@ -19,15 +19,15 @@ from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.settings import Settings
 
 DEFAULT_CPU_TARGET = 70  # percent of the requested CPU
-# From "should have started" to "Kubernetes calls the Deployment stuck".
+# From the startup timeout to progressDeadlineSeconds.
 DEADLINE_MARGIN = 60  # seconds
 
 
 def revision(resource: MLflowModelDeployment, model: ModelVersion, settings: Settings) -> Revision:
-    """The revision that `model` is with the pod template that `resource` states.
+    """The revision of `model` with the pod template that the spec of `resource` renders.
 
-    Its name holds a hash of that template, which knows the model by its immutable URI alone: two
-    URIs that mean the same version are the same revision, and scaling or traffic change nothing.
+    Its name holds a hash of that template, which has the model's immutable URI only: two URIs that
+    resolve to the same version give the same revision, and so does another scale or traffic split.
     """
     template = pod_template(resource, model, settings)
     return Revision(f"{resource.name}-{short_hash(template)}", model)
@@ -35,7 +35,7 @@ def revision(resource: MLflowModelDeployment, model: ModelVersion, settings: Set
 
 def revision_objects(
     resource: MLflowModelDeployment,
-    which: Revision,
+    rendered: Revision,
     settings: Settings,
     *,
     replicas: int,
@@ -43,11 +43,11 @@ def revision_objects(
 ) -> list[KubeObject]:
     """Deployment, Service, HorizontalPodAutoscaler and PodDisruptionBudget of a revision.
 
-    The Service is there where a gateway is named, whose route leads to it.
+    The Service only where a gateway is named, whose route refers to it.
     """
-    metadata, selector = _metadata(resource, which), _selector(resource, which)
-    template = pod_template(resource, which.model, settings)
-    template["metadata"]["labels"][names.REVISION] = which.name
+    metadata, selector = _metadata(resource, rendered), _selector(resource, rendered)
+    template = pod_template(resource, rendered.model, settings)
+    template["metadata"]["labels"][names.REVISION] = rendered.name
     objects = [
         fill(
             "deployment",
@@ -58,45 +58,45 @@ def revision_objects(
             deadline=round(startup_seconds(resource)) + DEADLINE_MARGIN,
         ),
     ]
-    # The API server gives out addresses one at a time: a Service that nothing leads to is dear.
+    # The API server allocates addresses one at a time: a Service that nothing refers to is costly.
     if resource.spec.routing.gateway is not None:
         grpc_port = GRPC_PORT if resource.spec.server.grpc else None
         objects.append(fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port))
-    return objects + scaling_objects(resource, which, replicas=replicas, autoscale=autoscale)
+    return objects + scaling_objects(resource, rendered, replicas=replicas, autoscale=autoscale)
 
 
 def scaling_objects(
-    resource: MLflowModelDeployment, which: Revision, *, replicas: int, autoscale: bool
+    resource: MLflowModelDeployment, rendered: Revision, *, replicas: int, autoscale: bool
 ) -> list[KubeObject]:
-    """Those objects of a revision that know nothing of its pod template.
+    """The objects of a revision that don't depend on its pod template.
 
-    The autoscaler is there if `autoscale`; the budget where there is more than one replica.
+    A HorizontalPodAutoscaler if `autoscale`; a PodDisruptionBudget for more than one replica.
     """
-    objects = [_autoscaler(resource, which)] if autoscale else []
+    objects = [_autoscaler(resource, rendered)] if autoscale else []
     if replicas > 1:
-        metadata, selector = _metadata(resource, which), _selector(resource, which)
+        metadata, selector = _metadata(resource, rendered), _selector(resource, rendered)
         objects.append(fill("budget", metadata=metadata, selector=selector))
     return objects
 
 
-def _metadata(resource: MLflowModelDeployment, which: Revision) -> KubeObject:
-    return object_metadata(resource, which.name, revision_labels(resource, which.name))
+def _metadata(resource: MLflowModelDeployment, rendered: Revision) -> KubeObject:
+    return object_metadata(resource, rendered.name, revision_labels(resource, rendered.name))
 
 
-def _selector(resource: MLflowModelDeployment, which: Revision) -> KubeObject:
-    return {names.DEPLOYMENT: resource.name, names.REVISION: which.name}
+def _selector(resource: MLflowModelDeployment, rendered: Revision) -> KubeObject:
+    return {names.DEPLOYMENT: resource.name, names.REVISION: rendered.name}
 
 
-def _autoscaler(resource: MLflowModelDeployment, which: Revision) -> KubeObject:
+def _autoscaler(resource: MLflowModelDeployment, rendered: Revision) -> KubeObject:
     scaling = resource.spec.scaling
     target = scaling.target_cpu_utilization or (None if scaling.metrics else DEFAULT_CPU_TARGET)
     return with_applied(
         fill(
             "autoscaler",
-            metadata=_metadata(resource, which),
-            deployment=which.name,
-            least=scaling.min_replicas,
-            most=scaling.effective_max_replicas,
+            metadata=_metadata(resource, rendered),
+            deployment=rendered.name,
+            min_replicas=scaling.min_replicas,
+            max_replicas=scaling.effective_max_replicas,
             cpu_target=target,
             metrics=scaling.metrics,
             behavior=scaling.behavior,

@@ -1,9 +1,9 @@
 """Loads `templates/*.yaml.j2` and turns them into objects.
 
 A template is YAML with expressions. An expression does not become text: it leaves a numbered slot,
-and its value is put into the finished object. So whatever a user wrote, quotes, line breaks, `{{`
-or 10 kB of anything, is never parsed, and can't become structure. It is quick besides: the YAML,
-which then differs only where the template branches, is parsed once for all resources.
+and its value is put into the finished object. So whatever a user wrote, like quotes, line breaks or
+`{{`, is never parsed and can't become structure. It is also fast: the YAML text differs only where
+the template branches, so it is parsed once for all resources.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from mlflow_model_operator.kube.objects import KubeObject
 _FOLDER = Path(__file__).with_name("templates")
 _SLOT = "!slot"
 _VALUES = "slots"  # the name in a template's context under which the values are collected
-# How many ways through the branches of all templates are remembered.
-_MOST_SHAPES = 512
+# Texts differ by the branches of the templates only.
+_MAX_PARSED_TEXTS = 512
 
 
 class _Slot:
@@ -31,8 +31,8 @@ class _Slot:
         self.number = number
 
 
-class _FromMacro(str):
-    """Text that a macro of ours made: YAML with slots, to be taken as it is."""
+class _MacroOutput(str):
+    """The output of a template's own macro: YAML with slots, to be inserted as it is."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def fill(template: str, /, **values: Any) -> KubeObject:
-    """The object that `templates/<template>.yaml.j2` becomes with `values`."""
+    """Renders `templates/<template>.yaml.j2` with `values`."""
     slots: list[Any] = []
     text = _template(template).render(values, **{_VALUES: slots})
     obj: KubeObject = _filled(_parsed(text), slots)
@@ -62,14 +62,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["verbatim"] = _FromMacro
+    environment.filters["verbatim"] = _MacroOutput
     return environment
 
 
 @jinja2.pass_context
 def _leave_slot(context: jinja2.runtime.Context, value: Any) -> str:
-    """What an expression writes: a slot for its value."""
-    if isinstance(value, _FromMacro):
+    """Replaces the value of an expression by a slot."""
+    if isinstance(value, _MacroOutput):
         return value
     if isinstance(value, jinja2.Undefined):
         return str(value)  # raises, and names what is missing
@@ -78,7 +78,7 @@ def _leave_slot(context: jinja2.runtime.Context, value: Any) -> str:
     return f"{_SLOT} {len(slots) - 1}"
 
 
-@lru_cache(_MOST_SHAPES)
+@lru_cache(_MAX_PARSED_TEXTS)
 def _parsed(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 

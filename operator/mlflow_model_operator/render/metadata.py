@@ -1,4 +1,4 @@
-"""Labels, owners and names that the operator's objects share."""
+"""Metadata that the operator's objects share: labels, owners, hashes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 
-# Without vowels and look-alikes, so that no hash is ever a word; Kubernetes' own choice.
+# Without vowels and look-alikes, so that no hash is a word, as Kubernetes does it.
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _HASH_LENGTH = 10
 
 
 def short_hash(value: Any) -> str:
-    """Ten letters and digits that depend on all of `value` (JSON-like), on any machine alike."""
+    """Ten letters and digits that depend on all of `value` (JSON-like), and on nothing else."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
     letters = []
@@ -61,6 +61,6 @@ def object_metadata(
 
 
 def with_applied(obj: dict[str, Any]) -> dict[str, Any]:
-    """`obj` with an annotation that changes whenever its spec does, by a field less too."""
+    """`obj` with an annotation that changes whenever its spec does, also by a removed field."""
     annotations = {names.APPLIED: short_hash(obj["spec"])}
     return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}

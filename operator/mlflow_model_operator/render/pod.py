@@ -1,4 +1,4 @@
-"""What goes into a model's pods, as values for `templates/pod.yaml.j2`."""
+"""The pod template of a model, from `templates/pod.yaml.j2`."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels
 from mlflow_model_operator.settings import Settings
 
-# Known only once the template's hash is: the pod reads it from its own label.
+# The revision's name holds the template's hash, so the template can't: the pod reads its label.
 _REVISION: KubeObject = {
     "name": Variable.REVISION.value,
     "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.REVISION}']"}},
 }
-# After a pod is told to end, it serves on for so long: until endpoints and gateways have left it.
+# For so long a terminating pod serves on: until endpoints and gateways have removed it.
 PRE_STOP_PAUSE = 5  # seconds
 SHUTDOWN_MARGIN = 5
 PROBE_PERIOD = 2
-DEFAULT_TIMEOUT = 30.0
+DEFAULT_TIMEOUT = 30.0  # seconds; for requests that have no timeout
 
 
 def pod_template(
     resource: MLflowModelDeployment, model: ModelVersion, settings: Settings
 ) -> KubeObject:
-    """The pod template of a revision, without the label that carries the revision's name."""
+    """The pod template of a revision, without the label that holds the revision's name."""
     spec = resource.spec
     image = spec.server.image or scoring_image(model, settings)
     requests, limits = _resources(resource)
     shutdown = _shutdown_timeout(resource)
-    # An image that is not ours may end at once when it is told to: it must have finished before.
+    # A custom image may exit at once on SIGTERM: its requests must have finished before.
     pause = PRE_STOP_PAUSE + (shutdown if spec.server.image else 0)
     return fill(
         "pod",
@@ -69,7 +69,7 @@ def pod_template(
         metrics_port=METRICS_PORT,
         grpc_port=GRPC_PORT if spec.server.grpc else None,
         period=PROBE_PERIOD,
-        startup_tries=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
+        startup_attempts=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
         pause=pause,
         grace=PRE_STOP_PAUSE + shutdown + SHUTDOWN_MARGIN,
         scratch=BUILD_DOCKER_DIRS if spec.server.image else {},
@@ -78,19 +78,19 @@ def pod_template(
 
 
 def scoring_image(model: ModelVersion, settings: Settings) -> str:
-    """The scoring image for the model's Python, or else the first that the operator was given."""
+    """The scoring image for the model's Python version, or else the first of the settings."""
     images = settings.scoring_images
     minor = ".".join((model.python_version or "").split(".")[:2])
     return images.get(minor) or next(iter(images.values()), "mlflow-model-operator/scoring:latest")
 
 
 def startup_seconds(resource: MLflowModelDeployment) -> float:
-    """How long a pod may take from its start to its first answer."""
+    """How long a pod may take from its start until it is ready."""
     return quantity.seconds(resource.spec.server.startup_timeout)
 
 
 def _shutdown_timeout(resource: MLflowModelDeployment) -> int:
-    """A request in flight gets as much time as any request may take."""
+    """Requests in flight at SIGTERM get as much time as any request may take."""
     timeout = quantity.seconds(resource.spec.routing.timeout) or DEFAULT_TIMEOUT
     return max(1, round(timeout))
 
@@ -103,7 +103,7 @@ def _environment(
     if resource.spec.server.image:
         values[Variable.MLFLOW_MODELS_WORKERS] = str(resource.spec.server.workers)
     elif model.name is None:
-        # In metrics and protocols it is called as the resource, for want of another name.
+        # In metrics and protocols the resource's name stands for that of the model.
         values[Variable.MODEL_NAME] = resource.name
         values[Variable.MODEL_VERSION] = None if model.version == "-" else model.version
     ours = [
@@ -161,7 +161,7 @@ def _tolerations(resource: MLflowModelDeployment) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Models as the dictionaries that they were written as."""
+    """Parts of the spec as the dictionaries that they were written as."""
     if isinstance(value, BaseModel):
         return value.model_dump(by_alias=True, exclude_none=True, mode="json")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What the model is reached by: the public Service, and the route where a gateway is named."""
+"""What requests come in by: the public Service, and the HTTPRoute where a gateway is named."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def routing_objects(
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
-    With a gateway the route carries the weights, and the Service leads to the stable revision.
-    Without, the Service spans all revisions that have weight. Where `is_stale`, the stable
-    revision is of an older spec: its pods may not speak gRPC yet.
+    With a gateway the route has the weights, and the Service selects the stable revision. Without
+    one the Service selects all revisions with weight. Where `is_stale`, the stable revision has an
+    older pod template: its pods may not serve gRPC yet.
     """
     grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_stale else None
     metadata = object_metadata(resource, resource.name, common_labels(resource))

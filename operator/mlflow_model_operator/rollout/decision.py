@@ -1,8 +1,8 @@
-"""From what is desired, previous and seen to who serves: the heart of every update.
+"""Which revision serves, by the spec, the status and the live Deployments.
 
-An update is "make it ready, move the traffic, drain, remove"; a rollback is moving the weights
-back to pods that still run. `decide` holds no state: all that it needs of the past stands in the
-resource's status, so the operator may be stopped and started between any two calls.
+An update makes a revision ready, moves the traffic, drains the old revision and removes it; a
+rollback moves the weights back to pods that still run. `decide` holds no state: what it needs of
+the past is in the resource's status, so the operator may restart between any two calls.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
 
 
 class Phase(StrEnum):
-    """Where the resource stands; shown in `status.rollout.phase`."""
+    """The phase of the rollout, as shown in `status.rollout.phase`."""
 
-    STARTING = "Starting"  # no revision has taken the traffic yet
-    UPDATING = "Updating"  # a new revision is getting ready beside the one that serves
-    DRAINING = "Draining"  # the traffic has moved, the old revision finishes
+    STARTING = "Starting"  # no revision has served yet
+    UPDATING = "Updating"  # a new revision is getting ready while another serves
+    DRAINING = "Draining"  # the traffic has moved, the old revision finishes its requests
     STABLE = "Stable"
     STOPPED = "Stopped"  # scaled to zero by its owner
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What the spec means now."""
+    """What the spec asks for, with its model URIs resolved."""
 
     target: Revision
     canary: Revision | None = None
@@ -36,7 +36,7 @@ class Desired:
 
 @dataclass(frozen=True)
 class Previous:
-    """What the status says was decided before."""
+    """The previous decision, as the status records it."""
 
     stable: Revision | None = None
     traffic: tuple[Weight, ...] = ()
@@ -46,7 +46,7 @@ class Previous:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who serves from now on. `traffic` sums to 100 and lists no revision with weight 0."""
+    """Which revisions serve. `traffic` sums to 100 and lists no revision with weight 0."""
 
     stable: Revision
     target: Revision
@@ -63,7 +63,7 @@ class Decision:
 
     @property
     def revisions(self) -> frozenset[Revision]:
-        """Those that serve, are about to, or are on trial: all but the draining ones."""
+        """The stable revision, the target and the canary: all but the draining ones."""
         return frozenset(filter(None, (self.stable, self.target, self.canary)))
 
     @property
@@ -83,30 +83,25 @@ def decide(
 ) -> Decision:
     """Decides which revision is stable, how the traffic splits, and which revisions may end.
 
-    `states` holds every revision that exists, by name. `traffic_applied` says that the previous
-    traffic is what the data plane does now (the gateway has accepted the route). `now` and
-    `drain_delay` are in seconds.
+    `states` holds every revision that exists, by name. `traffic_applied` says that the data plane
+    follows the previous traffic (the gateway has accepted the route). `now` and `drain_delay` are
+    in seconds.
     """
     stable = _stable(desired, previous, states)
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
     traffic = _traffic(stable, canary, desired.canary_weight, previous, states)
     leaving = _leaving(previous, states, traffic)
-    draining, recheck = _drain(
-        leaving,
-        previous.draining,
-        traffic_applied and traffic == previous.traffic,
-        now,
-        drain_delay,
-    )
-    staying = {one.name for one in (stable, desired.target, canary) if one}
+    has_moved = traffic_applied and traffic == previous.traffic
+    draining, requeue_after = _drain(leaving, previous.draining, has_moved, now, drain_delay)
+    current = {revision.name for revision in (stable, desired.target, canary) if revision}
     return Decision(
         stable=stable,
         target=desired.target,
         canary=canary,
         traffic=traffic,
         draining=draining,
-        phase=_phase(desired, previous, stable, states, is_draining=bool(set(draining) - staying)),
-        requeue_after=recheck,
+        phase=_phase(desired, previous, stable, states, is_draining=bool(set(draining) - current)),
+        requeue_after=requeue_after,
     )
 
 
@@ -115,9 +110,12 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
     current = previous.stable
     if current is None or current.name == desired.target.name or desired.stopped:
         return desired.target
-    gone = current.name not in states or not states[current.name].exists
-    ready = desired.target.name in states and states[desired.target.name].is_ready
-    return desired.target if ready or gone else current
+    is_gone = current.name not in states or not states[current.name].exists
+    return desired.target if _is_ready(desired.target, states) or is_gone else current
+
+
+def _is_ready(revision: Revision, states: Mapping[str, RevisionState]) -> bool:
+    return revision.name in states and states[revision.name].is_ready
 
 
 def _traffic(
@@ -134,9 +132,10 @@ def _traffic(
 
 
 def _may_serve(name: str, previous: Previous, states: Mapping[str, RevisionState]) -> bool:
-    """A canary gets traffic once all its pods are ready, and keeps it while one of them is.
+    """A canary gets traffic once all its pods are ready, and loses it when none of them is.
 
-    Without this difference each pod that is replaced or added would take the weights to and fro.
+    Without this difference, each pod that is replaced or added would move the weights back and
+    forth.
     """
     state = states.get(name)
     if state is None or not state.exists:
@@ -150,8 +149,8 @@ def _leaving(
 ) -> set[str]:
     """Revisions that had traffic and have none now. Those that never had any need no draining.
 
-    Also those that are still desired, like a canary that has failed: if they are given up a moment
-    later, the data plane may still lead to them.
+    This includes revisions that the spec still names, like a canary that has failed: if the spec
+    drops them a moment later, the data plane may still send them requests.
     """
     had_traffic = {share.revision for share in previous.traffic} | set(previous.draining)
     has_traffic = {share.revision for share in traffic}
@@ -161,17 +160,20 @@ def _leaving(
 def _drain(
     leaving: set[str],
     since: Mapping[str, float],
-    settled: bool,
+    has_moved: bool,
     now: float,
     delay: float,
 ) -> tuple[Mapping[str, float], float | None]:
-    """Keeps a leaving revision until the traffic has surely moved, and `delay` seconds more."""
+    """Retains a leaving revision until its traffic has moved for certain, and `delay` seconds more.
+
+    Returns since when each drains, and the seconds after which to look again.
+    """
     draining: dict[str, float] = {}
     waits: list[float] = []
     for name in sorted(leaving):
         started = since.get(name, now)
         left = started + delay - now
-        if settled and left <= 0:
+        if has_moved and left <= 0:
             continue
         draining[name] = started
         waits.append(max(left, 1.0))
@@ -190,8 +192,7 @@ def _phase(
         return Phase.STOPPED
     if stable.name != desired.target.name:
         return Phase.UPDATING
-    first_start = previous.stable is None or not previous.traffic
-    ready = stable.name in states and states[stable.name].is_ready
-    if first_start and not ready:
+    is_first = previous.stable is None or not previous.traffic
+    if is_first and not _is_ready(stable, states):
         return Phase.STARTING
     return Phase.DRAINING if is_draining else Phase.STABLE

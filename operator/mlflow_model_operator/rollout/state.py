@@ -1,4 +1,4 @@
-"""Revisions, their shares of the requests, and what a live Deployment says of its revision."""
+"""Revisions, their shares of the requests, and the state of a revision by its live Deployment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mlflow_model_operator.api.model_version import ModelVersion
-from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject, is_deleting, status_of
 
 
 class Weight(NamedTuple):
@@ -26,28 +26,28 @@ class Revision:
 
 @dataclass(frozen=True)
 class RevisionState:
-    """What is seen of a revision's Deployment and pods."""
+    """The replicas of a revision, as its Deployment reports them."""
 
-    desired: int  # replicas that its Deployment asks for
-    ready: int  # replicas that answer
+    desired: int  # spec.replicas of its Deployment
+    ready: int  # replicas whose readiness probe succeeds
     exists: bool = True
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can take the whole traffic of its share."""
+        """Whether it can serve all of its share of the requests."""
         return self.exists and self.desired > 0 and self.ready >= self.desired
 
 
 def deployment_state(deployment: KubeObject | None) -> RevisionState:
-    """Replicas asked for and ready.
+    """The replicas of a live Deployment, desired and ready.
 
     A status that is older than the spec counts too: a revision's template never changes, so its
-    pods are the right ones, and each scaling would else look like an outage.
+    pods are the right ones, and otherwise each scaling would look like an outage.
     """
     if deployment is None:
         return RevisionState(desired=0, ready=0, exists=False)
     return RevisionState(
         desired=deployment["spec"].get("replicas", 1),
-        ready=deployment.get("status", {}).get("readyReplicas", 0),
-        exists="deletionTimestamp" not in deployment["metadata"],
+        ready=status_of(deployment).get("readyReplicas", 0),
+        exists=not is_deleting(deployment),
     )

@@ -5,7 +5,7 @@ import asyncio
 from mlflow_model_operator.workqueue import KeyedQueue
 
 
-async def test_a_key_added_twice_while_it_waits_is_worked_on_once() -> None:
+async def test_a_key_added_twice_while_it_waits_is_processed_once() -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     queue.add("wine")
     queue.add("wine")
@@ -13,7 +13,7 @@ async def test_a_key_added_twice_while_it_waits_is_worked_on_once() -> None:
     assert len(queue) == 0
 
 
-async def test_a_key_added_while_it_is_worked_on_waits_until_that_is_done() -> None:
+async def test_a_key_added_while_it_is_processed_waits_until_that_is_done() -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     queue.add("wine")
     await queue.get()
@@ -28,6 +28,27 @@ async def test_keys_come_in_the_order_of_their_arrival() -> None:
     for key in ("a", "b", "a", "c"):
         queue.add(key)
     assert [await queue.get() for _ in range(3)] == ["a", "b", "c"]
+
+
+async def test_groups_take_turns() -> None:
+    queue: KeyedQueue[str] = KeyedQueue(group=lambda key: key[0])
+    for key in ("a1", "a2", "a3", "b1", "a4", "b2", "c1"):
+        queue.add(key)
+    assert [await queue.get() for _ in range(7)] == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+    assert queue.is_idle is False and len(queue) == 0
+
+
+async def test_a_group_that_is_added_to_all_the_time_does_not_delay_another() -> None:
+    queue: KeyedQueue[str] = KeyedQueue(group=lambda key: key[0])
+    for number in range(1000):
+        queue.add(f"a{number}")
+    queue.add("b")
+    before_b = 0
+    while (key := await queue.get()) != "b":
+        before_b += 1
+        queue.add(key)
+        queue.done(key)
+    assert before_b <= 1
 
 
 async def test_of_two_delays_the_earlier_counts() -> None:
@@ -47,7 +68,7 @@ async def test_backoff_doubles_up_to_its_limit_and_is_reset_by_success() -> None
     queue.forget("wine")
 
 
-async def test_the_wait_in_the_queue_is_told() -> None:
+async def test_the_wait_in_the_queue_is_reported() -> None:
     waits: list[float] = []
     queue: KeyedQueue[str] = KeyedQueue(on_wait=waits.append)
     queue.add("wine")
@@ -55,7 +76,7 @@ async def test_the_wait_in_the_queue_is_told() -> None:
     assert len(waits) == 1 and waits[0] >= 0
 
 
-async def test_no_key_is_ever_worked_on_by_two_at_once() -> None:
+async def test_no_key_is_ever_processed_by_two_workers_at_once() -> None:
     queue: KeyedQueue[int] = KeyedQueue()
     active: set[int] = set()
     worked = 0
