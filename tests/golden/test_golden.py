@@ -1,6 +1,6 @@
 """Each folder holds a resource and the objects that it becomes.
 
-`python -m tests.golden.test_golden` writes the outputs anew; read the difference before committing.
+`python -m tests.golden.test_golden` writes the outputs; read the difference before committing.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ def _ready(
     stable = names.revision(resource, resolution.model)
     canary = names.revision(resource, resolution.canary)
     recorded = {"revision": stable.name, "modelUri": stable.model.uri, "modelVersion": "3"}
-    least = resource.spec.scaling.min_replicas
+    replicas = resource.spec.scaling.min_replicas
     deployments = {
-        one.name: {
-            "metadata": {"name": one.name, "generation": 1},
-            "spec": {"replicas": least},
-            "status": {"observedGeneration": 1, "readyReplicas": least},
+        revision.name: {
+            "metadata": {"name": revision.name, "generation": 1},
+            "spec": {"replicas": replicas},
+            "status": {"observedGeneration": 1, "readyReplicas": replicas},
         }
-        for one in (stable, canary)
+        for revision in (stable, canary)
     }
     live = LiveChildren(deployments=deployments)
     return MLflowModelDeployment.parse({**raw, "status": {"stable": recorded}}), live

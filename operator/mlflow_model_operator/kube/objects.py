@@ -76,6 +76,12 @@ def resource_version_of(obj: KubeObject) -> str:
     return str(obj["metadata"].get("resourceVersion") or "")
 
 
+def version_of(obj: KubeObject) -> int:
+    """`metadata.resourceVersion` as a number: of one kind they grow, and compare as integers."""
+    text = resource_version_of(obj)
+    return int(text) if text.isdigit() else 0
+
+
 def created_at(obj: KubeObject) -> float | None:
     """`metadata.creationTimestamp` as seconds since 1970; None where there is none."""
     return parse_time(obj["metadata"].get("creationTimestamp"))

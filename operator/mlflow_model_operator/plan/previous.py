@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RevisionStatus
+from mlflow_model_operator.kube.objects import parse_time
 from mlflow_model_operator.rollout import Previous
 from mlflow_model_operator.rollout.state import Revision, Weight
 
@@ -21,9 +21,9 @@ def previous_decision(resource: MLflowModelDeployment) -> Previous:
         target=revision_from_status(status.target),
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
         draining={
-            entry.revision: datetime.fromisoformat(entry.since).timestamp()
+            entry.revision: since
             for entry in status.draining
-            if entry.since
+            if (since := parse_time(entry.since)) is not None
         },
     )
 

@@ -92,7 +92,9 @@ def test_a_refusal_gives_the_reason_of_the_gateway(
         [{}, {"type": "Ready", "status": "True", "observedGeneration": GENERATION}],
     ],
 )
-def test_what_is_not_known_of_the_present_generation_is_pending(conditions: list[Json]) -> None:
+def test_without_an_answer_for_the_present_generation_a_route_is_pending(
+    conditions: list[Json],
+) -> None:
     assert acceptance(parent(*conditions)) == Pending()
 
 
@@ -106,7 +108,7 @@ def test_what_is_not_known_of_the_present_generation_is_pending(conditions: list
     ],
 )
 @pytest.mark.parametrize("verdict", [ACCEPTED, REFUSED])
-def test_what_another_parent_says_does_not_count(ref: Json, verdict: Json) -> None:
+def test_the_answer_of_another_parent_does_not_count(ref: Json, verdict: Json) -> None:
     assert acceptance(parent(verdict, RESOLVED, **ref)) == Pending()
 
 

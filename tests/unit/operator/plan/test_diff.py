@@ -82,13 +82,13 @@ def test_a_difference_is_named(desired: Json, live: Json, path: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_we_state_is_so_once_it_is_there(case: str) -> None:
+def test_an_applied_object_has_no_difference(case: str) -> None:
     for obj in objects(case):
         assert needs_apply(obj, copy.deepcopy(obj)) is None
 
 
 @given(st.data())
-def test_any_changed_leaf_is_seen(data: st.DataObject) -> None:
+def test_any_changed_leaf_is_a_difference(data: st.DataObject) -> None:
     case = data.draw(st.sampled_from(["full", "gateway-canary"]))
     obj = data.draw(st.sampled_from(objects(case)))
     live = copy.deepcopy(obj)

@@ -57,7 +57,7 @@ def test_any_text_reaches_the_pods_unharmed(text: str) -> None:
     (container,) = template["spec"]["containers"]
     assert {"name": "A", "value": text} in container["env"]
     assert template["metadata"]["annotations"] == {"example.com/note": text}
-    assert len(container["env"]) == len({one["name"] for one in container["env"]})
+    assert len(container["env"]) == len({variable["name"] for variable in container["env"]})
 
 
 @given(
@@ -73,20 +73,20 @@ def test_shapes_that_only_kubernetes_knows_pass_as_they_are(shape: Any) -> None:
 
 
 @given(texts, texts)
-def test_another_value_is_another_revision(one: str, other: str) -> None:
+def test_another_value_is_another_revision(first: str, second: str) -> None:
     names = [
         render.revision(
             resource(server={"env": [{"name": "A", "value": text}]}), MODEL, SETTINGS
         ).name
-        for text in (one, other)
+        for text in (first, second)
     ]
-    assert (names[0] == names[1]) == (one == other)
+    assert (names[0] == names[1]) == (first == second)
 
 
-def test_the_revision_does_not_depend_on_how_the_version_was_asked_for() -> None:
-    asked_by_number = ModelVersion("models:/wine/3", "models:/wine/3", "3", "http://mlflow:5000")
+def test_the_revision_does_not_depend_on_the_uri_that_resolved_to_it() -> None:
+    by_number = ModelVersion("models:/wine/3", "models:/wine/3", "3", "http://mlflow:5000")
     by_alias = render.revision(resource(), MODEL, SETTINGS)
-    assert render.revision(resource(), asked_by_number, SETTINGS).name == by_alias.name
+    assert render.revision(resource(), by_number, SETTINGS).name == by_alias.name
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,9 @@ def test_another_process_gives_the_same_name() -> None:
     ("python", "image"),
     [("3.12.4", "scoring:3.12"), ("3.9.1", "scoring:3.11"), (None, "scoring:3.11")],
 )
-def test_the_scoring_image_is_the_one_for_the_models_python(python: str | None, image: str) -> None:
+def test_the_scoring_image_is_for_the_python_version_of_the_model(
+    python: str | None, image: str
+) -> None:
     model = ModelVersion("a", "models:/wine/3", "3", python_version=python)
     containers = deployment_of(resource(), model)["spec"]["template"]["spec"]["containers"]
     assert containers[0]["image"] == image
@@ -152,8 +154,8 @@ def test_the_default_index_gives_way_to_any_other(
     assert index == expected
     from_secret = {"INDEX_URL": "https://user:password@secret/simple"}
     assert prepare["envFrom"] == [{"secretRef": {"name": "index"}}]
-    seen_by_server = from_secret | index  # variables that are set by name win over envFrom
-    assert from_environment(seen_by_server).index_url == (stated or from_secret["INDEX_URL"])
+    environment_of_server = from_secret | index  # variables that are set by name win over envFrom
+    assert from_environment(environment_of_server).index_url == (stated or from_secret["INDEX_URL"])
     assert from_environment(index).index_url == (stated or "https://default/simple")
 
 

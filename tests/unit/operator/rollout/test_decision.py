@@ -63,7 +63,7 @@ def test_the_weights_move_at_once_when_the_new_version_is_ready() -> None:
     assert decision.phase == Phase.DRAINING
 
 
-def test_the_old_version_drains_until_the_gateway_has_taken_the_route() -> None:
+def test_the_old_version_drains_until_the_gateway_has_accepted_the_route() -> None:
     decision = decided(Desired(V4), serving(V4, v3=900.0), applied=False, v3=READY, v4=READY)
     assert "3" in decision.retained
 
@@ -205,7 +205,9 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         )
         self._check(decision, before)
         world.previous = Previous(decision.stable, decision.traffic, decision.draining)
-        world.states = {name: world.states.get(name, RevisionState(2, 0)) for name in decision.retained}
+        world.states = {
+            name: world.states.get(name, RevisionState(2, 0)) for name in decision.retained
+        }
         self.last = decision
 
     def _check(self, decision: Decision, states: dict[str, RevisionState]) -> None:
@@ -213,7 +215,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         assert all(share.weight > 0 for share in decision.traffic)
         serving_now = {share.revision for share in decision.traffic}
         assert serving_now <= decision.retained
-        self._never_to_one_that_is_not_ready(decision, serving_now, states)
+        self._never_to_a_revision_that_is_not_ready(decision, serving_now, states)
         removed = set(states) - decision.retained
         routed = {share.revision for share in self.world.route}
         had_traffic = {share.revision for share in self.world.previous.traffic}
@@ -221,15 +223,15 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         if self.world.route:
             assert not removed & routed, "a revision was removed while the route still led to it"
 
-    def _never_to_one_that_is_not_ready(
+    def _never_to_a_revision_that_is_not_ready(
         self, decision: Decision, serving_now: set[str], states: dict[str, RevisionState]
     ) -> None:
         before = self.world.previous
         served = {share.revision for share in before.traffic}
         for name in serving_now - served - {decision.stable.name}:
             assert states[name].is_ready
-        taken_over = before.stable is not None and before.stable != decision.stable
-        if taken_over and before.stable is not None and before.stable.name in states:
+        has_moved = before.stable is not None and before.stable != decision.stable
+        if has_moved and before.stable is not None and before.stable.name in states:
             assert states[decision.stable.name].is_ready
 
     @invariant()
@@ -242,7 +244,7 @@ TestAnyCourseOfEvents = AnyCourseOfEvents.TestCase
 TestAnyCourseOfEvents.settings = hypothesis_settings(max_examples=400, deadline=None)
 
 
-def test_a_revision_that_lost_its_traffic_drains_even_if_it_was_wanted_in_between() -> None:
+def test_a_revision_that_lost_its_traffic_drains_even_if_it_was_desired_in_between() -> None:
     """Found by the simulation: a canary, then the target, given up before the route was taken."""
     previous = Previous(V3, (Weight("3", 99), Weight("4", 1)))
     first = decided(Desired(V4), previous, applied=False, v3=READY, v4=STARTING)
