@@ -41,8 +41,8 @@ class LiveChildren:
 
     def of_kind(self, kind: str) -> dict[str, KubeObject]:
         """Those of one kind, like "Deployment", by name."""
-        found: dict[str, KubeObject] = getattr(self, _FIELD_BY_KIND[kind])
-        return found
+        objects: dict[str, KubeObject] = getattr(self, _FIELD_BY_KIND[kind])
+        return objects
 
 
 def name_of(obj: KubeObject) -> str:
