@@ -152,6 +152,7 @@ class Reconciler:
             apply_errors=outcome.failures,
             now=self.clock(),
             gateway_exists=await self._gateway_exists(resource, outcome.live),
+            scoring_python_versions=tuple(self.settings.scoring_images),
         )
 
     async def _gateway_exists(
@@ -165,12 +166,11 @@ class Reconciler:
         if now - (created_at(route) or now) <= GATEWAY_TIMEOUT:
             return None
         try:
-            found = await self.cluster.get(kinds.GATEWAY, gateway.namespace, gateway.name)
+            return await self.cluster.get(kinds.GATEWAY, *gateway) is not None
         except ApiError as error:
             if error.status == 403:  # in namespaced mode we may not look into each namespace
                 return None
             raise
-        return found is not None
 
 
 def is_route_pending(resource: MLflowModelDeployment, live: LiveChildren) -> bool:

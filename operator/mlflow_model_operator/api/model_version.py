@@ -1,4 +1,4 @@
-"""What a model URI means: a version of a model, or the reason why it means none."""
+"""What a model URI resolves to: a version of a model, or the reason why it could not."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from mlflow_model_operator.api.reasons import Reason
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """What a model URI means now: immutable, and all that pods ever see of it."""
+    """What a model URI resolves to now: immutable, and all that pods ever see of it."""
 
-    requested: str  # the URI as the user wrote it: models:/wine@champion
-    uri: str  # what the pods fetch: models:/wine/3, models:/m-…, runs:/…/model, s3://…
-    version: str  # what people read: "3", "m-1a2b…", a run id; "-" for a storage URI
+    requested: str  # the URI in spec: models:/wine@champion
+    uri: str  # the URI that the pods fetch: models:/wine/3, models:/m-…, runs:/…/model, s3://…
+    version: str  # for people: "3", "m-1a2b…", a run id; "-" for a storage URI
     tracking_uri: str | None = None  # None where the URI needs no registry
     name: str | None = None  # the registered model, where there is one
     python_version: str | None = None  # "3.11.7", from the model's own files; None if unknown
 
 
 class ResolutionError(Exception):
-    """A model URI that means nothing now; `reason` becomes the reason of `ModelResolved`.
+    """A model URI could not be resolved; `reason` becomes the reason of `ModelResolved`.
 
     `last_resolved` is what it resolved to before, where only the registry is in trouble.
     """

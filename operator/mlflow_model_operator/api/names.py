@@ -1,4 +1,4 @@
-"""Names that the operator writes on its objects."""
+"""Names that the operator writes into its objects."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ MANAGED_BY_VALUE = "mlflow-model-operator"
 # Which resource a child belongs to, and which revision (absent on what spans revisions).
 DEPLOYMENT = f"{GROUP}/deployment"
 REVISION = f"{GROUP}/revision"
-# On autoscalers and routes: a hash of the spec that was applied, which shows a field that is stated
-# no more.
+# On autoscalers and routes: a hash of the spec that was applied, which shows that a field has been
+# dropped since.
 APPLIED = f"{GROUP}/applied"

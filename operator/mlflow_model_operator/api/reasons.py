@@ -1,5 +1,7 @@
-"""Every reason that a condition or an event can have. What each means, and what to do about it,
-stands in `docs/conditions.md`; a test compares the two."""
+"""Every reason that a condition or an event can have.
+
+`docs/conditions.md` says what each means and what to do about it; a test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why a condition is as it is, as one word for programs."""
 
-    # All is well, or on its way
+    # Reconciled, or progressing
     READY = "Ready"
     RESOLVED = "Resolved"
     MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
@@ -65,7 +67,7 @@ class Reason(StrEnum):
 
 
 class EventReason(StrEnum):
-    """Reasons of the events that tell of something other than a condition's reason."""
+    """Reasons of the events that are not about a condition that became False."""
 
     SERVING = "Serving"
     NEW_REVISION = "NewRevision"

@@ -1,4 +1,4 @@
-"""An MLflowModelDeployment as the operator reads it."""
+"""An MLflowModelDeployment as the operator parses it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROOT_RULES = (
 
 
 class Key(NamedTuple):
-    """Names one object of a kind that is clear, mostly an MLflowModelDeployment."""
+    """The namespace and name of an object, mostly of an MLflowModelDeployment."""
 
     namespace: str
     name: str
@@ -47,16 +47,16 @@ class Key(NamedTuple):
 
 
 class InvalidResource(ValueError):
-    """A resource that the operator cannot use; the message names the field and what to write."""
+    """The operator cannot use this resource; the message names the field and the fix."""
 
 
 @dataclass(frozen=True)
 class MLflowModelDeployment:
-    """Serves an MLflow model on Kubernetes, and follows the registry."""
+    """Serves an MLflow model on Kubernetes, and follows the model registry."""
 
     name: str
     namespace: str
-    uid: str  # tells this resource from an older one of the same name
+    uid: str  # differs from that of an earlier resource of the same name
     generation: int  # counts the changes of spec
     spec: Spec
     status: Status = field(default_factory=Status)
@@ -94,7 +94,7 @@ class MLflowModelDeployment:
 
 
 def _status(raw: Any) -> Status:
-    """Reads status; one that makes no sense is as good as none, and is written anew."""
+    """The parsed status; one that is not valid is ignored, and so written again."""
     try:
         return Status.model_validate(raw or {})
     except ValidationError:
@@ -113,7 +113,7 @@ def _problem(problem: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         return f"{path} is not a field of this resource: correct its name or remove it"
     if kind == "missing":
-        return f"{path} is missing: write it"
+        return f"{path} is missing: set it"
     if kind == "value_error":
         return f"{path}: {context['error']}"
     expectation = problem["msg"].removeprefix("Input ").removeprefix("String ")

@@ -1,4 +1,4 @@
-"""What users write: `spec` of an MLflowModelDeployment."""
+"""`spec` of an MLflowModelDeployment, which users write."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from mlflow_model_operator.api.values import (
     ExtendedResource,
     FindLinks,
     Hostname,
-    HttpUrl,
     ImageName,
+    IndexUrl,
     LabelMap,
     LabelName,
     ModelUriText,
     Native,
-    NoPassword,
     ObjectName,
     Quantity,
     RoutePath,
+    TrackingUri,
 )
 
 _RESERVED_PATHS = f"/|({MODEL_DIR}|{CA_DIR})(/.*)?|/tmp/?"
@@ -72,19 +72,19 @@ class Model(KubeModel):
 
     uri: ModelUriText = Field(
         description=(
-            "Which model to serve: models:/<name>@<alias>, models:/<name>/<version>, "
+            "The model URI: models:/<name>@<alias>, models:/<name>/<version>, "
             "models:/<name>/latest, models:/<name>/<stage>, models:/m-<id> (a logged model), "
             "runs:/<run id>/<path>, a storage URI (s3://, gs://, abfss://, wasbs://, dbfs:/, "
             "mlflow-artifacts:/, http://, …) or an absolute path on a volume of spec.pod.volumes. "
-            "An alias, a stage and latest are followed: when they come to mean another version, "
+            "An alias, a stage and latest are followed: when they resolve to another version, "
             "that version takes over."
         ),
     )
-    tracking_uri: Annotated[HttpUrl, NoPassword] | None = Field(
+    tracking_uri: TrackingUri | None = Field(
         default=None,
         description=(
-            "The MLflow tracking server (and registry) that knows the model, like "
-            "http://mlflow.mlflow:5000. Left out, the operator's own setting is used."
+            "The MLflow tracking server (and model registry) that has the model, like "
+            "http://mlflow.mlflow:5000. Left out, the operator's setting is used."
         ),
     )
     credentials_secret: ObjectName | None = Field(
@@ -124,7 +124,7 @@ class EnvVar(KubeModel):
     value_from: Native | None = Field(
         default=None,
         description=(
-            "Where the value comes from, in the shape of the Kubernetes API (secretKeyRef, "
+            "Where the value comes from, as in the Kubernetes API (secretKeyRef, "
             "configMapKeyRef, fieldRef, resourceFieldRef)."
         ),
     )
@@ -134,7 +134,7 @@ Resources = Annotated[dict[str, Quantity], Field(max_length=16)]
 
 
 class ResourceRequirements(KubeModel):
-    """What a pod gets of CPU and memory."""
+    """The CPU and memory of a pod."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -148,11 +148,11 @@ class ResourceRequirements(KubeModel):
 
     requests: Resources = Field(
         default_factory=dict,
-        description="What is reserved for each pod, by resource: cpu, memory, ephemeral-storage.",
+        description="The resources reserved for each pod, by name: cpu, memory, ephemeral-storage.",
     )
     limits: Resources = Field(
         default_factory=dict,
-        description="What each pod may use at most, by resource.",
+        description="The most that each pod may use, by name of the resource.",
     )
 
 
@@ -162,12 +162,12 @@ class Server(KubeModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.image) || !has(self.grpc) || !self.grpc",
-            "gRPC is the scoring image's: leave out grpc, or leave out image",
+            "only the scoring image serves gRPC: leave out grpc, or leave out image",
             field_path=".grpc",
         ),
         Rule(
             "!has(self.image) || !has(self.onnx) || !self.onnx",
-            "the conversion to ONNX is the scoring image's: leave out onnx, or leave out image",
+            "only the scoring image converts to ONNX: leave out onnx, or leave out image",
             field_path=".onnx",
         ),
     )
@@ -175,8 +175,8 @@ class Server(KubeModel):
     image: ImageName | None = Field(
         default=None,
         description=(
-            "The image to run instead of the operator's scoring image: one built from the scoring "
-            "image, one made by `mlflow models build-docker`, or any other that answers MLflow's "
+            "The image to run instead of the operator's scoring image: an image built from the "
+            "scoring image, by `mlflow models build-docker`, or any other that serves MLflow's "
             f"protocol (POST /invocations, GET /ping) on port {HTTP_PORT}. It gets MODEL_URI and "
             "MLFLOW_TRACKING_URI and runs by its own entrypoint. Left out, the scoring image for "
             "the model's own Python version is used."
@@ -198,22 +198,22 @@ class Server(KubeModel):
     onnx: bool = Field(
         default=False,
         description=(
-            "Convert a scikit-learn model to ONNX, and predict by ONNX Runtime if that answers as "
-            "the model does, on its input example and rows made up from it. Else the model is "
-            "served as it is; the pod's log and metrics say which, and why."
+            "Convert a scikit-learn model to ONNX, and use ONNX Runtime if its predictions equal "
+            "the model's, for the input example and rows generated from it. Otherwise the model "
+            "is served unchanged; the pod's log and metrics say which, and why."
         ),
     )
     env: Annotated[list[EnvVar], Field(max_length=128), map_by("name")] = Field(
         default_factory=list,
-        description="Environment variables of the pods, in the shape of the Kubernetes API.",
+        description="Environment variables of the pods, as in the Kubernetes API.",
     )
     resources: ResourceRequirements = Field(
         default=ResourceRequirements(
             requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "2Gi"}
         ),
         description=(
-            "What each pod gets of CPU and memory. Written in part, nothing is added: the "
-            "defaults hold only where resources is left out. GPUs go into spec.gpu."
+            "The CPU and memory of each pod. The defaults apply only if resources is left out: "
+            "nothing is added to a part of it. GPUs go into spec.gpu."
         ),
     )
     startup_timeout: Annotated[Duration, STARTUP_TIME] = Field(
@@ -238,13 +238,13 @@ class ConfigMapKey(KubeModel):
 
 
 class Dependencies(KubeModel):
-    """Where the packages come from that the model's own requirements name."""
+    """Where the packages of the model's requirements come from."""
 
-    index_url: HttpUrl | None = Field(
+    index_url: IndexUrl | None = Field(
         default=None,
         description=(
             "The package index (PEP 503), like https://pypi.example.com/simple. Left out, the "
-            "operator's own setting is used."
+            "operator's setting is used."
         ),
     )
     find_links: FindLinks | None = Field(
@@ -258,13 +258,13 @@ class Dependencies(KubeModel):
         default=None,
         description=(
             "Certificates (PEM) to trust when packages and artifacts are fetched, where the index "
-            "or the storage stands behind a custom CA."
+            "or the storage uses a private CA."
         ),
     )
 
 
 class Toleration(KubeModel):
-    """A taint that the pods accept, in the shape of the Kubernetes API."""
+    """A taint that the pods tolerate, as in the Kubernetes API."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -275,8 +275,8 @@ class Toleration(KubeModel):
         Rule(
             "(has(self.key) && self.key != '') "
             "|| (has(self.operator) && self.operator == 'Exists')",
-            "a toleration without key accepts every taint: write the taint's key, or operator: "
-            "Exists if that is meant",
+            "a toleration without key tolerates every taint: write the taint's key, or operator: "
+            "Exists if that is intended",
         ),
         Rule(
             "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
@@ -325,7 +325,7 @@ class Gpu(KubeModel):
     )
     tolerations: Tolerations = Field(
         default_factory=list,
-        description="Taints of the GPU nodes that the pods accept; added to those of spec.pod.",
+        description="Taints of the GPU nodes that the pods tolerate; added to those of spec.pod.",
     )
     runtime_class_name: ObjectName | None = Field(
         default=None, description="The RuntimeClass that gives containers the GPU, like nvidia."
@@ -347,8 +347,8 @@ class Scaling(KubeModel):
         ),
         Rule(
             "self.minReplicas != 0 || !has(self.maxReplicas) || self.maxReplicas == 0",
-            "minReplicas 0 stops the model, and maxReplicas would start it again: leave "
-            "maxReplicas out (or write 0) to stop it, or write a minReplicas of at least 1",
+            "minReplicas 0 stops the model, and maxReplicas would start it again: leave out "
+            "maxReplicas (or write 0) to stop it, or write a minReplicas of at least 1",
         ),
         Rule(
             "has(self.maxReplicas) || !(has(self.targetCPUUtilization) || "
@@ -361,32 +361,32 @@ class Scaling(KubeModel):
     min_replicas: Replicas = Field(
         default=1,
         description=(
-            "The least number of pods; the number of pods where maxReplicas is left out. 0 stops "
-            "the model. `kubectl scale` writes this field."
+            "The minimum number of pods, or, without maxReplicas, the number of pods. 0 stops the "
+            "model. `kubectl scale` sets this field."
         ),
     )
     max_replicas: Replicas | None = Field(
         default=None,
         description=(
-            "The greatest number of pods: a HorizontalPodAutoscaler moves between minReplicas and "
-            "this. Left out, or equal to minReplicas, nothing scales by itself."
+            "The maximum number of pods: a HorizontalPodAutoscaler scales between minReplicas and "
+            "this. Left out, or equal to minReplicas, there is no autoscaling."
         ),
     )
     target_cpu_utilization: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
         alias="targetCPUUtilization",
         description=(
-            "The CPU use to scale for, in percent of the requested CPU. 70 where neither this nor "
-            "metrics is given."
+            "The target CPU utilization, in percent of the requested CPU. 70 if neither this nor "
+            "metrics is set."
         ),
     )
     metrics: Annotated[list[Native], Field(max_length=32), ATOMIC] = Field(
         default_factory=list,
-        description="More metrics to scale by, in the shape of autoscaling/v2.",
+        description="More metrics to scale by, as in autoscaling/v2.",
     )
     behavior: Native = Field(
         default_factory=dict,
-        description="How fast to scale up and down, in the shape of autoscaling/v2.",
+        description="How fast to scale up and down, as in autoscaling/v2.",
     )
 
     @property
@@ -401,11 +401,9 @@ class Scaling(KubeModel):
 
 
 class Canary(KubeModel):
-    """A second model on trial beside the first."""
+    """A second model that gets a share of the requests."""
 
-    uri: ModelUriText = Field(
-        description="Which model to try: a model URI, written as in model.uri."
-    )
+    uri: ModelUriText = Field(description="The canary's model URI, written as in model.uri.")
     weight: Annotated[int, Field(ge=0, le=100)] = Field(
         description="The share of the requests that the canary gets, in percent."
     )
@@ -426,22 +424,22 @@ class Routing(KubeModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.hostnames) || size(self.hostnames) == 0 || has(self.gateway)",
-            "hostnames only work with a gateway: write routing.gateway.name too, or leave "
-            "hostnames out",
+            "hostnames only work with a gateway: write routing.gateway.name too, or leave out "
+            "hostnames",
         ),
     )
 
     gateway: GatewayRef | None = Field(
         default=None,
         description=(
-            "The Gateway to be reached through; an HTTPRoute is made for it and splits the "
-            "traffic exactly. Left out, the model is reached inside the cluster only, by the "
+            "The Gateway that routes requests to the model, by an HTTPRoute, which splits the "
+            "traffic exactly. Left out, the model can be reached inside the cluster only, by the "
             "Service of the resource's name."
         ),
     )
     hostnames: Annotated[list[Hostname], Field(max_length=16), SET] = Field(
         default_factory=list,
-        description="The host names to answer to; left out, all of the Gateway's.",
+        description="The host names to serve; left out, all of the Gateway's.",
     )
     path: RoutePath = Field(
         default="/",
@@ -449,12 +447,12 @@ class Routing(KubeModel):
     )
     timeout: Duration = Field(
         default="30s",
-        description="How long a request may take, like 500ms, 30s or 2m; 0s means for ever.",
+        description="How long a request may take, like 500ms, 30s or 2m; 0s means no limit.",
     )
 
 
 class Volume(KubeModel):
-    """A volume of the pods, in the shape of the Kubernetes API."""
+    """A volume of the pods, as in the Kubernetes API."""
 
     # The kind of volume (persistentVolumeClaim, configMap, …) is Kubernetes' to know.
     model_config = ConfigDict(extra="allow")
@@ -471,7 +469,7 @@ class Volume(KubeModel):
 
 
 class VolumeMount(KubeModel):
-    """Where a volume appears in the containers, in the shape of the Kubernetes API."""
+    """Where a volume is mounted in the containers, as in the Kubernetes API."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -507,7 +505,7 @@ class LocalObjectReference(KubeModel):
 
 
 class Pod(KubeModel):
-    """What else the pods need, in the shapes of the Kubernetes API."""
+    """Other settings of the pods, as in the Kubernetes API."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -520,7 +518,8 @@ class Pod(KubeModel):
         Rule(
             "!has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) && "
             "self.volumes.exists(volume, volume.name == mount.name))",
-            "a mount names a volume that is not there: add it to pod.volumes or correct its name",
+            "a mount refers to a volume that does not exist: add it to pod.volumes or correct its "
+            "name",
             field_path=".volumeMounts",
         ),
     )
@@ -529,11 +528,11 @@ class Pod(KubeModel):
         default_factory=dict, description="Labels that a node must have to run the pods."
     )
     tolerations: Tolerations = Field(
-        default_factory=list, description="Taints of nodes that the pods accept."
+        default_factory=list, description="Taints of nodes that the pods tolerate."
     )
     affinity: Native = Field(
         default_factory=dict,
-        description="Where the pods would rather run, in the shape of the Kubernetes API.",
+        description="Where the pods should run, as in the Kubernetes API.",
     )
     service_account_name: ObjectName | None = Field(
         default=None,
@@ -548,7 +547,7 @@ class Pod(KubeModel):
     )
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=64), map_by("mountPath")] = Field(
         default_factory=list,
-        description="Where those volumes appear, in the prepare and in the server container.",
+        description="Where those volumes are mounted, in the containers prepare and server.",
     )
     image_pull_secrets: Annotated[
         list[LocalObjectReference], Field(max_length=16), map_by("name")
@@ -559,7 +558,7 @@ class Pod(KubeModel):
 
 
 class Spec(KubeModel):
-    """Which model to serve, and how."""
+    """The model to serve, and how."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -572,13 +571,13 @@ class Spec(KubeModel):
             "!((has(self.server.resources.limits) && self.gpu.resource in "
             "self.server.resources.limits) || (has(self.server.resources.requests) && "
             "self.gpu.resource in self.server.resources.requests))",
-            "the GPUs are asked for twice: leave the resource of gpu out of server.resources",
+            "the GPUs are requested twice: leave the resource of gpu out of server.resources",
             field_path=".server.resources",
         ),
         Rule(
             "!has(self.server.grpc) || !self.server.grpc || !has(self.routing.gateway) || "
             "self.routing.path == '/'",
-            "gRPC has no path prefixes: write / and a host name of the model's own, or leave out "
+            "gRPC has no path prefixes: write / and a host name for this model alone, or leave out "
             "server.grpc",
             field_path=".routing.path",
         ),
@@ -588,8 +587,8 @@ class Spec(KubeModel):
             "has(self.scaling.metrics) && size(self.scaling.metrics) > 0) || "
             "(has(self.server.resources.requests) && 'cpu' in self.server.resources.requests) || "
             "(has(self.server.resources.limits) && 'cpu' in self.server.resources.limits)",
-            "scaling by CPU use needs a CPU request: write server.resources.requests.cpu, like "
-            "500m, or scale by other metrics",
+            "scaling by CPU utilization needs a CPU request: write server.resources.requests.cpu, "
+            "like 500m, or scale by other metrics",
             field_path=".scaling",
         ),
     )
@@ -598,7 +597,7 @@ class Spec(KubeModel):
     server: Server = Field(default=Server(), description="How the model is served.")
     dependencies: Dependencies = Field(
         default=Dependencies(),
-        description="Where the packages come from that the model's own requirements name.",
+        description="Where the packages of the model's requirements come from.",
     )
     gpu: Gpu | None = Field(
         default=None, description="The GPUs of each pod; left out, the model runs on CPUs."
@@ -606,12 +605,12 @@ class Spec(KubeModel):
     scaling: Scaling = Field(default=Scaling(), description="How many pods serve the model.")
     canary: Canary | None = Field(
         default=None,
-        description="A second model on trial, which gets a share of the requests until changed.",
+        description="A second model, which gets a share of the requests until changed.",
     )
     routing: Routing = Field(
         default=Routing(), description="How requests from outside reach the model."
     )
     pod: Pod = Field(
         default=Pod(),
-        description="What else the pods need: node selection, volumes, identity, labels.",
+        description="Other settings of the pods: node selection, volumes, identity, labels.",
     )

@@ -1,4 +1,4 @@
-"""Generated files: written to standard output, or compared with what is there."""
+"""Generated files: written to standard output, or compared with the file in the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_or_check(text: str, arguments: Sequence[str]) -> int:
-    """Prints the text, or with `--check PATH` says whether that file holds exactly it.
+    """Prints the text, or, with `--check PATH`, compares it with that file.
 
     Returns the exit code: 1 for a file that is missing or stale.
     """
@@ -21,5 +21,5 @@ def write_or_check(text: str, arguments: Sequence[str]) -> int:
         return 0
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return 0
-    print(f"{path} is not what the models say: run `make generate`", file=sys.stderr)
+    print(f"{path} is not up to date: run `make generate`", file=sys.stderr)
     return 1

@@ -92,7 +92,7 @@ def test_it_is_immutable() -> None:
     ("spec", "expected"),
     [
         ({"colour": "red"}, "spec.colour is not a field of this resource: correct its name"),
-        ({"model": {}}, "spec.model.uri is missing: write it"),
+        ({"model": {}}, "spec.model.uri is missing: set it"),
         ({"scaling": {"minReplicas": -1}}, "spec.scaling.minReplicas is -1: it should be greater"),
         ({"server": {"env": [{"name": 1}]}}, "spec.server.env[0].name is 1: it should be a valid"),
         ({"server": {"startupTimeout": "10 m"}}, "'10 m' is not a duration: write a number and"),

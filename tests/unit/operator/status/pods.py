@@ -111,6 +111,7 @@ def snapshot(
     routes: tuple[Json, ...] = (),
     gateway_exists: bool | None = None,
     now: float = NOW,
+    scoring_python_versions: tuple[str, ...] = (),
 ) -> Snapshot:
     return Snapshot(
         resource=of or resource(),
@@ -126,6 +127,7 @@ def snapshot(
         apply_errors=errors,
         now=now,
         gateway_exists=gateway_exists,
+        scoring_python_versions=scoring_python_versions,
     )
 
 

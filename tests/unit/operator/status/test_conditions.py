@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout import Phase
+from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, conditions
 from mlflow_model_operator.status.snapshot import ApplyError, NameTaken, Snapshot
 from tests.unit.operator.status.pods import (
@@ -364,3 +367,35 @@ def test_a_refused_route_comes_with_the_gateways_words_and_a_remedy(why: str, re
     assert f"Route refused by Gateway gateways/shared ({why}): its own {{words}}" in message
     assert remedy in message
     assert "spec.routing" in message
+
+
+# Python versions
+
+OLD_PYTHON = Revision("wine-5", replace(V3.model, python_version="3.9.1"))
+
+
+@pytest.mark.parametrize(
+    ("versions", "server", "expected"),
+    [
+        (("3.11", "3.12"), {}, "logged with Python 3.9.1 and runs with Python 3.11"),
+        (("3.11", "3.9"), {}, None),
+        (("3.11",), {"image": "registry.example.com/wine:1"}, None),
+        ((), {}, None),
+    ],
+)
+def test_a_model_of_another_python_than_the_image_says_so(
+    versions: tuple[str, ...], server: Json, expected: str | None
+) -> None:
+    given = snapshot(
+        decision(OLD_PYTHON),
+        deployment(OLD_PYTHON, 1),
+        of=resource(server=server),
+        resolution=OLD_PYTHON.model,
+        scoring_python_versions=versions,
+    )
+    assert said(given, "ModelResolved") == ("True", "Resolved")
+    assert said(given, "Ready") == ("True", "Ready")
+    message = by_type(given)["ModelResolved"].message
+    assert message.startswith("models:/wine@champion resolves to models:/wine/3")
+    assert "Python" not in message if expected is None else expected in message
+    assert ("chart value scoringImages" in message) == (expected is not None)

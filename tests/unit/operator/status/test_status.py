@@ -12,7 +12,7 @@ from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan import Resolution, RevisionNames, make_plan
-from mlflow_model_operator.rollout import Phase
+from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status import Snapshot, events, invalid_status, status, status_patch
 from tests.unit.operator.status.pods import V3, V4, Json, decision, deployment, resource, snapshot
@@ -148,6 +148,33 @@ def test_a_revision_that_has_drained_is_told() -> None:
     before = status(snapshot(draining, deployment(V3, 1), deployment(V4, 1)))
     done = snapshot(decision(V4), deployment(V4, 1))
     assert [one.reason for one in events(before, status(done), done)] == ["Drained"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        # The canary's weight went to 0: it stays, without requests.
+        (decision(V3, canary=V4, draining={"wine-4": 1.0}), decision(V3, canary=V4)),
+        # The canary's weight went to 100: the stable revision stays.
+        (
+            decision(V3, canary=V4, weight=100, draining={"wine-3": 1.0}),
+            decision(V3, canary=V4, weight=100),
+        ),
+        # An alias moved forth, back and forth again: the revision is the target anew.
+        (
+            decision(V3, draining={"wine-4": 1.0}),
+            decision(V3, target=V4, phase=Phase.UPDATING),
+        ),
+    ],
+)
+def test_a_revision_that_loses_its_traffic_and_stays_is_not_reported_as_removed(
+    before: Decision, after: Decision
+) -> None:
+    of = resource(canary={"uri": "models:/wine@challenger", "weight": 0})
+    live = deployment(V3, 1), deployment(V4, 1)
+    old = status(snapshot(before, *live, of=of, canary_resolution=V4.model))
+    done = snapshot(after, *live, of=of, canary_resolution=V4.model)
+    assert "Drained" not in [event.reason for event in events(old, status(done), done)]
 
 
 def test_what_has_drained_leaves_nothing_in_the_status() -> None:

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from mlflow_model_operator.render.pod import pod_template
+from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, requeue_after
+from mlflow_model_operator.status.diagnosis.limits import limits_of, limits_of_spec
 from mlflow_model_operator.status.snapshot import ApplyError
 from tests.unit.operator.status.pods import (
     V3,
@@ -511,3 +514,97 @@ def test_other_volumes_may_take_their_time(volume: Json) -> None:
     )
     assert diagnose(slow, V3) is None
     assert requeue_after(slow) is None
+
+
+# The spec has changed since a revision's pods were made: its own Deployment has its numbers.
+
+
+def of_its_own(
+    memory: str = "2Gi", startup_seconds: int = 600, volumes: list[Json] | None = None
+) -> Json:
+    """A Deployment whose template states other limits than the spec does now."""
+    probe = {"periodSeconds": 2, "failureThreshold": startup_seconds // 2}
+    server = {
+        "name": "server",
+        "startupProbe": probe,
+        "resources": {"limits": {"memory": memory, "nvidia.com/gpu": "4"}},
+    }
+    live = deployment(V3)
+    live["spec"]["template"] = {
+        "spec": {
+            "containers": [server],
+            "terminationGracePeriodSeconds": 40,
+            "volumes": volumes or [],
+        }
+    }
+    return live
+
+
+def test_an_old_revision_that_does_not_start_is_measured_by_its_own_timeout() -> None:
+    slow = pod(V3, "p1", containerStatuses=[container(terminated=ended(143, seconds=11))])
+    spec = resource(server={"startupTimeout": "90s"})
+    failure = diagnose(snapshot(decision(), of_its_own(startup_seconds=10), slow, of=spec), V3)
+    assert failure is not None
+    assert failure.reason == "StartupTimeout"
+    assert "did not answer within 10s: spec.server.startupTimeout is 90s now" in failure.message
+    # A revision with the time of the present spec has crashed after 11 seconds.
+    crashed = diagnose(snapshot(decision(), of_its_own(startup_seconds=90), slow, of=spec), V3)
+    assert crashed is not None
+    assert crashed.reason == "ContainerCrashed"
+
+
+def test_a_stuck_old_deployment_names_its_own_timeout() -> None:
+    stuck = of_its_own(startup_seconds=90)
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    stuck["status"]["conditions"] = [condition]
+    failure = diagnose(snapshot(decision(), stuck), V3)
+    assert failure is not None
+    assert "within 1m30s: spec.server.startupTimeout is 10m now" in failure.message
+
+
+def test_an_old_revision_out_of_memory_names_its_own_limit() -> None:
+    killed = pod(V3, containerStatuses=[container(terminated=ended(137, reason="OOMKilled"))])
+    raised = resource(server={"resources": {"limits": {"memory": "1Gi"}}})
+    failure = diagnose(snapshot(decision(), of_its_own("400Mi"), killed, of=raised), V3)
+    assert failure is not None
+    assert "(400Mi): spec.server.resources.limits.memory is 1Gi now" in failure.message
+    same = resource(server={"resources": {"limits": {"memory": "1024Mi"}}})
+    failure = diagnose(snapshot(decision(), of_its_own("1Gi"), killed, of=same), V3)
+    assert failure is not None
+    assert "(1Gi): raise spec.server.resources.limits.memory" in failure.message
+
+
+def test_an_old_revision_asks_for_its_own_number_of_gpus() -> None:
+    pending = pod(V3, phase="Pending", conditions=unscheduled(INSUFFICIENT))
+    failure = diagnose(snapshot(decision(), of_its_own(), pending, of=resource(gpu=ANY_GPU)), V3)
+    assert failure is not None
+    assert "No node has 4 free nvidia.com/gpu" in failure.message
+
+
+def test_an_old_revision_waits_for_its_own_volumes() -> None:
+    waiting, now = waits_for_volumes(31)
+    ca = {"name": "ca", "configMap": {"name": "old-ca", "items": [{"key": "ca.pem"}]}}
+    corrected = resource(dependencies={"caConfigMap": {"name": "new-ca"}})
+    given = snapshot(decision(), of_its_own(volumes=[ca]), waiting, of=corrected, now=now)
+    failure = diagnose(given, V3)
+    assert failure is not None
+    assert "ConfigMap old-ca (spec.dependencies.caConfigMap, key ca.pem)" in failure.message
+
+
+def test_the_limits_are_read_from_the_deployments_that_the_operator_makes() -> None:
+    spec = resource(
+        server={"startupTimeout": "90s", "resources": {"limits": {"memory": "3Gi"}}},
+        routing={"timeout": "20s"},
+        gpu={"count": 2},
+        dependencies={"caConfigMap": {"name": "corporate-ca", "key": "ca.pem"}},
+    )
+    template = pod_template(spec, V3.model, Settings())
+    live = {"spec": {"template": template}}
+    limits, stated = limits_of(live, resource()), limits_of_spec(spec)
+    assert limits.startup_timeout == stated.startup_timeout == 90
+    assert limits.shutdown_timeout >= stated.shutdown_timeout == 20
+    assert limits.resources == stated.resources == {"memory": "3Gi", "nvidia.com/gpu": "2"}
+    assert limits.required_config == stated.required_config
+    assert limits.required_config == [
+        "ConfigMap corporate-ca (spec.dependencies.caConfigMap, key ca.pem)"
+    ]
