@@ -173,4 +173,4 @@ def test_it_is_among_all(crds: ApiServer, namespace: str) -> None:
 
 def test_kubectl_explain_describes_a_field(crds: ApiServer) -> None:
     output = crds.kubectl("explain", "mmd.spec.scaling.maxReplicas")
-    assert "HorizontalPodAutoscaler moves between minReplicas and this" in " ".join(output.split())
+    assert "HorizontalPodAutoscaler scales between minReplicas and this" in " ".join(output.split())
