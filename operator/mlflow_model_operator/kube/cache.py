@@ -1,16 +1,22 @@
-"""What the watches have seen, trimmed, and indexed by the resource that it belongs to.
+"""The resources and their children, as the API server last showed them: an informer's store.
 
-Reconciling reads from here alone, so it costs the API server nothing. Our own writes are stored as
-soon as they are answered, so that the next reconcile never acts on what it has just changed.
+Reconciling reads from here alone, so it costs the API server nothing. Three things write to it: the
+watches, the lists that they start from, and the responses to our own writes, which are stored at
+once so that the next reconcile never acts on what it has just changed. Whatever of that is news is
+reported to `on_change`, also when it arrives inside the response to our own write.
 
-Objects are kept as JSON text and read when asked for: as dictionaries they would take ten times the
+A child belongs to the resource that its owner reference names. Its labels only decide where there
+is none, since anybody may edit them.
+
+Objects are stored as JSON text and parsed when read: as dictionaries they would take ten times the
 memory, and of a thousand resources only the few that are being reconciled are read at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,9 +24,24 @@ import orjson
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.deletions import Deletions
 from mlflow_model_operator.kube.kinds import Kind
-from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
-from mlflow_model_operator.kube.transform import tells_nothing, trim
+from mlflow_model_operator.kube.objects import (
+    KubeObject,
+    LiveChildren,
+    find_condition,
+    is_owned_by,
+    is_true,
+    labels_of,
+    name_of,
+    namespace_of,
+    status_of,
+    uid_of,
+    version_of,
+)
+from mlflow_model_operator.kube.transform import is_healthy_pod, transform
+
+_Identity = tuple[str, str, str]  # kind, namespace, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +52,35 @@ class _Entry:
     # Of all but the status, so that a status change does not make us compare everything again.
     fingerprint: int
     # Of a resource: whether its own status says that it is ready.
-    ready: bool = False
+    is_ready: bool = False
+    # Whether a watch or a list has brought this version, and not only the response to a request.
+    is_delivered: bool = True
 
     @property
     def object(self) -> KubeObject:
         """A copy of its own for each reader."""
-        found: KubeObject = orjson.loads(self.text)
-        return found
+        obj: KubeObject = orjson.loads(self.text)
+        return obj
 
 
 class Cache:
-    """The resources and their children, by key."""
+    """The resources and their children, by the key of the resource."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[Key], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_change` is called with each resource that something new concerns."""
+        self._on_change = on_change
         self._resources: dict[Key, _Entry] = {}
         self._children: dict[Key, dict[tuple[str, str], _Entry]] = {}
+        # Under which resource a child is stored.
+        self._keys: dict[_Identity, Key] = {}
+        self._deletions = Deletions(clock)
 
     def resource(self, key: Key) -> KubeObject | None:
-        """The resource as last seen, without managed fields."""
+        """The latest version of the resource, without managed fields."""
         entry = self._resources.get(key)
         return entry.object if entry else None
 
@@ -61,85 +93,94 @@ class Cache:
 
     def ready_counts(self) -> tuple[int, int]:
         """How many resources are ready by their own status, and how many are not."""
-        ready = sum(entry.ready for entry in self._resources.values())
+        ready = sum(entry.is_ready for entry in self._resources.values())
         return ready, len(self._resources) - ready
 
-    def store(self, kind: Kind, obj: KubeObject) -> Key | None:
-        """Keeps `obj` unless something newer is known; returns the resource it concerns."""
-        key = _owner_key(kind, obj)
-        if key is None:
-            return None
-        if kind is kinds.RESOURCE:
-            if not _older(obj, self._resources.get(key)):
-                self._resources[key] = _resource_entry(obj)
-            return key
-        if not _older(obj, self._child(key, kind, obj["metadata"]["name"])):
-            self._keep(kind, key, obj)
-        return key
-
-    def take(self, kind: Kind, event: str | None, obj: KubeObject) -> Key | None:
-        """Takes in an event of a watch; returns the resource it is news for.
+    def ingest_event(self, kind: Kind, event: str | None, obj: KubeObject) -> None:
+        """Stores what a watch or a list brings, and reports it if it is news.
 
         `event` is its type: ADDED, MODIFIED or DELETED; None for an object of a list. No news is
-        what we wrote ourselves, and a change of what is not kept.
+        what we wrote ourselves, and a change of what `transform` leaves out.
         """
         if event == "DELETED":
-            return self.drop(kind, obj)
-        if event is None:
-            return self.store(kind, obj)
-        if self.has(kind, obj):
-            return None
-        before = self._known(kind, obj)
-        key = self.store(kind, obj)
-        after = self._known(kind, obj)
-        return key if _kept(before) != _kept(after) else None
+            self._deletions.add(kind, obj)
+            self._delete(kind, obj)
+            return
+        previous = self._entry(kind, obj)
+        if previous is not None and version_of(obj) <= previous.version:
+            self._ingest_overtaken(kind, event, obj, previous)
+            return
+        affected = self._put(kind, obj, is_delivered=True)
+        # A list leaves out the versions before it, and of those a response may have hidden one.
+        if event is None and previous is not None and not previous.is_delivered:
+            affected.add(self._stored_key(kind, obj))
+        self._report(affected)
 
-    def has(self, kind: Kind, obj: KubeObject) -> bool:
-        """Whether exactly this version of `obj` is kept: our own write, which was answered before.
+    def _ingest_overtaken(
+        self, kind: Kind, event: str | None, obj: KubeObject, previous: _Entry
+    ) -> None:
+        """An event that a response to our own write has overtaken.
 
-        A watch's event about it is no news. A list may be, even so: it leaves out the versions
-        before, and what others wrote just before us is in the answer to our write.
+        One of an older version tells of somebody else's change, which that response contained:
+        whoever reconciled did not know. One of the same version is our own write, and ends that.
+        A list may leave out the older ones.
         """
-        known = self._known(kind, obj)
-        return known is not None and known.version == _version(obj)
+        if previous.is_delivered:
+            return
+        is_same_version = version_of(obj) == previous.version
+        if is_same_version:
+            self._set_delivered(kind, obj, previous)
+        if event is None or not is_same_version:
+            self._report({self._stored_key(kind, obj)})
 
-    def drop(self, kind: Kind, obj: KubeObject) -> Key | None:
-        """Forgets a deleted object; returns the resource it concerned, None if it was not kept.
+    def store(self, kind: Kind, obj: KubeObject, patch: KubeObject | None = None) -> None:
+        """Stores the response to a write of our own, unless something newer is known.
 
-        A late farewell to an object that has been made anew meanwhile concerns the old one only.
+        It is reported where it may hold more than we wrote: where it was not stored before, or is
+        already deleted again. `patch` is what was sent, by a merge patch: where the response
+        differs from the version before by more than that, somebody else has written in between.
+        (Children need no such comparison: their watch brings each version, and so also the one
+        that was hidden. Of the resources kopf may bring only the last of several.)
         """
-        key, known = _owner_key(kind, obj), self._known(kind, obj)
-        if key is None or known is None or known.uid != obj["metadata"].get("uid"):
-            return None
-        self._forget(kind, key, obj["metadata"]["name"])
-        return key
+        previous = self._entry(kind, obj)
+        if previous is not None or not self._deletions.is_listed(kind, obj):
+            self.store_read(kind, obj)
+        is_stored = self._entry(kind, obj) is not previous
+        if previous is None or (is_stored and patch and _is_overwritten(previous, obj, patch)):
+            self._report({self._owner_key(kind, obj)})
 
-    def drop_others(
-        self, kind: Kind, namespace: str, present: Iterable[str], as_of: str
-    ) -> list[Key]:
-        """Forgets the objects of a kind whose uid was not `present`; returns whom they concerned.
+    def store_read(self, kind: Kind, obj: KubeObject) -> None:
+        """Stores what a GET has shown, unless something newer is known. Nothing is reported."""
+        previous = self._entry(kind, obj)
+        is_known = previous is not None and version_of(obj) <= previous.version
+        if not is_known and not self._deletions.covers(obj):
+            self._put(kind, obj, is_delivered=False)
+
+    def delete_absent(self, kind: Kind, namespace: str, present: Iterable[str], as_of: str) -> None:
+        """Deletes the objects of a kind whose uid is not `present`, and reports them.
 
         `namespace` "" means all namespaces. What is newer than the resource version `as_of`, that
-        of the list which shows what was present, was made meanwhile, and stays.
+        of the list which shows what is present, was created after it, and stays.
         """
         uids = set(present)
-        gone = [
+        self._deletions.add_list(kind, namespace, int(as_of))
+        absent = [
             (key, name)
             for key, name, entry in self._of_kind(kind)
             if namespace in ("", key.namespace)
             and entry.uid not in uids
             and entry.version <= int(as_of)
         ]
-        for key, name in gone:
-            self._forget(kind, key, name)
-        return [key for key, _ in gone]
+        for key, name in absent:
+            self._remove(kind, key, name)
+        self._report({key for key, _ in absent})
 
     def children(self, key: Key, uid: str) -> LiveChildren:
-        """The children of the resource `key` whose owner is `uid`; pods go by their labels."""
+        """The children of the resource `key` whose owner is `uid`, and their pods."""
         live = LiveChildren()
         for (kind, name), entry in self._children.get(key, {}).items():
             obj = entry.object
-            if kind == kinds.POD.kind or owned_by(obj, uid):
+            if kind == kinds.POD.kind or is_owned_by(obj, uid):
                 live.of_kind(kind)[name] = obj
         return live
 
@@ -159,19 +200,86 @@ class Cache:
             )
         )
 
-    def _keep(self, kind: Kind, key: Key, obj: KubeObject) -> None:
-        kept, name = trim({**obj, "kind": kind.kind}), obj["metadata"]["name"]
-        if tells_nothing(kept):
-            self._forget(kind, key, name)
-        else:
-            siblings = self._children.setdefault(key, {})
-            siblings[kind.kind, name] = _child_entry(kind, kept, _version(obj))
+    def _report(self, keys: Iterable[Key | None]) -> None:
+        for key in keys:
+            if key is not None:
+                self._on_change(key)
 
-    def _known(self, kind: Kind, obj: KubeObject) -> _Entry | None:
-        key = _owner_key(kind, obj)
+    def _put(self, kind: Kind, obj: KubeObject, is_delivered: bool) -> set[Key | None]:
+        """Stores `obj` under its owner; returns the resources for which that changes anything."""
+        before, previous = self._stored_key(kind, obj), self._entry(kind, obj)
+        key, entry = self._owner_key(kind, obj), None
+        if before is not None and before != key:
+            self._remove(kind, before, name_of(obj))
+        if key is not None:
+            entry = self._put_under(key, kind, obj, is_delivered)
+        if before == key and _text(previous) == _text(entry):
+            return set()
+        return {before if previous else None, key if entry else None}
+
+    def _put_under(
+        self, key: Key, kind: Kind, obj: KubeObject, is_delivered: bool
+    ) -> _Entry | None:
+        if kind is kinds.RESOURCE:
+            self._resources[key] = entry = _resource_entry(obj, is_delivered)
+            return entry
+        name = name_of(obj)
+        transformed = transform({**obj, "kind": kind.kind})
+        if is_healthy_pod(transformed):
+            self._remove(kind, key, name)
+            return None
+        entry = _child_entry(kind, transformed, version_of(obj), is_delivered)
+        self._children.setdefault(key, {})[kind.kind, name] = entry
+        self._keys[_identity(kind, obj)] = key
+        return entry
+
+    def _set_delivered(self, kind: Kind, obj: KubeObject, entry: _Entry) -> None:
+        key, delivered = self._stored_key(kind, obj), replace(entry, is_delivered=True)
+        if key is None:
+            return
+        if kind is kinds.RESOURCE:
+            self._resources[key] = delivered
+        else:
+            self._children[key][kind.kind, name_of(obj)] = delivered
+
+    def _delete(self, kind: Kind, obj: KubeObject) -> None:
+        """Deletes exactly this object: not one of the same name that was created after it."""
+        key, entry = self._stored_key(kind, obj), self._entry(kind, obj)
+        if key is None or entry is None or entry.uid != uid_of(obj):
+            return
+        # An object that only left the selection of our watch may be back in it.
+        if entry.version <= version_of(obj):
+            self._remove(kind, key, name_of(obj))
+        self._report({key})
+
+    def _entry(self, kind: Kind, obj: KubeObject) -> _Entry | None:
+        key = self._stored_key(kind, obj)
         if key is None or kind is kinds.RESOURCE:
             return self._resources.get(key) if key else None
-        return self._child(key, kind, obj["metadata"]["name"])
+        return self._child(key, kind, name_of(obj))
+
+    def _stored_key(self, kind: Kind, obj: KubeObject) -> Key | None:
+        """The resource under which an object of that name is stored, if one is."""
+        if kind is kinds.RESOURCE:
+            return Key(namespace_of(obj), name_of(obj))
+        return self._keys.get(_identity(kind, obj))
+
+    def _owner_key(self, kind: Kind, obj: KubeObject) -> Key | None:
+        """The resource that `obj` belongs to: by its owner references, else by its label."""
+        if kind is kinds.RESOURCE:
+            return Key(namespace_of(obj), name_of(obj))
+        for owner in obj["metadata"].get("ownerReferences") or ():
+            if owner.get("kind") == names.KIND:
+                return Key(namespace_of(obj), owner["name"])
+            if owner.get("kind") == "ReplicaSet" and (key := self._deployments_key(obj, owner)):
+                return key
+        name = labels_of(obj).get(names.DEPLOYMENT)
+        return Key(namespace_of(obj), name) if name else None
+
+    def _deployments_key(self, pod: KubeObject, replica_set: Mapping[str, str]) -> Key | None:
+        """The resource of the Deployment whose ReplicaSet made the pod: NAME-HASH is its name."""
+        deployment = replica_set["name"].rpartition("-")[0]
+        return self._keys.get((kinds.DEPLOYMENT.kind, namespace_of(pod), deployment))
 
     def _child(self, key: Key, kind: Kind, name: str) -> _Entry | None:
         return self._children.get(key, {}).get((kind.kind, name))
@@ -186,73 +294,75 @@ class Cache:
                 if of_kind == kind.kind:
                     yield key, name, entry
 
-    def _forget(self, kind: Kind, key: Key, name: str) -> None:
+    def _remove(self, kind: Kind, key: Key, name: str) -> None:
         if kind is kinds.RESOURCE:
             self._resources.pop(key, None)
             return
+        self._keys.pop((kind.kind, key.namespace, name), None)
         siblings = self._children.get(key, {})
         siblings.pop((kind.kind, name), None)
         if not siblings:
             self._children.pop(key, None)
 
 
-def owned_by(obj: KubeObject, uid: str) -> bool:
-    """Whether `uid` is among the owners of `obj`."""
-    return any(ref.get("uid") == uid for ref in obj["metadata"].get("ownerReferences", ()))
+def _identity(kind: Kind, obj: KubeObject) -> _Identity:
+    return kind.kind, namespace_of(obj), name_of(obj)
 
 
-def _resource_entry(obj: KubeObject) -> _Entry:
+def _resource_entry(obj: KubeObject, is_delivered: bool) -> _Entry:
     metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
     return _Entry(
-        text=_text({**obj, "metadata": metadata}),
+        text=_json({**obj, "metadata": metadata}),
         uid=metadata["uid"],
-        version=_version(obj),
+        version=version_of(obj),
         fingerprint=0,
-        ready=_is_ready(obj),
+        is_ready=is_true(find_condition(obj, "Ready")),
+        is_delivered=is_delivered,
     )
 
 
-def _child_entry(kind: Kind, kept: KubeObject, version: int) -> _Entry:
+def _child_entry(kind: Kind, child: KubeObject, version: int, is_delivered: bool) -> _Entry:
     return _Entry(
-        text=_text(kept),
-        uid=kept["metadata"]["uid"],
+        text=_json(child),
+        uid=uid_of(child),
         version=version,
-        fingerprint=_fingerprint(kind, kept),
+        fingerprint=_fingerprint(kind, child),
+        is_delivered=is_delivered,
     )
 
 
-def _text(obj: KubeObject) -> bytes:
+def _json(obj: KubeObject) -> bytes:
     # A copy: orjson's own is the cut-off end of a larger piece, and thousands of them leave holes.
     return bytes(memoryview(orjson.dumps(obj)))
 
 
-def _is_ready(resource: KubeObject) -> bool:
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in resource.get("status", {}).get("conditions", ())
-    )
-
-
-def _owner_key(kind: Kind, obj: KubeObject) -> Key | None:
-    metadata = obj["metadata"]
-    if kind is kinds.RESOURCE:
-        return Key(metadata["namespace"], metadata["name"])
-    name = metadata.get("labels", {}).get(names.DEPLOYMENT)
-    return Key(metadata["namespace"], name) if name else None
-
-
-def _kept(entry: _Entry | None) -> bytes | None:
+def _text(entry: _Entry | None) -> bytes | None:
     return entry.text if entry else None
 
 
-def _older(obj: KubeObject, known: _Entry | None) -> bool:
-    """Resource versions of one kind grow; Kubernetes guarantees that they compare as integers."""
-    return known is not None and _version(obj) < known.version
+def _is_overwritten(previous: _Entry, written: KubeObject, patch: KubeObject) -> bool:
+    """Whether `written` differs from the version before by more than our own patch."""
+    return bool(_overlaid(previous.object, patch) != _overlaid(written, patch))
 
 
-def _version(obj: KubeObject) -> int:
-    text = obj["metadata"].get("resourceVersion", "0")
-    return int(text) if text.isdigit() else 0
+def _overlaid(obj: KubeObject, patch: KubeObject) -> Any:
+    """What `obj` says apart from the fields of `patch` and the API server's own bookkeeping."""
+    bookkeeping = ("resourceVersion", "managedFields")
+    metadata = {k: v for k, v in obj["metadata"].items() if k not in bookkeeping}
+    return _merged({**obj, "metadata": metadata, "status": status_of(obj)}, patch)
+
+
+def _merged(value: Any, patch: Any) -> Any:
+    """`value` after a JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(value) if isinstance(value, dict) else {}
+    for name, change in patch.items():
+        if change is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), change)
+    return merged
 
 
 def _fingerprint(kind: Kind, obj: KubeObject) -> int:

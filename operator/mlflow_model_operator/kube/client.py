@@ -24,11 +24,18 @@ from mlflow_model_operator.api import names
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.kinds import Kind
-from mlflow_model_operator.kube.objects import Event, KubeObject
+from mlflow_model_operator.kube.objects import (
+    Event,
+    KubeObject,
+    name_of,
+    namespace_of,
+    resource_version_of,
+    uid_of,
+)
 
 log = logging.getLogger(__name__)
 
-OURS = f"{names.MANAGED_BY}={names.MANAGED_BY_VALUE}"
+MANAGED_SELECTOR = f"{names.MANAGED_BY}={names.MANAGED_BY_VALUE}"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 # A server-side apply with a field that the kind does not have is answered with status 500.
 UNKNOWN_FIELD = "failed to create typed patch object"
@@ -55,7 +62,7 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True)
-class Change:
+class WatchEvent:
     """One event of a watch."""
 
     type: str  # ADDED, MODIFIED, DELETED or BOOKMARK
@@ -75,7 +82,7 @@ class Login:
 
 
 class Cluster:
-    """A connection to the API server. `observe(verb, kind, status)` is told of each request."""
+    """A connection to the API server. `observe(verb, kind, status)` is called for each request."""
 
     def __init__(
         self,
@@ -136,32 +143,34 @@ class Cluster:
             query={"resourceVersion": "0"},
             accept=METADATA_ONLY,
         )
-        uids = {item["metadata"]["uid"] for item in answer["items"]}
-        return uids, answer["metadata"]["resourceVersion"]
+        uids = {uid_of(item) for item in answer["items"]}
+        return uids, resource_version_of(answer)
 
-    async def list_ours(self, kind: Kind, namespace: str) -> tuple[list[KubeObject], str]:
+    async def list_managed(self, kind: Kind, namespace: str) -> tuple[list[KubeObject], str]:
         """Our objects of a kind, and the resource version from which to watch on.
 
         `namespace` "" means all namespaces. Raises ApiError with status 410 where the list took so
         long that the API server has forgotten where it began.
         """
         items: list[KubeObject] = []
-        query = {"labelSelector": OURS, "limit": PAGE_SIZE}
+        query = {"labelSelector": MANAGED_SELECTOR, "limit": PAGE_SIZE}
         while True:
             page = await self._request("get", kind, kind.path(namespace), query=query)
             items += page["items"]
             more = page["metadata"].get("continue")
             if not more:
-                return items, page["metadata"]["resourceVersion"]
+                return items, resource_version_of(page)
             query["continue"] = more
 
-    async def watch_ours(self, kind: Kind, namespace: str, version: str) -> AsyncIterator[Change]:
+    async def watch_managed(
+        self, kind: Kind, namespace: str, version: str
+    ) -> AsyncIterator[WatchEvent]:
         """What happens to our objects of a kind after `version`; ends when the server ends it.
 
         Raises ApiError with status 410 where the server has forgotten what happened since.
         """
         query = {
-            "labelSelector": OURS,
+            "labelSelector": MANAGED_SELECTOR,
             "resourceVersion": version,
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -171,15 +180,14 @@ class Cluster:
         path = kind.path(namespace)
         async with self._response("watch", kind, path, query=query, timeout=timeout) as response:
             async for line in response.content:
-                yield _change(orjson.loads(line))
+                yield _watch_event(orjson.loads(line))
 
     async def apply(self, kind: Kind, obj: KubeObject) -> KubeObject:
         """States `obj` by server-side apply; returns the object as it is now."""
-        metadata = obj["metadata"]
         return await self._request(
             "patch",
             kind,
-            kind.path(metadata["namespace"], metadata["name"]),
+            kind.path(namespace_of(obj), name_of(obj)),
             query={"fieldManager": names.FIELD_MANAGER, "force": "true"},
             body=obj,
             content_type="application/apply-patch+yaml",
@@ -187,11 +195,10 @@ class Cluster:
 
     async def scale(self, kind: Kind, obj: KubeObject, replicas: int) -> KubeObject:
         """Changes how many replicas `obj` asks for and nothing else; returns it as it is now."""
-        metadata = obj["metadata"]
         return await self._request(
             "patch",
             kind,
-            kind.path(metadata["namespace"], metadata["name"]),
+            kind.path(namespace_of(obj), name_of(obj)),
             query={"fieldManager": names.FIELD_MANAGER},
             body={"spec": {"replicas": replicas}},
             content_type="application/merge-patch+json",
@@ -199,15 +206,14 @@ class Cluster:
 
     async def delete(self, kind: Kind, obj: KubeObject) -> None:
         """Deletes exactly this object, not a new one of the same name; absent is fine."""
-        metadata = obj["metadata"]
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
-            "preconditions": {"uid": metadata["uid"]},
+            "preconditions": {"uid": uid_of(obj)},
         }
         try:
-            path = kind.path(metadata["namespace"], metadata["name"])
+            path = kind.path(namespace_of(obj), name_of(obj))
             await self._request("delete", kind, path, body=options)
         except ApiError as error:
             if error.status not in (404, 409):
@@ -229,20 +235,20 @@ class Cluster:
                 return None
             raise
 
-    async def tell(self, resource: KubeObject, event: Event) -> None:
-        """Writes a Kubernetes Event about `resource`, as shown by `kubectl describe`.
+    async def record_event(self, resource: KubeObject, event: Event) -> None:
+        """Creates a Kubernetes Event about `resource`, as shown by `kubectl describe`.
 
-        It is told once or, where the API server takes it not, as in a namespace that is ending,
-        not at all: the status says the same.
+        It is tried once: where the API server refuses it, as in a namespace that is terminating,
+        there is none, and the status says the same.
         """
-        metadata = resource["metadata"]
+        namespace, name = namespace_of(resource), name_of(resource)
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         body = {
             "apiVersion": kinds.EVENT.api_version,
             "kind": kinds.EVENT.kind,
             "metadata": {
-                "generateName": f"{metadata['name']}-",
-                "namespace": metadata["namespace"],
+                "generateName": f"{name}-",
+                "namespace": namespace,
             },
             "eventTime": now,
             "type": "Warning" if event.warning else "Normal",
@@ -254,16 +260,16 @@ class Cluster:
             "regarding": {
                 "apiVersion": names.API_VERSION,
                 "kind": names.KIND,
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "uid": metadata["uid"],
+                "name": name,
+                "namespace": namespace,
+                "uid": uid_of(resource),
             },
         }
-        path = kinds.EVENT.path(metadata["namespace"])
+        path = kinds.EVENT.path(namespace)
         try:
             await self._request("post", kinds.EVENT, path, body=body)
         except ApiError as error:
-            log.info("no event about %s/%s: %s", metadata["namespace"], metadata["name"], error)
+            log.info("no event about %s/%s: %s", namespace, name, error)
 
     async def _request(self, verb: str, kind: Kind, path: str, **options: Any) -> KubeObject:
         async with self._response(verb, kind, path, **options) as response:
@@ -274,7 +280,7 @@ class Cluster:
     async def _response(
         self, verb: str, kind: Kind, path: str, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response to a request, to be read in the block; what goes wrong is an ApiError."""
+        """The response to a request, to be read in the block; failures are ApiErrors."""
         try:
             async with await self._send(verb, path, **options) as response:
                 if not response.ok:
@@ -317,11 +323,11 @@ class Cluster:
         return response
 
 
-def _change(event: KubeObject) -> Change:
+def _watch_event(event: KubeObject) -> WatchEvent:
     obj = event["object"]
     if event["type"] == "ERROR":
         raise ApiError(obj.get("code", 0), obj.get("reason", ""), obj.get("message", ""))
-    return Change(event["type"], obj)
+    return WatchEvent(event["type"], obj)
 
 
 def _api_error(response: aiohttp.ClientResponse, body: bytes) -> ApiError:

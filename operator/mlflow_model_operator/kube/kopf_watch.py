@@ -1,4 +1,4 @@
-"""The watch of the resources: kopf brings the events, we store them and put their key in the queue.
+"""The watch of the resources: kopf brings the events, and the cache ingests them.
 
 Nothing else happens in the handler, so events are cheap, and it never writes to an object: kopf
 adds annotations for `create`/`update` handlers and finalizers for timers and daemons, but nothing
@@ -15,7 +15,6 @@ from typing import Any
 import kopf
 
 from mlflow_model_operator.api import names
-from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Login
@@ -23,23 +22,20 @@ from mlflow_model_operator.kube.client import Login
 
 async def watch(
     cache: Cache,
-    enqueue: Callable[[Key], None],
     login: Callable[[], Awaitable[Login]],
     *,
     namespaces: tuple[str, ...],
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Feeds `cache` and `enqueue` until `stop` is set; sets `ready` when the watch begins.
+    """Feeds `cache` until `stop` is set; sets `ready` when the watch begins.
 
-    `login` is asked for credentials at the start and whenever they are refused.
+    `login` is called for credentials at the start and whenever they are refused.
     """
     registry = kopf.OperatorRegistry()
 
     async def on_event(event: Any, **_: Any) -> None:
-        key = cache.take(kinds.RESOURCE, event["type"], event["object"])
-        if key is not None:
-            enqueue(key)
+        cache.ingest_event(kinds.RESOURCE, event["type"], event["object"])
 
     kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)(on_event)
 
@@ -60,27 +56,27 @@ async def watch(
 
 
 class _NoLastState(kopf.DiffBaseStorage):
-    """Spares kopf the copies that it makes of each object to tell later what has changed."""
+    """Spares kopf the copies of each object from which it computes what has changed."""
 
     def build(self, **_: Any) -> Any:
         """Nothing is worth comparing."""
         return {}
 
     def fetch(self, **_: Any) -> None:
-        """Nothing was kept."""
+        """Nothing was stored."""
 
     def store(self, **_: Any) -> None:
-        """Nothing is kept."""
+        """Nothing is stored."""
 
 
 class _NoProgress(kopf.ProgressStorage):
     """Event handlers make none; kopf would look for it in each object, in a copy of that."""
 
     def fetch(self, **_: Any) -> None:
-        """Nothing was kept."""
+        """Nothing was stored."""
 
     def store(self, **_: Any) -> None:
-        """Nothing is kept."""
+        """Nothing is stored."""
 
     def purge(self, **_: Any) -> None:
         """There is nothing."""
@@ -99,7 +95,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.persistence.progress_storage = _NoProgress()
     # We are the only one: the leader lease says so, and kopf's peering would need its own CRD.
     settings.peering.standalone = True
-    # The kinds are known; watching for new CRDs and namespaces would need cluster-wide rights.
+    # The kinds are fixed; watching for new CRDs and namespaces would need cluster-wide rights.
     settings.scanning.disabled = True
     settings.posting.enabled = False
     settings.watching.chunk_size = 200

@@ -1,100 +1,103 @@
-"""What is worth keeping of a live object. Pure.
+"""What the cache keeps of a live object, as an informer's transform does. Pure.
 
-Only what is looked at: a change of anything else is no news, and costs no reconcile. An autoscaler,
-for one, tells every few seconds what it has counted.
+Only what is read: a change of anything else is no news, and costs no reconcile. An autoscaler, for
+one, reports every few seconds what it has counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject, status_of
 
-# The resource version is kept apart: it changes with whatever else does.
-_METADATA_LEFT_OUT = ("managedFields", "generateName", "selfLink", "resourceVersion")
-_STUCK = "ProgressDeadlineExceeded"
-_ENDED_PHASES = ("Failed", "Succeeded")
+# The resource version is stored beside the object: it changes with whatever else does.
+_OMITTED_METADATA = ("managedFields", "generateName", "selfLink", "resourceVersion")
+_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+_TERMINAL_PHASES = ("Failed", "Succeeded")
 _POD_CONDITIONS = ("PodScheduled", "PodReadyToStartContainers")
 _CONTAINER_LISTS = ("initContainerStatuses", "containerStatuses")
 # What every container waits for before its start.
 _USUAL_WAITS = ("ContainerCreating", "PodInitializing")
 
 
-def trim(obj: KubeObject) -> KubeObject:
-    """What the cache keeps of a live child."""
+def transform(obj: KubeObject) -> KubeObject:
+    """What the cache keeps of a child."""
     kind = obj["kind"]
     metadata = {
-        name: value for name, value in obj["metadata"].items() if name not in _METADATA_LEFT_OUT
+        name: value for name, value in obj["metadata"].items() if name not in _OMITTED_METADATA
     }
-    status = obj.get("status", {})
     if kind == "Pod":
         metadata.pop("annotations", None)
-        return {"kind": kind, "metadata": metadata, "status": _of_pod(status)}
-    annotations = _not_the_controllers(metadata.pop("annotations", {}))
+        return {"kind": kind, "metadata": metadata, "status": _pod_status(status_of(obj))}
+    annotations = _without_controllers_own(metadata.pop("annotations", {}))
     if annotations:
         metadata["annotations"] = annotations
-    kept = {"kind": kind, "metadata": metadata, **_present(obj, ("spec",))}
+    transformed = {"kind": kind, "metadata": metadata, **_subset(obj, ("spec",))}
     if kind == "HTTPRoute":
-        kept |= _present(obj, ("status",))
+        transformed |= _subset(obj, ("status",))
     elif kind == "Deployment":
-        kept["status"] = _of_deployment(status)
-    return kept
+        transformed["status"] = _deployment_status(status_of(obj))
+    return transformed
 
 
-def tells_nothing(kept: KubeObject) -> bool:
-    """Whether it is a pod that fares well: how many of those there are, their Deployment says."""
-    return kept["kind"] == "Pod" and not kept["status"]
+def is_healthy_pod(transformed: KubeObject) -> bool:
+    """Whether it is a pod without trouble: their Deployment counts those."""
+    return transformed["kind"] == "Pod" and not transformed["status"]
 
 
-def _not_the_controllers(annotations: KubeObject) -> KubeObject:
+def _without_controllers_own(annotations: KubeObject) -> KubeObject:
     """Without what Kubernetes' own controller notes on each Deployment."""
     return {k: v for k, v in annotations.items() if not k.startswith("deployment.kubernetes.io/")}
 
 
-def _of_deployment(status: KubeObject) -> KubeObject:
-    """How many pods answer, and what hinders the others."""
-    told = [
+def _deployment_status(status: KubeObject) -> KubeObject:
+    """How many pods are ready, and what hinders the others."""
+    conditions = [
         condition
         for condition in _conditions(status, ("ReplicaFailure", "Progressing"))
-        if condition["type"] != "Progressing" or condition.get("reason") == _STUCK
+        if condition["type"] != "Progressing" or condition.get("reason") == _DEADLINE_EXCEEDED
     ]
-    return {**_present(status, ("readyReplicas",)), "conditions": told}
+    return {**_subset(status, ("readyReplicas",)), "conditions": conditions}
 
 
-def _of_pod(status: KubeObject) -> KubeObject:
+def _pod_status(status: KubeObject) -> KubeObject:
     """What hinders it; nothing of a pod that starts, or runs, as it should."""
-    kept: KubeObject = {}
-    if status.get("phase") in _ENDED_PHASES:
-        kept |= _present(status, ("phase", "reason", "message"))
-    unmet = [one for one in _conditions(status, _POD_CONDITIONS) if one["status"] == "False"]
+    trouble: KubeObject = {}
+    if status.get("phase") in _TERMINAL_PHASES:
+        trouble |= _subset(status, ("phase", "reason", "message"))
+    unmet = [
+        condition
+        for condition in _conditions(status, _POD_CONDITIONS)
+        if condition["status"] == "False"
+    ]
     if unmet:
-        kept |= {**_present(status, ("startTime",)), "conditions": unmet}
+        trouble |= {**_subset(status, ("startTime",)), "conditions": unmet}
     for name in _CONTAINER_LISTS:
-        told = [
-            _of_container(one)
-            for one in status.get(name) or ()
-            # What a container that is ready went through counts if its pod has to start anew.
-            if _has_a_story(one) and (unmet or not one.get("ready"))
+        containers = [
+            _container_status(container)
+            for container in status.get(name) or ()
+            # What a ready container went through counts if its pod has to start again.
+            if _has_stopped_or_waits(container) and (unmet or not container.get("ready"))
         ]
-        if told:
-            kept[name] = told
-    return kept
+        if containers:
+            trouble[name] = containers
+    return trouble
 
 
-def _has_a_story(container: KubeObject) -> bool:
-    """Whether a container has ended, or waits for something out of the ordinary."""
+def _has_stopped_or_waits(container: KubeObject) -> bool:
+    """Whether a container has terminated, or waits for something out of the ordinary."""
     waiting = _state(container, "state").get("waiting")
     waits = waiting is not None and waiting.get("reason") not in _USUAL_WAITS
-    return waits or any("terminated" in _state(container, one) for one in ("state", "lastState"))
+    return waits or any("terminated" in _state(container, name) for name in ("state", "lastState"))
 
 
-def _of_container(container: KubeObject) -> KubeObject:
+def _container_status(container: KubeObject) -> KubeObject:
     """How it waits and how it ended; not since when it runs."""
     states = {
-        name: _present(_state(container, name), ("waiting", "terminated"))
+        name: _subset(_state(container, name), ("waiting", "terminated"))
         for name in ("state", "lastState")
     }
-    return {**_present(container, ("name", "image", "ready")), **states}
+    return {**_subset(container, ("name", "image", "ready")), **states}
 
 
 def _state(container: KubeObject, name: str) -> KubeObject:
@@ -104,11 +107,11 @@ def _state(container: KubeObject, name: str) -> KubeObject:
 def _conditions(status: KubeObject, types: Iterable[str]) -> list[KubeObject]:
     """Those of these types, without their times."""
     return [
-        _present(condition, ("type", "status", "reason", "message"))
+        _subset(condition, ("type", "status", "reason", "message"))
         for condition in status.get("conditions") or ()
         if condition.get("type") in types
     ]
 
 
-def _present(obj: KubeObject, names: Iterable[str]) -> KubeObject:
+def _subset(obj: KubeObject, names: Iterable[str]) -> KubeObject:
     return {name: obj[name] for name in names if name in obj}

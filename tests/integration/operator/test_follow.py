@@ -13,7 +13,7 @@ from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import client, kinds
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import ApiError, Cluster
-from mlflow_model_operator.kube.reflector import Follower
+from mlflow_model_operator.kube.reflector import Reflector
 from tests.integration.control_plane import ApiServer
 
 WITHIN = 30.0  # seconds
@@ -31,9 +31,11 @@ class Followed:
         self.api = api
         self.cluster = cluster
         self.namespace = namespace
-        self.cache = Cache()
-        self.told: set[Key] = set()
-        self.follower = Follower(cluster, self.cache, self.told.add, kinds.RESOURCE, namespace)
+        self.reported: set[Key] = set()
+        self.cache = Cache(on_change=self.reported.add)
+        self.reflector = Reflector(
+            cluster, self.cache, kinds.RESOURCE, namespace, relist_interval=3600
+        )
 
     def create(self, name: str, managed_by: str = names.MANAGED_BY_VALUE) -> str:
         """Returns the new object's resource version."""
@@ -60,7 +62,7 @@ class Followed:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.follower.run())
+        task = asyncio.create_task(self.reflector.run())
         try:
             yield
         finally:
@@ -71,7 +73,7 @@ class Followed:
     async def list(self) -> None:
         """Follows until what there is has been listed."""
         async with self.running():
-            await self.follower.listed.wait()
+            await self.reflector.synced.wait()
 
     @property
     def _path(self) -> str:
@@ -89,12 +91,12 @@ async def test_what_is_there_and_what_happens_is_seen(followed: Followed) -> Non
     followed.create("before")
     followed.create("somebody-elses", managed_by="Helm")
     async with followed.running():
-        await followed.follower.listed.wait()
+        await followed.reflector.synced.wait()
         assert followed.names() == {"before"}
         followed.create("after")
         followed.delete("before")
         await followed.until(lambda: followed.names() == {"after"})
-    assert {key.name for key in followed.told} == {"before", "after"}
+    assert {key.name for key in followed.reported} == {"before", "after"}
 
 
 async def test_it_goes_on_where_it_ended(followed: Followed) -> None:
@@ -109,7 +111,7 @@ async def test_it_goes_on_where_it_ended(followed: Followed) -> None:
 async def test_a_version_that_the_server_has_forgotten_is_refused(followed: Followed) -> None:
     with pytest.raises(ApiError) as refusal:
         async with asyncio.timeout(WITHIN):
-            async for _ in followed.cluster.watch_ours(kinds.RESOURCE, "", FORGOTTEN):
+            async for _ in followed.cluster.watch_managed(kinds.RESOURCE, "", FORGOTTEN):
                 pass
     assert refusal.value.status == 410
 
@@ -119,7 +121,7 @@ async def test_then_it_lists_again_and_drops_what_is_gone(followed: Followed) ->
     await followed.list()
     followed.delete("one")
     followed.create("two")
-    followed.follower._version = FORGOTTEN  # as if it had been cut off for an hour
+    followed.reflector._version = FORGOTTEN  # as if it had been cut off for an hour
     async with followed.running():
         await followed.until(lambda: followed.names() == {"two"})
 
@@ -127,9 +129,10 @@ async def test_then_it_lists_again_and_drops_what_is_gone(followed: Followed) ->
 async def test_what_was_made_during_the_list_is_not_dropped_by_it(followed: Followed) -> None:
     version = followed.create("one")
     await followed.list()
-    drop = followed.cache.drop_others
-    assert drop(kinds.RESOURCE, followed.namespace, (), as_of=str(int(version) - 1)) == []
-    assert drop(kinds.RESOURCE, followed.namespace, (), as_of=version) == [
-        Key(followed.namespace, "one")
-    ]
+    followed.reported.clear()
+    delete_absent = followed.cache.delete_absent
+    delete_absent(kinds.RESOURCE, followed.namespace, (), as_of=str(int(version) - 1))
+    assert followed.reported == set()
+    delete_absent(kinds.RESOURCE, followed.namespace, (), as_of=version)
+    assert followed.reported == {Key(followed.namespace, "one")}
     assert followed.names() == set()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.kube.transform import tells_nothing, trim
+from mlflow_model_operator.kube.transform import is_healthy_pod, transform
 
 Json = dict[str, Any]
 METADATA = {"name": "x", "resourceVersion": "7", "managedFields": [1]}
@@ -40,7 +40,7 @@ def test_of_a_pod_what_hinders_it_is_kept() -> None:
             {"type": "Ready", "status": "False"},
         ],
     )
-    assert trim(crashing) == {
+    assert transform(crashing) == {
         "kind": "Pod",
         "metadata": {"name": "x"},
         "status": {
@@ -72,7 +72,7 @@ def test_of_a_pod_what_hinders_it_is_kept() -> None:
     ids=["new", "scheduled", "creating", "preparing", "loading", "serving again"],
 )
 def test_a_pod_that_fares_well_tells_nothing(status: Json) -> None:
-    assert tells_nothing(trim(pod(**status)))
+    assert is_healthy_pod(transform(pod(**status)))
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_a_pod_that_fares_well_tells_nothing(status: Json) -> None:
     ids=["given up", "unscheduled", "no image", "ended", "ended before"],
 )
 def test_a_pod_in_trouble_is_told_of(status: Json) -> None:
-    assert not tells_nothing(trim(pod(**status)))
+    assert not is_healthy_pod(transform(pod(**status)))
 
 
 def test_that_a_pod_has_run_before_it_lost_its_sandbox_is_kept() -> None:
     done = container(ready=True, terminated={"exitCode": 0})
     lost = {"type": "PodReadyToStartContainers", "status": "False"}
-    kept = trim(pod(initContainerStatuses=[done], conditions=[lost]))
+    kept = transform(pod(initContainerStatuses=[done], conditions=[lost]))
     assert kept["status"]["initContainerStatuses"][0]["state"] == {"terminated": {"exitCode": 0}}
 
 
@@ -114,7 +114,7 @@ def test_of_a_deployment_what_answers_and_what_hinders_is_kept() -> None:
         ],
     }
     live = {"kind": "Deployment", "metadata": METADATA, "spec": {"replicas": 1}, "status": status}
-    assert trim(live) == {
+    assert transform(live) == {
         "kind": "Deployment",
         "metadata": {"name": "x"},
         "spec": {"replicas": 1},
@@ -125,12 +125,12 @@ def test_of_a_deployment_what_answers_and_what_hinders_is_kept() -> None:
 @pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "Service", "PodDisruptionBudget"])
 def test_a_status_that_nobody_looks_at_is_not_kept(kind: str) -> None:
     live = {"kind": kind, "metadata": METADATA, "spec": {"a": 1}, "status": {"currentReplicas": 1}}
-    assert trim(live) == {"kind": kind, "metadata": {"name": "x"}, "spec": {"a": 1}}
+    assert transform(live) == {"kind": kind, "metadata": {"name": "x"}, "spec": {"a": 1}}
 
 
 def test_a_route_keeps_what_gateways_say_of_it() -> None:
     live = {"kind": "HTTPRoute", "metadata": METADATA, "spec": {}, "status": {"parents": [1]}}
-    assert trim(live)["status"] == {"parents": [1]}
+    assert transform(live)["status"] == {"parents": [1]}
 
 
 def test_what_a_controller_notes_is_no_news() -> None:
@@ -140,5 +140,7 @@ def test_what_a_controller_notes_is_no_news() -> None:
     def annotated(annotations: Json) -> Json:
         return {**live, "metadata": {**METADATA, "annotations": annotations}}
 
-    assert trim(annotated({**noted, "theirs": "2"}))["metadata"]["annotations"] == {"theirs": "2"}
-    assert trim(annotated(noted)) == trim(live)
+    assert transform(annotated({**noted, "theirs": "2"}))["metadata"]["annotations"] == {
+        "theirs": "2"
+    }
+    assert transform(annotated(noted)) == transform(live)
