@@ -111,16 +111,17 @@ def _why(causes: Sequence[BaseException]) -> str:
     for cause in causes:
         match cause:
             case TimeoutError():
-                return "it does not answer in time"
+                return "no answer in time"
             case socket.gaierror():
-                return "its host name is unknown"
+                return "host name not found"
             case ConnectionRefusedError():
-                return "it refuses the connection"
+                return "connection refused"
             case ConnectionResetError() | BrokenPipeError():
-                return "it closes the connection"
+                return "connection closed"
             case ssl.SSLError():
                 why = getattr(cause, "verify_message", "") or cause.reason or "no reason given"
-                return f"TLS fails ({why}); a CA of your own is named in trackingCaConfigMap"
+                help_ = "for a private CA, set the chart value trackingCaConfigMap"
+                return f"TLS handshake failed ({why}); {help_}"
             case OSError(strerror=str(text)):
                 return text.lower()
-    return f"{type(causes[-1]).__name__}, without more words"
+    return type(causes[-1]).__name__

@@ -15,18 +15,19 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.registry.resolution import (
-    Answer,
-    Facts,
     Failure,
-    Lookup,
+    Metadata,
+    Query,
+    Result,
     ServedUri,
-    VersionFacts,
+    VersionMetadata,
     meaning,
     subject,
 )
-from mlflow_model_operator.registry.tracking_server import TRANSIENT, UNREACHABLE, TrackingServer
+from mlflow_model_operator.registry.tracking_server import TRANSIENT, TrackingServer
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class _Followed:
     told: ModelVersion | Failure | None = None
 
 
-class SharedServer:
+class TrackingServerPoller:
     """What is known of one tracking server; to be used from one event loop."""
 
     def __init__(
@@ -68,9 +69,9 @@ class SharedServer:
         self._observer = observer
         self._followed: dict[str, _Followed] = {}
         self._uris: dict[str, set[str]] = {}  # the followed URIs by the subject of their lookups
-        self._answers: dict[Lookup, Answer] = {}
-        self._facts: dict[Lookup, Facts] = {}  # the last answers that were no failures
-        self._asking: dict[Lookup, asyncio.Task[Answer]] = {}
+        self._answers: dict[Query, Result] = {}
+        self._facts: dict[Query, Metadata] = {}  # the last answers that were no failures
+        self._asking: dict[Query, asyncio.Task[Result]] = {}
         self._trouble: Failure | None = None  # of the server itself, whatever is asked
         self._failed_polls = 0
         self._intervals = 0  # since the last poll
@@ -92,8 +93,8 @@ class SharedServer:
             try:
                 await asyncio.wait_for(self._ask(found), PATIENCE)
             except TimeoutError:
-                what = f"The tracking server {self._server.uri} has not answered yet"
-                found = Failure(UNREACHABLE, what)
+                what = f"Tracking server {self._server.uri} has not answered yet"
+                found = Failure(Reason.REGISTRY_UNREACHABLE, what)
                 break
         followed.told = found
         if isinstance(found, Failure):
@@ -102,7 +103,7 @@ class SharedServer:
             raise ResolutionError(found.reason, found.message, last_known)
         return found
 
-    def release(self, key: Key, uri: str) -> None:
+    def unsubscribe(self, key: Key, uri: str) -> None:
         """`key` no longer follows `uri`."""
         followed = self._followed[uri]
         followed.keys.discard(key)
@@ -132,7 +133,7 @@ class SharedServer:
         finally:
             self._polling = False
 
-    async def _poll(self, lookups: list[Lookup]) -> None:
+    async def _poll(self, lookups: list[Query]) -> None:
         started = time.perf_counter()
         trouble = await self._first_trouble(lookups)
         self._failed_polls = self._failed_polls + 1 if trouble else 0
@@ -142,7 +143,7 @@ class SharedServer:
             seconds = time.perf_counter() - started
             self._observer.registry_polled(self._server.uri, result, seconds)
 
-    async def _first_trouble(self, lookups: list[Lookup]) -> Failure | None:
+    async def _first_trouble(self, lookups: list[Query]) -> Failure | None:
         """Asks one, then the others, a few at a time, until the server itself fails."""
         for some in _one_then_several(lookups):
             for answer in await asyncio.gather(*(self._ask(lookup) for lookup in some)):
@@ -150,38 +151,36 @@ class SharedServer:
                     return answer
         return None
 
-    def _lookups_to_poll(self) -> list[Lookup]:
+    def _lookups_to_poll(self) -> list[Query]:
         """The lookups that followed URIs need and that may change; others are forgotten."""
-        needed: dict[Lookup, None] = {}  # a set that keeps its order
+        needed: dict[Query, None] = {}  # a set that keeps its order
         for uri, followed in self._followed.items():
             for answers in (self._answers, self._facts):
                 needed |= dict.fromkeys(self._needed(uri, followed.parsed, answers))
         self._answers = {one: answer for one, answer in self._answers.items() if one in needed}
         self._facts = {one: facts for one, facts in self._facts.items() if one in needed}
-        return [one for one in needed if not isinstance(self._answers.get(one), VersionFacts)]
+        return [one for one in needed if not isinstance(self._answers.get(one), VersionMetadata)]
 
-    def _needed(
-        self, uri: str, parsed: ServedUri, answers: Mapping[Lookup, Answer]
-    ) -> list[Lookup]:
-        needed: list[Lookup] = []
+    def _needed(self, uri: str, parsed: ServedUri, answers: Mapping[Query, Result]) -> list[Query]:
+        needed: list[Query] = []
 
-        def known(lookup: Lookup) -> Answer | None:
+        def known(lookup: Query) -> Result | None:
             needed.append(lookup)
             return answers.get(lookup)
 
         meaning(uri, parsed, self._server.uri, known)
         return needed
 
-    async def _ask(self, lookup: Lookup) -> Answer:
+    async def _ask(self, lookup: Query) -> Result:
         """Asks the server, unless that is known for ever; joins those who are asking already."""
         known = self._answers.get(lookup)
-        if isinstance(known, VersionFacts):
+        if isinstance(known, VersionMetadata):
             return known
         if lookup not in self._asking:
             self._asking[lookup] = asyncio.create_task(self._fetch(lookup))
         return await asyncio.shield(self._asking[lookup])
 
-    async def _fetch(self, lookup: Lookup) -> Answer:
+    async def _fetch(self, lookup: Query) -> Result:
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._threads, self._server.ask, lookup)
@@ -200,7 +199,7 @@ class SharedServer:
         if trouble and trouble != self._trouble:
             log.warning("%s", trouble.message)
         elif self._trouble and not trouble:
-            log.info("The tracking server %s answers again", self._server.uri)
+            log.info("Tracking server %s is reachable again", self._server.uri)
         self._trouble = trouble
         self._tell(self._followed)
 
@@ -214,13 +213,13 @@ class SharedServer:
             for key in list(followed.keys):
                 self._on_change(key)
 
-    def _meaning(self, uri: str, parsed: ServedUri) -> ModelVersion | Failure | Lookup:
+    def _meaning(self, uri: str, parsed: ServedUri) -> ModelVersion | Failure | Query:
         return meaning(uri, parsed, self._server.uri, self._known)
 
-    def _known(self, lookup: Lookup) -> Answer | None:
+    def _known(self, lookup: Query) -> Result | None:
         """What may change is known until a poll fails."""
         answer = self._answers.get(lookup)
-        never_changes = isinstance(answer, VersionFacts)
+        never_changes = isinstance(answer, VersionMetadata)
         is_fresh = answer is not None and not self._failed_polls
         return answer if never_changes or is_fresh else self._trouble
 
@@ -235,7 +234,7 @@ class SharedServer:
         return followed
 
 
-def _one_then_several(lookups: list[Lookup]) -> Iterator[list[Lookup]]:
+def _one_then_several(lookups: list[Query]) -> Iterator[list[Query]]:
     yield lookups[:1]
     for start in range(1, len(lookups), THREADS):
         yield lookups[start : start + THREADS]

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 
 from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.registry import http
-from mlflow_model_operator.registry.poller import RegistryObserver, SharedServer
+from mlflow_model_operator.registry.poller import RegistryObserver, TrackingServerPoller
 from mlflow_model_operator.registry.tracking_server import TrackingServer
 from mlflow_model_operator.settings import Settings
 
@@ -33,12 +34,12 @@ class Registry:
 
         `observer` is told of each poll.
         """
-        self._default_uri = _same_written(settings.tracking_uri) if settings.tracking_uri else None
+        self._default_uri = _normalized(settings.tracking_uri) if settings.tracking_uri else None
         self._interval = settings.poll_interval
         self._on_change = on_change
         self._observer = observer
-        self._servers: dict[str, SharedServer] = {}
-        self._followed: dict[Key, set[Pair]] = {}
+        self._pollers: dict[str, TrackingServerPoller] = {}
+        self._subscriptions: dict[Key, set[Pair]] = {}
         self._loading: asyncio.Task[None] | None = None
 
     async def resolve(self, key: Key, uri: str, tracking_uri: str | None) -> ModelVersion:
@@ -51,29 +52,27 @@ class Registry:
         try:
             parsed = model_uri.parse(uri)
         except model_uri.InvalidModelUri as error:
-            raise ResolutionError("InvalidUri", str(error)) from None
+            raise ResolutionError(Reason.INVALID_URI, str(error)) from None
         if isinstance(parsed, model_uri.StorageModel):
             needs_server = parsed.scheme == "mlflow-artifacts"
             server = self._server_uri(tracking_uri, uri) if needs_server else None
             return ModelVersion(requested=uri, uri=parsed.uri, version="-", tracking_uri=server)
         server = self._server_uri(tracking_uri, uri)
         await self._load_client()
-        self._followed.setdefault(key, set()).add((server, uri))
+        self._subscriptions.setdefault(key, set()).add((server, uri))
         return await self._server(server).resolve(key, uri, parsed)
 
-    def retain(self, key: Key, wanted: Iterable[tuple[str | None, str]]) -> None:
-        """Of what `key` follows, only these (tracking URI, model URI) pairs remain followed."""
-        pairs = {(tracking_uri or self._default_uri or "", uri) for tracking_uri, uri in wanted}
-        pairs = {(_same_written(server), uri) for server, uri in pairs}
-        following = self._followed.get(key, set())
-        for server, uri in following - pairs:
-            self._servers[server].release(key, uri)
-        following &= pairs
-
-    def forget(self, key: Key) -> None:
-        """Stops following for a resource that is gone."""
-        self.retain(key, ())
-        self._followed.pop(key, None)
+    def unsubscribe(self, key: Key, except_for: Iterable[tuple[str | None, str]] = ()) -> None:
+        """Ends the subscriptions of `key`, but for these pairs of a tracking URI and a model URI."""
+        pairs = {
+            (_normalized(tracking_uri or self._default_uri or ""), uri)
+            for tracking_uri, uri in except_for
+        }
+        subscriptions = self._subscriptions.pop(key, set())
+        for server, uri in subscriptions - pairs:
+            self._pollers[server].unsubscribe(key, uri)
+        if subscriptions & pairs:
+            self._subscriptions[key] = subscriptions & pairs
 
     async def run(self) -> None:
         """Polls for ever; each server by itself, so that a slow one delays no other."""
@@ -82,12 +81,12 @@ class Registry:
         async with asyncio.TaskGroup() as polls:
             while True:
                 await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
-                self._drop_idle_servers()
-                for server in self._servers.values():
+                self._close_idle_pollers()
+                for server in self._pollers.values():
                     polls.create_task(server.poll())
 
-    def _drop_idle_servers(self) -> None:
-        self._servers = {uri: one for uri, one in self._servers.items() if not one.is_idle}
+    def _close_idle_pollers(self) -> None:
+        self._pollers = {uri: one for uri, one in self._pollers.items() if not one.is_idle}
 
     async def _load_client(self) -> None:
         """Loads MLflow's client once, and nobody's patience counts that."""
@@ -95,24 +94,23 @@ class Registry:
             self._loading = asyncio.create_task(asyncio.to_thread(http.load))
         await asyncio.shield(self._loading)
 
-    def _server(self, uri: str) -> SharedServer:
-        if uri not in self._servers:
+    def _server(self, uri: str) -> TrackingServerPoller:
+        if uri not in self._pollers:
             server = TrackingServer(uri, trusted=uri == self._default_uri)
-            self._servers[uri] = SharedServer(server, self._on_change, self._observer)
-        return self._servers[uri]
+            self._pollers[uri] = TrackingServerPoller(server, self._on_change, self._observer)
+        return self._pollers[uri]
 
     def _server_uri(self, tracking_uri: str | None, uri: str) -> str:
         server = tracking_uri or self._default_uri
         if server is None:
             raise ResolutionError(
-                "TrackingUriMissing",
-                f"{uri} needs a tracking server: write spec.model.trackingUri, like "
-                "http://mlflow.mlflow:5000, or give the operator a default (chart value "
-                "trackingUri)",
+                Reason.TRACKING_URI_MISSING,
+                f"{uri} needs a tracking server: set spec.model.trackingUri, like "
+                "http://mlflow.mlflow:5000, or the chart value trackingUri",
             )
-        return _same_written(server)
+        return _normalized(server)
 
 
-def _same_written(tracking_uri: str) -> str:
+def _normalized(tracking_uri: str) -> str:
     """A trailing slash names no other server."""
     return tracking_uri.rstrip("/")

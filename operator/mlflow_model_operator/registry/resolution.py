@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.model_version import ModelVersion
+from mlflow_model_operator.api.reasons import Reason
 
 # MLflow answers for this alias, which nobody can set, as for models:/<name>/latest.
 LATEST_ALIAS = "latest"
@@ -20,14 +21,14 @@ ServedUri = model_uri.RegisteredModel | model_uri.LoggedModel | model_uri.RunMod
 
 
 @dataclass(frozen=True)
-class ModelLookup:
+class ModelQuery:
     """Asks for a registered model: where its aliases and stages point, which may change."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class VersionLookup:
+class VersionQuery:
     """Asks for one version of a registered model, which never changes."""
 
     name: str
@@ -35,25 +36,25 @@ class VersionLookup:
 
 
 @dataclass(frozen=True)
-class LoggedModelLookup:
+class LoggedModelQuery:
     """Asks for a logged model (MLflow 3), which never changes."""
 
     model_id: str
 
 
 @dataclass(frozen=True)
-class RunLookup:
+class RunQuery:
     """Asks for a model among a run's artifacts, which never changes."""
 
     run_id: str
     path: str
 
 
-Lookup = ModelLookup | VersionLookup | LoggedModelLookup | RunLookup
+Query = ModelQuery | VersionQuery | LoggedModelQuery | RunQuery
 
 
 @dataclass(frozen=True)
-class RegisteredModel:
+class RegisteredModelMetadata:
     """A registered model's moving names, as one request brings them."""
 
     aliases: dict[str, str] = field(default_factory=dict)  # alias → version
@@ -62,7 +63,7 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True)
-class VersionFacts:
+class VersionMetadata:
     """What never changes about a version, a logged model or a run's model."""
 
     python_version: str | None = None
@@ -75,23 +76,23 @@ class Failure:
     `of_server`: the server itself is in trouble, so that other lookups would fare no better.
     """
 
-    reason: str
+    reason: Reason
     message: str
     of_server: bool = False
 
 
-Facts = RegisteredModel | VersionFacts
-Answer = Facts | Failure
+Metadata = RegisteredModelMetadata | VersionMetadata
+Result = Metadata | Failure
 # The answer to a lookup as far as it is known; None: not yet asked.
-Known = Callable[[Lookup], Answer | None]
+Known = Callable[[Query], Result | None]
 
 
-def subject(of: ServedUri | Lookup) -> str:
+def subject(of: ServedUri | Query) -> str:
     """What a URI or lookup is about; equal for a URI and all lookups that it may need."""
     match of:
-        case model_uri.LoggedModel(model_id) | LoggedModelLookup(model_id):
+        case model_uri.LoggedModel(model_id) | LoggedModelQuery(model_id):
             return model_id
-        case model_uri.RunModel(run_id) | RunLookup(run_id):
+        case model_uri.RunModel(run_id) | RunQuery(run_id):
             return run_id
         case _:
             return of.name
@@ -99,63 +100,62 @@ def subject(of: ServedUri | Lookup) -> str:
 
 def meaning(
     uri: str, parsed: ServedUri, server: str, known: Known
-) -> ModelVersion | Failure | Lookup:
+) -> ModelVersion | Failure | Query:
     """The version that `uri` means on `server`, or why it means none, or what to ask first."""
     match parsed:
         case model_uri.LoggedModel(model_id):
-            lookup: Lookup = LoggedModelLookup(model_id)
+            lookup: Query = LoggedModelQuery(model_id)
             pods_see, version, name = f"models:/{model_id}", model_id, None
         case model_uri.RunModel(run_id, path):
-            lookup = RunLookup(run_id, path)
+            lookup = RunQuery(run_id, path)
             pods_see, version, name = f"runs:/{run_id}/{path}", run_id, None
         case _:
             found = _version(parsed, server, known)
             if not isinstance(found, str):
                 return found
-            lookup = VersionLookup(parsed.name, found)
+            lookup = VersionQuery(parsed.name, found)
             pods_see, version, name = f"models:/{parsed.name}/{found}", found, parsed.name
     facts = known(lookup)
     if isinstance(facts, Failure):
         return facts
-    if not isinstance(facts, VersionFacts):
+    if not isinstance(facts, VersionMetadata):
         return lookup
     return ModelVersion(uri, pods_see, version, server, name, facts.python_version)
 
 
 def _version(
     parsed: model_uri.RegisteredModel, server: str, known: Known
-) -> str | Failure | ModelLookup:
+) -> str | Failure | ModelQuery:
     if isinstance(parsed, model_uri.RegisteredVersion):
         return parsed.version
-    lookup = ModelLookup(parsed.name)
+    lookup = ModelQuery(parsed.name)
     model = known(lookup)
     if isinstance(model, Failure):
         return model
-    if not isinstance(model, RegisteredModel):
+    if not isinstance(model, RegisteredModelMetadata):
         return lookup
-    return _pointed_at(parsed, model, f"The registered model {parsed.name!r} on {server}")
+    return _pointed_at(parsed, model, f"Registered model {parsed.name!r} on {server}")
 
 
 def _pointed_at(
     parsed: model_uri.RegisteredAlias | model_uri.RegisteredStage | model_uri.RegisteredLatest,
-    model: RegisteredModel,
+    model: RegisteredModelMetadata,
     who: str,
 ) -> str | Failure:
     match parsed:
         case model_uri.RegisteredAlias(_, alias) if alias.lower() != LATEST_ALIAS:
-            aliases = ", ".join(sorted(model.aliases)) or "none"
             return model.aliases.get(alias) or Failure(
-                "AliasNotFound",
-                f"{who} has no alias {alias!r} (its aliases: {aliases}): set it on a version, or "
-                "name another",
+                Reason.ALIAS_NOT_FOUND,
+                f"{who} has no alias {alias!r}: set the alias on a version, or correct it in the "
+                "model URI",
             )
         case model_uri.RegisteredStage(_, stage):
             return model.stages.get(stage) or Failure(
-                "StageEmpty",
-                f"{who} has no version in stage {stage}: move one there, or name a version or an "
+                Reason.STAGE_EMPTY,
+                f"{who} has no version in stage {stage}: move one to it, or use a version or an "
                 "alias",
             )
         case _:
             return model.latest or Failure(
-                "VersionNotFound", f"{who} has no version yet: register one"
+                Reason.VERSION_NOT_FOUND, f"{who} has no versions: register one"
             )

@@ -11,18 +11,19 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.registry.http import Client, Unreachable
 from mlflow_model_operator.registry.resolution import (
-    Answer,
-    Facts,
     Failure,
-    LoggedModelLookup,
-    Lookup,
-    ModelLookup,
-    RegisteredModel,
-    RunLookup,
-    VersionFacts,
-    VersionLookup,
+    LoggedModelQuery,
+    Metadata,
+    ModelQuery,
+    Query,
+    RegisteredModelMetadata,
+    Result,
+    RunQuery,
+    VersionMetadata,
+    VersionQuery,
 )
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,15 @@ API = "/api/2.0/mlflow"
 # Of a run that has logged many models, so many are looked at.
 MOST_OUTPUTS = 10
 
-UNREACHABLE = "RegistryUnreachable"
-UNAUTHORIZED = "RegistryUnauthorized"
-HOST_REJECTED = "RegistryHostRejected"
-REGISTRY_ERROR = "RegistryError"
 # What can pass without anybody changing the model URI or the registry's content.
-TRANSIENT = frozenset({UNREACHABLE, UNAUTHORIZED, HOST_REJECTED, REGISTRY_ERROR})
+TRANSIENT = frozenset(
+    {
+        Reason.REGISTRY_UNREACHABLE,
+        Reason.REGISTRY_UNAUTHORIZED,
+        Reason.REGISTRY_HOST_REJECTED,
+        Reason.REGISTRY_ERROR,
+    }
+)
 
 # What reading an answer of another shape raises.
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
@@ -65,71 +69,76 @@ class TrackingServer:
         self.uri = uri
         self._client = Client(uri, trusted=trusted)
 
-    def ask(self, lookup: Lookup) -> Answer:
+    def ask(self, lookup: Query) -> Result:
         """Sends the requests of one lookup; a failure is an answer too."""
         try:
             return self._ask(lookup)
         except _Refused as refused:
             return refused.failure
         except _MALFORMED:
-            log.debug("%s answered %s strangely", self.uri, lookup, exc_info=True)
+            log.debug("unexpected answer of %s to %s", self.uri, lookup, exc_info=True)
             return self._no_mlflow()
 
-    def _ask(self, lookup: Lookup) -> Facts:
+    def _ask(self, lookup: Query) -> Metadata:
         match lookup:
-            case ModelLookup(name):
+            case ModelQuery(name):
                 return self._registered_model(name)
-            case VersionLookup(name, version):
+            case VersionQuery(name, version):
                 return self._version(name, version)
-            case LoggedModelLookup(model_id):
+            case LoggedModelQuery(model_id):
                 return self._logged_model(model_id)
-            case RunLookup(run_id, path):
+            case RunQuery(run_id, path):
                 return self._run(run_id, path)
 
-    def _registered_model(self, name: str) -> RegisteredModel:
+    def _registered_model(self, name: str) -> RegisteredModelMetadata:
         what = f"registered model {name!r}"
         missing = Failure(
-            "ModelNotFound",
-            f"{self.uri} has no {what}: register it, or correct the name in the model URI",
+            Reason.MODEL_NOT_FOUND,
+            f"Tracking server {self.uri} has no {what}: register it, or correct the name in the "
+            "model URI",
         )
         answer = self._json("/registered-models/get", {"name": name}, what, missing)
         model = answer["registered_model"]
         versions = model.get("latest_versions", [])
-        return RegisteredModel(
+        return RegisteredModelMetadata(
             aliases={entry["alias"]: entry["version"] for entry in model.get("aliases", [])},
             stages={entry.get("current_stage", "None"): entry["version"] for entry in versions},
             latest=max((entry["version"] for entry in versions), key=int, default=None),
         )
 
-    def _version(self, name: str, version: str) -> VersionFacts:
-        what = f"version {version} of the registered model {name!r}"
+    def _version(self, name: str, version: str) -> VersionMetadata:
+        what = f"version {version} of registered model {name!r}"
         missing = Failure(
-            "VersionNotFound", f"{self.uri} has no {what}: register it, or name another version"
+            Reason.VERSION_NOT_FOUND,
+            f"Tracking server {self.uri} has no {what}: register it, or use another version",
         )
         query = {"name": name, "version": version}
         answer = self._json("/model-versions/get", query, what, missing)["model_version"]
         self._check_ready(answer, what)
         mlmodel = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
-        return VersionFacts(self._python_version([mlmodel]))
+        return VersionMetadata(self._python_version([mlmodel]))
 
-    def _logged_model(self, model_id: str) -> VersionFacts:
+    def _logged_model(self, model_id: str) -> VersionMetadata:
         what = f"logged model {model_id!r}"
         missing = Failure(
-            "LoggedModelNotFound",
-            f"{self.uri} has no {what}: correct the id in the model URI",
+            Reason.LOGGED_MODEL_NOT_FOUND,
+            f"Tracking server {self.uri} has no {what}: correct the id in the model URI",
         )
         answer = self._json(f"/logged-models/{model_id}", {}, what, missing)
         self._check_ready(answer["model"]["info"], what)
-        return VersionFacts(self._python_version([_logged_mlmodel(model_id)]))
+        return VersionMetadata(self._python_version([_logged_mlmodel(model_id)]))
 
-    def _run(self, run_id: str, path: str) -> VersionFacts:
+    def _run(self, run_id: str, path: str) -> VersionMetadata:
         """Whether the run has a model at `path` is for the pods to see."""
         what = f"run {run_id!r}"
         missing = Failure(
-            "RunNotFound", f"{self.uri} has no {what}: correct the id in the model URI"
+            Reason.RUN_NOT_FOUND,
+            f"Tracking server {self.uri} has no {what}: correct the id in the model URI",
         )
         run = self._json("/runs/get", {"run_id": run_id}, what, missing)["run"]
-        return VersionFacts(self._python_version(self._run_mlmodels(run, run_id, path.strip("/"))))
+        return VersionMetadata(
+            self._python_version(self._run_mlmodels(run, run_id, path.strip("/")))
+        )
 
     def _run_mlmodels(self, run: dict[str, Any], run_id: str, path: str) -> Iterator[Artifact]:
         yield "/get-artifact", {"run_id": run_id, "path": f"{path}/MLmodel"}
@@ -146,10 +155,10 @@ class TrackingServer:
         if status not in _READY:
             why = answer.get("status_message") or "its registration is not complete"
             raise _Refused(
-                Failure(
-                    "VersionNotReady",
-                    f"The {what} on {self.uri} is {status} ({why[:200]}): it is served once it is "
-                    "ready; if it stays so, register it again or name another",
+                self._failure(
+                    Reason.VERSION_NOT_READY,
+                    f"reports {what} as {status} ({why[:200]}): it is served once it is ready; if "
+                    "it stays in this state, register it again or use another version",
                 )
             )
 
@@ -171,50 +180,54 @@ class TrackingServer:
             return missing
         if status == 403 and b"Invalid Host header" in body:
             return self._failure(
-                HOST_REJECTED,
-                "refuses its own host name: start it with MLFLOW_SERVER_ALLOWED_HOSTS naming that "
-                "host, as clients inside the cluster write it",
+                Reason.REGISTRY_HOST_REJECTED,
+                "rejects requests for its own host name: add that host name to its "
+                "MLFLOW_SERVER_ALLOWED_HOSTS",
                 of_server=True,
             )
         if status == 401:
-            return self._failure(UNAUTHORIZED, self._login_help(), of_server=True)
+            return self._failure(Reason.REGISTRY_UNAUTHORIZED, self._login_help(), of_server=True)
         if status == 403:
             return self._failure(
-                UNAUTHORIZED,
-                f"does not let the operator read the {what} (403): grant its user READ on it",
+                Reason.REGISTRY_UNAUTHORIZED,
+                f"denies the operator access to {what} (403): grant its user READ on it",
             )
         if 300 <= status < 400:
             return self._failure(
-                REGISTRY_ERROR, "redirects elsewhere: write that address as the tracking URI", True
+                Reason.REGISTRY_ERROR,
+                "redirects to another address: use that address as the tracking URI",
+                of_server=True,
             )
         if status == 404:
             return self._failure(
-                REGISTRY_ERROR,
-                f"answers 404 when asked for the {what}, so it is no MLflow server, or one too "
-                "old to know of such: correct the tracking URI",
+                Reason.REGISTRY_ERROR,
+                f"answered 404 to a request for {what}: it is not an MLflow server, or one too old "
+                "to support it; correct the tracking URI",
             )
-        said = f": {message[:300]}" if message else ", and does not say why"
+        said = f": {message[:300]}" if message else " without an error message"
         return self._failure(
-            REGISTRY_ERROR,
-            f"answers {status}{said}; its log tells more",
+            Reason.REGISTRY_ERROR,
+            f"answered {status}{said}; see its log",
             of_server=status in _OVERLOADED,
         )
 
     def _login_help(self) -> str:
         if self._client.trusted:
             return (
-                "asks for other credentials (401): give the operator a user or token that may read "
-                "the registry (chart value trackingCredentialsSecret)"
+                "rejected the operator's credentials (401): give the operator a user or token that "
+                "may read the registry (chart value trackingCredentialsSecret)"
             )
         return (
-            "asks for credentials (401), and the operator sends its own to its own tracking server "
-            "only: make this server the operator's (chart value trackingUri), or let it be read "
-            "without"
+            "requires credentials (401), and the operator sends its own only to its own tracking "
+            "server: make this server the operator's (chart value trackingUri), or allow anonymous "
+            "reads"
         )
 
     def _no_mlflow(self) -> Failure:
         return self._failure(
-            REGISTRY_ERROR, "answers, but not as MLflow does: correct the tracking URI", True
+            Reason.REGISTRY_ERROR,
+            "did not answer like an MLflow server: correct the tracking URI",
+            of_server=True,
         )
 
     def _python_version(self, artifacts: Iterable[Artifact]) -> str | None:
@@ -225,18 +238,20 @@ class TrackingServer:
                 if status == 200:
                     return python_version(body.decode(errors="replace"))
         except (_Refused, *_MALFORMED):
-            log.debug("no Python version from %s", self.uri, exc_info=True)
+            log.debug("could not read a Python version from %s", self.uri, exc_info=True)
         return None
 
     def _get(self, path: str, query: dict[str, str], first: int | None = None) -> tuple[int, bytes]:
         try:
             return self._client.get(path, query, first=first)
         except Unreachable as error:
-            what = f"can't be reached: {error}"
-            raise _Refused(self._failure(UNREACHABLE, what, of_server=True)) from error
+            what = f"is unreachable: {error}"
+            raise _Refused(
+                self._failure(Reason.REGISTRY_UNREACHABLE, what, of_server=True)
+            ) from error
 
-    def _failure(self, reason: str, what: str, of_server: bool = False) -> Failure:
-        return Failure(reason, f"The tracking server {self.uri} {what}", of_server)
+    def _failure(self, reason: Reason, what: str, of_server: bool = False) -> Failure:
+        return Failure(reason, f"Tracking server {self.uri} {what}", of_server)
 
 
 def python_version(mlmodel: str) -> str | None:

@@ -55,7 +55,7 @@ class Following:
         self, uri: str, tracking_uri: str | None = None, key: Key = KEY
     ) -> ModelVersion:
         """Resolves as reconciling does."""
-        self.registry.retain(key, {(tracking_uri, uri)})
+        self.registry.unsubscribe(key, except_for={(tracking_uri, uri)})
         return await self.registry.resolve(key, uri, tracking_uri)
 
     async def failure(self, uri: str, tracking_uri: str | None = None) -> ResolutionError:

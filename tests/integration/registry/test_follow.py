@@ -189,7 +189,7 @@ async def test_a_resource_that_is_gone_is_forgotten(
     await following.resolve(f"models:/{name}@champion")
     await following.resolve(f"models:/{name}@champion", key=OTHER)
 
-    following.registry.forget(KEY)
+    following.registry.unsubscribe(KEY)
     mlflow_server.point(name, "champion", "2")
 
     await following.until_told(OTHER)
@@ -201,7 +201,7 @@ async def test_a_resource_may_follow_two_uris(
 ) -> None:
     stable, canary = f"models:/{new_model()}@champion", f"models:/{new_model()}@champion"
     registry = following.registry
-    registry.retain(KEY, {(None, stable), (None, canary)})
+    registry.unsubscribe(KEY, except_for={(None, stable), (None, canary)})
     await registry.resolve(KEY, stable, None)
     await registry.resolve(KEY, canary, None)
 

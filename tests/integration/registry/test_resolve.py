@@ -94,9 +94,13 @@ async def test_a_trailing_slash_names_no_other_server(follow: Follow, wine: Wine
     ("uri", "reason", "words"),
     [
         ("models:/beer@champion", "ModelNotFound", "registered model 'beer': register it"),
-        ("models:/beer/1", "VersionNotFound", "version 1 of the registered model 'beer'"),
-        ("models:/wine/99", "VersionNotFound", "name another version"),
-        ("models:/wine@nobody", "AliasNotFound", "its aliases: challenger, champion"),
+        ("models:/beer/1", "VersionNotFound", "version 1 of registered model 'beer'"),
+        ("models:/wine/99", "VersionNotFound", "use another version"),
+        (
+            "models:/wine@nobody",
+            "AliasNotFound",
+            "has no alias 'nobody': set the alias on a version",
+        ),
         ("models:/wine/Staging", "StageEmpty", "no version in stage Staging"),
         (f"models:/m-{'0' * 32}", "LoggedModelNotFound", "correct the id"),
         (f"runs:/{'0' * 32}/model", "RunNotFound", "correct the id"),
