@@ -61,7 +61,7 @@ class Applier:
             return None
         deployment, replicas = changes.scale
         name = name_of(deployment)
-        log.info("%s: scaling Deployment %s to %d", key, name, replicas)
+        log.info("%s: scaling Deployment %s to %d replicas", key, name, replicas)
         try:
             scaled = await self._cluster.scale(kinds.DEPLOYMENT, deployment, replicas)
             self._cache.store(kinds.DEPLOYMENT, scaled)

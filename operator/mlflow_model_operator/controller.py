@@ -88,7 +88,7 @@ class Operator:
         is_logged = False
         while not await self.cluster.serves(kinds.RESOURCE):
             if not is_logged:
-                log.warning("waiting for the CRD %s to be installed", kinds.RESOURCE.plural)
+                log.warning("waiting for CRD %s to be installed", kinds.RESOURCE.plural)
                 is_logged = True
             self.last_heartbeat = time.monotonic()
             await asyncio.sleep(CRD_POLL_INTERVAL)
@@ -102,7 +102,7 @@ class Operator:
             await self.watching.wait()
             self.synced.set()
             if not gateway_api:
-                log.info("the Gateway API is not installed: traffic is split by numbers of pods")
+                log.info("Gateway API not installed: traffic is split by numbers of pods")
                 await self._wait_for_gateway_api()
                 await self._start_reflectors(group, [kinds.ROUTE])
                 self._enqueue_all()
@@ -126,7 +126,7 @@ class Operator:
             await asyncio.sleep(self.settings.poll_interval)
             with contextlib.suppress(ApiError):
                 if await self.cluster.serves(kinds.ROUTE):
-                    log.info("the Gateway API was installed: watching its routes")
+                    log.info("Gateway API installed: watching HTTPRoutes")
                     return
 
     async def _run_worker(self) -> None:
@@ -153,10 +153,10 @@ class Operator:
             result = "retry" if error.is_transient else "error"
             delay = self.queue.add_failed(key)
             level = logging.INFO if error.is_transient else logging.ERROR
-            log.log(level, "%s: %s; again in %.0f s", key, error, delay)
+            log.log(level, "%s: %s; retrying in %.0f s", key, error, delay)
         except Exception:
             delay = self.queue.add_failed(key)
-            log.exception("%s: reconciling failed; again in %.0f s", key, delay)
+            log.exception("%s: reconcile failed; retrying in %.0f s", key, delay)
         finally:
             self.metrics.reconciled(result, time.perf_counter() - started)
 
@@ -167,7 +167,7 @@ class Operator:
             try:
                 await delete_vanished(self.cluster, self.cache, self.settings.namespaces)
             except ApiError as error:
-                log.warning("resync: %s", error)
+                log.warning("resync failed: %s", error)
             self._enqueue_all()
 
     def _enqueue_all(self) -> None:

@@ -25,8 +25,8 @@ async def serve(
     the lease is ready. Raises OSError where the port is taken.
     """
     app = web.Application()
-    app.router.add_get("/healthz", _probe(is_alive, "no reconcile was completed for too long"))
-    app.router.add_get("/readyz", _probe(is_ready, "the watches have not brought everything yet"))
+    app.router.add_get("/healthz", _probe(is_alive, "no reconcile has completed recently"))
+    app.router.add_get("/readyz", _probe(is_ready, "caches not synced"))
     app.router.add_get("/metrics", _exposition(metrics))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

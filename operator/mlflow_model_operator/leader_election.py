@@ -99,7 +99,7 @@ async def _stop(work: asyncio.Future[None], grace: float) -> None:
     work.cancel()
     await asyncio.wait({work}, timeout=grace)
     if not work.done():
-        log.critical("the work did not stop within %g s: exiting before others start", grace)
+        log.critical("the operator did not stop within %g s: exiting before another one starts", grace)
         os._exit(1)
 
 
@@ -126,13 +126,13 @@ class _Lease:
             try:
                 holder = await self._take()
             except TROUBLE as error:
-                log.warning("%s can't be asked for: %s", self, _short(error))
+                log.warning("failed to acquire %s: %s", self, _short(error))
             else:
                 if holder == self._identity:
-                    log.info("leading: %s is held by %s", self, holder)
+                    log.info("acquired %s as %s", self, holder)
                     return
                 if holder != told:
-                    log.info("standing by: %s is held by %s", self, holder)
+                    log.info("waiting for %s, which is held by %s", self, holder)
                     told = holder
             await asyncio.sleep(self.timing.retry)
 
@@ -147,14 +147,14 @@ class _Lease:
                 async with asyncio.timeout_at(renewed + self.timing.deadline):
                     holder = await self._take()
             except TROUBLE as error:
-                log.warning("%s can't be renewed: %s", self, _short(error))
+                log.warning("failed to renew %s: %s", self, _short(error))
                 if clock() >= renewed + self.timing.deadline:
                     raise LeadershipLost(
                         f"{self} could not be renewed for {self.timing.deadline:g} s"
                     ) from error
                 continue
             if holder != self._identity:
-                raise LeadershipLost(f"{self} was taken by {holder}")
+                raise LeadershipLost(f"{self} was acquired by {holder}")
             renewed = started
 
     async def release(self) -> None:
@@ -167,9 +167,9 @@ class _Lease:
                 lease.spec.holder_identity = ""
                 lease.spec.lease_duration_seconds = 1
                 await self._write(lease)
-                log.info("%s was released", self)
+                log.info("released %s", self)
         except TROUBLE as error:
-            log.warning("%s can't be released, and will expire: %s", self, _short(error))
+            log.warning("failed to release %s, which will expire: %s", self, _short(error))
 
     async def _take(self) -> str:
         """Takes or renews the lease if it is ours or free; returns who holds it now."""

@@ -36,38 +36,44 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._gauge("build_info", "Always 1; the label says what runs.", "version").labels(
-            __version__
-        ).set(1)
-        self._leader = self._gauge("leader", "1 while this replica leads, else 0.")
+        self._gauge(
+            "build_info", "Always 1; the label is the version of the operator.", "version"
+        ).labels(__version__).set(1)
+        self._leader = self._gauge("leader", "1 if this replica is the leader, else 0.")
         self._resources = self._gauge(
-            "resources", "MLflowModelDeployments by whether their Ready condition is True.", "ready"
+            "resources",
+            "MLflowModelDeployments, by whether their condition Ready is True.",
+            "ready",
         )
-        self._reconciles = self._counter("reconciles", "Reconciles that have ended.", "result")
+        self._reconciles = self._counter("reconciles", "Completed reconciles, by result.", "result")
         self._reconcile_seconds = self._histogram(
-            "reconcile_duration_seconds", "How long a reconcile took."
+            "reconcile_duration_seconds", "Duration of a reconcile."
         )
         self._last_reconcile = self._gauge(
             "reconcile_last_success_timestamp_seconds",
-            "When a reconcile last succeeded (Unix time; 0: never).",
+            "Unix time of the last successful reconcile; 0 if there was none.",
         )
-        self._errors = self._counter("errors", "What went wrong, by where.", "kind")
-        self._queue_depth = self._gauge("queue_depth", "Resources that wait for a worker.")
+        self._errors = self._counter("errors", "Errors, by the component that failed.", "kind")
+        self._queue_depth = self._gauge("queue_depth", "Resources waiting in the work queue.")
         self._queue_seconds = self._histogram(
-            "queue_latency_seconds", "How long a resource waited for a worker."
+            "queue_latency_seconds", "Time that a resource waited in the work queue."
         )
         self._requests = self._counter(
-            "api_requests", "Requests to the Kubernetes API, but watches.", "verb", "kind", "code"
+            "api_requests",
+            "Requests to the Kubernetes API, except watches.",
+            "verb",
+            "kind",
+            "code",
         )
         self._polls = self._counter(
-            "registry_polls", "Polls of tracking servers.", "server", "result"
+            "registry_polls", "Polls of tracking servers, by result.", "server", "result"
         )
         self._poll_seconds = self._histogram(
-            "registry_poll_duration_seconds", "How long a poll of a tracking server took.", "server"
+            "registry_poll_duration_seconds", "Duration of a poll of a tracking server.", "server"
         )
         self._last_poll = self._gauge(
             "registry_last_success_timestamp_seconds",
-            "When a poll of a tracking server last succeeded (Unix time).",
+            "Unix time of the last successful poll of a tracking server.",
             "server",
         )
         self._show_zeros()

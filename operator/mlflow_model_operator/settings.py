@@ -59,7 +59,7 @@ def _tracking_uri(env: Mapping[str, str]) -> str | None:
     uri = env.get("MLFLOW_TRACKING_URI") or None
     if uri is not None and urlsplit(uri).password is not None:
         raise SettingsError(
-            "MLFLOW_TRACKING_URI holds a password, which statuses and logs would show: set "
+            "MLFLOW_TRACKING_URI contains a password, which statuses and logs would show: set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
         )
     return uri

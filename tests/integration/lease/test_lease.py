@@ -200,7 +200,7 @@ async def test_a_leader_stops_when_somebody_takes_the_lease(candidates: Candidat
 
     candidates.give_to("somebody")
 
-    with pytest.raises(LeadershipLost, match=r"was taken by somebody"):
+    with pytest.raises(LeadershipLost, match=r"was acquired by somebody"):
         await first.ended()
     assert candidates.working == set()
     assert candidates.spec()["holderIdentity"] == "somebody"

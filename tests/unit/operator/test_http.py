@@ -45,7 +45,7 @@ async def test_a_working_operator_is_alive_and_ready(state: State) -> None:
 async def test_a_stalled_operator_is_not_alive(state: State) -> None:
     state.alive = False
 
-    assert (await get(state, "/healthz"))[:2] == (503, "no reconcile was completed for too long")
+    assert (await get(state, "/healthz"))[:2] == (503, "no reconcile has completed recently")
     assert (await get(state, "/readyz"))[0] == 200
 
 
