@@ -110,9 +110,7 @@ class Operator:
     async def _start_reflectors(self, group: asyncio.TaskGroup, watched: list[kinds.Kind]) -> None:
         """Starts a reflector for each kind, and returns when all of them have synced."""
         reflectors = [
-            Reflector(
-                self.cluster, self.cache, kind, namespace, self.settings.resync_interval
-            )
+            Reflector(self.cluster, self.cache, kind, namespace, self.settings.resync_interval)
             for kind in watched
             for namespace in self.settings.namespaces or ("",)
         ]
