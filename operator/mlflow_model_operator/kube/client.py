@@ -269,7 +269,7 @@ class Cluster:
         try:
             await self._request("post", kinds.EVENT, path, body=body)
         except ApiError as error:
-            log.info("no event about %s/%s: %s", namespace, name, error)
+            log.info("failed to record an event about %s/%s: %s", namespace, name, error)
 
     async def _request(self, verb: str, kind: Kind, path: str, **options: Any) -> KubeObject:
         async with self._response(verb, kind, path, **options) as response:

@@ -96,7 +96,7 @@ class Reflector:
         if error.status == GONE:
             self._version = None
         if self._failures:  # a single one is usual: the API server may just be restarting
-            log.warning("watching %s: %s", self._kind.plural, error)
+            log.warning("failed to watch %s: %s", self._kind.plural, error)
         delay = min(INITIAL_BACKOFF * 2**self._failures, MAX_BACKOFF)
         self._failures = min(self._failures + 1, 10)
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))
