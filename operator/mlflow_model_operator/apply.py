@@ -19,7 +19,7 @@ from mlflow_model_operator.kube.objects import (
     owner_uids,
 )
 from mlflow_model_operator.plan import Change, Changes
-from mlflow_model_operator.status import ApplyError, ApplyFailure, NameTaken
+from mlflow_model_operator.status import ApplyError, ApplyFailure, NameConflict
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Applier:
         kind, name = kinds.BY_NAME[obj["kind"]], name_of(obj)
         try:
             if change.is_missing and await self._is_name_taken(kind, obj):
-                return NameTaken(kind.kind, name)
+                return NameConflict(kind.kind, name)
             if not change.is_missing:
                 log.info("%s: applying %s %s: %s differs", key, kind.kind, name, change.difference)
             self._cache.store(kind, await self._cluster.apply(kind, obj))

@@ -2,13 +2,13 @@
 
 from mlflow_model_operator.status.diagnosis import requeue_after
 from mlflow_model_operator.status.events import events
-from mlflow_model_operator.status.snapshot import ApplyError, ApplyFailure, NameTaken, Snapshot
+from mlflow_model_operator.status.snapshot import ApplyError, ApplyFailure, NameConflict, Snapshot
 from mlflow_model_operator.status.status import invalid_status, status, status_patch
 
 __all__ = [
     "ApplyError",
     "ApplyFailure",
-    "NameTaken",
+    "NameConflict",
     "Snapshot",
     "events",
     "invalid_status",

@@ -204,8 +204,8 @@ def canary_ready(snapshot: Snapshot) -> Condition | None:
     canary = decision.canary if decision else None
     resolution = snapshot.canary_resolution
     if isinstance(resolution, ResolutionError):
-        kept = f". Version {canary.model.version} remains the canary" if canary else ""
-        return _false("CanaryReady", resolution.reason, resolution.message + kept)
+        remains = f". Version {canary.model.version} remains the canary" if canary else ""
+        return _false("CanaryReady", resolution.reason, resolution.message + remains)
     if decision is None:
         return _false(
             "CanaryReady",

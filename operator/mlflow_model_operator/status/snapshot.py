@@ -31,14 +31,14 @@ class ApplyError:
 
 
 @dataclass(frozen=True)
-class NameTaken:
+class NameConflict:
     """An object that was not sent: one that belongs to somebody else has its name."""
 
     kind: str
     name: str
 
 
-ApplyFailure = ApplyError | NameTaken
+ApplyFailure = ApplyError | NameConflict
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _SOURCE_PORT = re.compile(r"(?<=\d):\d+(?=->)")
 
 
 class TerminationMessage(NamedTuple):
-    """What one of our containers left as its termination message."""
+    """The termination message that one of our containers has left."""
 
     reason: str
     message: str
@@ -37,12 +37,12 @@ def termination_message(text: object) -> TerminationMessage | None:
     if not isinstance(text, str):
         return None
     try:
-        told = json.loads(text)
+        report = json.loads(text)
     except (ValueError, RecursionError):  # the latter for brackets in brackets in brackets …
         return None
-    if not isinstance(told, dict):
+    if not isinstance(report, dict):
         return None
-    reason, message = told.get("reason"), told.get("message")
+    reason, message = report.get("reason"), report.get("message")
     if not isinstance(reason, str) or not isinstance(message, str):
         return None
     return TerminationMessage(single_line(reason), single_line(message))

@@ -30,7 +30,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("resource", [MINIMAL, FULL], ids=["minimal", "full"])
-def test_the_operator_reads_what_the_api_server_returns(
+def test_the_operator_parses_the_answer_of_the_api_server(
     resource: dict[str, Any], crds: ApiServer, namespace: str
 ) -> None:
     stored = created(crds, namespace, resource)
@@ -124,7 +124,7 @@ def test_api_server_and_operator_agree_on_model_uris(text: str, crds: ApiServer)
     assert response.ok == readable, response.text
 
 
-def test_the_longest_name_is_taken(crds: ApiServer, namespace: str) -> None:
+def test_the_longest_name_is_accepted(crds: ApiServer, namespace: str) -> None:
     assert create(crds, namespace, merged(MINIMAL, {"metadata": {"name": "w" * 50}})).ok
 
 

@@ -39,7 +39,7 @@ from mlflow_model_operator.status.diagnosis.fixes import (
     room,
 )
 from mlflow_model_operator.status.diagnosis.limits import PROBE_TOLERANCE, limits_of
-from mlflow_model_operator.status.snapshot import ApplyFailure, NameTaken, Snapshot
+from mlflow_model_operator.status.snapshot import ApplyFailure, NameConflict, Snapshot
 from mlflow_model_operator.status.text import (
     last_line,
     pull_message,
@@ -110,7 +110,7 @@ def requeue_after(snapshot: Snapshot) -> float | None:
 def diagnose_apply_failure(error: ApplyFailure) -> Failure:
     """Why an object could not be applied, and what to do."""
     subject = f"{error.kind} {error.name}"
-    if isinstance(error, NameTaken):
+    if isinstance(error, NameConflict):
         return Failure(
             Reason.NAME_TAKEN,
             f"{subject} already exists and does not belong to this resource: delete it or name "

@@ -40,7 +40,7 @@ def test_the_files_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
     assert write_or_check(reference.text(), ["--check", str(page)]) == 0, capsys.readouterr().err
 
 
-def test_a_stale_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stale_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stale = tmp_path / "crd.yaml"
     stale.write_text("old")
     assert write_or_check(crd.text(), ["--check", str(stale)]) == 1

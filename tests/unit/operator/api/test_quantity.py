@@ -13,18 +13,18 @@ SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("left", "right"),
     [("500m", "0.5"), ("1Gi", "1024Mi"), ("1", 1), ("1000m", 1), ("1e3", "1k"), ("1E3", "1000"),
      ("2", "2.0"), ("0.5Gi", "512Mi"), ("+1", "1"), (".5", "500m")],
 )  # fmt: skip
-def test_quantities_that_mean_the_same(one: str, other: str | int) -> None:
-    assert quantity.equal(one, other)
-    assert quantity.equal(other, one)
+def test_quantities_that_mean_the_same(left: str, right: str | int) -> None:
+    assert quantity.equal(left, right)
+    assert quantity.equal(right, left)
 
 
-@pytest.mark.parametrize(("one", "other"), [("1G", "1Gi"), ("1m", "1M"), ("x", "y"), ("x", 1)])
-def test_quantities_that_differ(one: str, other: str | int) -> None:
-    assert not quantity.equal(one, other)
+@pytest.mark.parametrize(("left", "right"), [("1G", "1Gi"), ("1m", "1M"), ("x", "y"), ("x", 1)])
+def test_quantities_that_differ(left: str, right: str | int) -> None:
+    assert not quantity.equal(left, right)
 
 
 @given(
@@ -46,7 +46,7 @@ def test_any_text_is_read_or_refused_with_help(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1Kib", "1 Gi", "Gi", "1e", "--1", "0x1", "1_000", "٣", "NaN"]
 )
-def test_refuses_what_kubernetes_refuses(text: str) -> None:
+def test_refuses_the_same_as_kubernetes(text: str) -> None:
     with pytest.raises(quantity.InvalidQuantity):
         quantity.parse(text)
 
@@ -71,6 +71,6 @@ def test_a_duration_is_the_sum_of_its_parts(parts: list[tuple[int, str]]) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "10", "10 m", "1d", "-1s", "1.5h", "123456s", "1s\n"])
-def test_refuses_what_is_no_duration(text: str) -> None:
+def test_refuses_anything_else_as_a_duration(text: str) -> None:
     with pytest.raises(quantity.InvalidQuantity, match="like 500ms, 30s, 2m or 1h30m"):
         quantity.seconds(text)

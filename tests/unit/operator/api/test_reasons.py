@@ -71,7 +71,9 @@ def without_exports(path: Path) -> ast.Module:
     module.body = [
         statement
         for statement in module.body
-        if not (isinstance(statement, ast.Assign) and "__all__" in ast.unparse(statement.targets[0]))
+        if not (
+            isinstance(statement, ast.Assign) and "__all__" in ast.unparse(statement.targets[0])
+        )
     ]
     return module
 

@@ -24,7 +24,7 @@ def refusal(obj: dict[str, Any]) -> str:
     return str(refused.value)
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_missing_fields_have_their_defaults() -> None:
     spec = MLflowModelDeployment.parse(resource()).spec
 
     assert spec.server.workers == 1
@@ -76,7 +76,7 @@ def test_quantities_become_text() -> None:
     assert parsed.spec.server.resources.requests == {"cpu": "2", "memory": "4Gi"}
 
 
-def test_a_volume_keeps_what_only_kubernetes_knows() -> None:
+def test_a_volume_keeps_fields_that_only_kubernetes_validates() -> None:
     volume = {"name": "models", "persistentVolumeClaim": {"claimName": "m", "readOnly": True}}
     parsed = MLflowModelDeployment.parse(resource(pod={"volumes": [volume]}))
     assert parsed.spec.pod.volumes[0].dump() == volume
@@ -99,11 +99,11 @@ def test_it_is_immutable() -> None:
         ({"canary": {"uri": "models:/wine/1", "weight": 101}}, "spec.canary.weight is 101: it"),
     ],
 )
-def test_a_sentence_says_what_is_wrong_and_where(spec: dict[str, Any], expected: str) -> None:
+def test_a_sentence_says_where_and_how_to_fix_it(spec: dict[str, Any], expected: str) -> None:
     assert expected in refusal(resource(**spec))
 
 
-def test_only_the_first_of_many_problems_is_told() -> None:
+def test_only_the_first_of_many_problems_is_reported() -> None:
     assert refusal(resource(a=1, b=2)).endswith("(1 more in this resource)")
 
 

@@ -54,7 +54,7 @@ def pod(revision: Revision, name: str = "p1", **status: Any) -> Json:
 
 
 def container(name: str = "server", ready: bool = False, **state: Any) -> Json:
-    """One that is in `state`; `last` is how it ended before."""
+    """A container that is in `state`; `last` is how it ended before."""
     last = state.pop("last", {})
     return {"name": name, "ready": ready, "image": "scoring:1", "state": state, "lastState": last}
 
@@ -83,7 +83,7 @@ def service(name: str) -> Json:
     return {"kind": "Service", "metadata": {"name": name}}
 
 
-def route(*verdicts: Json, generation: int = 1, gateway: str = "shared") -> Json:
+def route(*conditions: Json, generation: int = 1, gateway: str = "shared") -> Json:
     """An HTTPRoute, and what a gateway says of its generation 1."""
     parent = {
         "controllerName": "gateway.envoyproxy.io/gatewayclass-controller",
@@ -93,11 +93,11 @@ def route(*verdicts: Json, generation: int = 1, gateway: str = "shared") -> Json
             "name": gateway,
             "namespace": "gateways",
         },
-        "conditions": [{"observedGeneration": 1, **one} for one in verdicts],
+        "conditions": [{"observedGeneration": 1, **condition} for condition in conditions],
     }
     return {
         "metadata": {"name": "wine", "generation": generation},
-        "status": {"parents": [parent] if verdicts else []},
+        "status": {"parents": [parent] if conditions else []},
     }
 
 
@@ -121,7 +121,7 @@ def snapshot(
         live=LiveChildren(
             deployments={o["metadata"]["name"]: o for o in objects if "spec" in o},
             services={o["metadata"]["name"]: o for o in objects if o.get("kind") == "Service"},
-            pods=_kept(o for o in objects if "spec" not in o and o.get("kind") != "Service"),
+            pods=_cached(o for o in objects if "spec" not in o and o.get("kind") != "Service"),
             routes={o["metadata"]["name"]: o for o in routes},
         ),
         apply_errors=errors,
@@ -131,10 +131,10 @@ def snapshot(
     )
 
 
-def _kept(pods: Iterable[Json]) -> dict[str, Json]:
+def _cached(pods: Iterable[Json]) -> dict[str, Json]:
     """As the cache keeps them."""
-    trimmed = [transform({**one, "kind": "Pod"}) for one in pods]
-    return {one["metadata"]["name"]: one for one in trimmed if not is_healthy_pod(one)}
+    transformed = [transform({**pod, "kind": "Pod"}) for pod in pods]
+    return {pod["metadata"]["name"]: pod for pod in transformed if not is_healthy_pod(pod)}
 
 
 def decision(

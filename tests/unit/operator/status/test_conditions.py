@@ -11,7 +11,7 @@ from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, conditions
-from mlflow_model_operator.status.snapshot import ApplyError, NameTaken, Snapshot
+from mlflow_model_operator.status.snapshot import ApplyError, NameConflict, Snapshot
 from tests.unit.operator.status.pods import (
     V3,
     V4,
@@ -33,17 +33,17 @@ GATEWAY = {
 
 
 def by_type(given: Snapshot) -> dict[str, Condition]:
-    return {one.type: one for one in conditions(given)}
+    return {condition.type: condition for condition in conditions(given)}
 
 
 def said(given: Snapshot, type_: str) -> tuple[str, str]:
-    one = by_type(given)[type_]
-    return one.status.value, one.reason
+    condition = by_type(given)[type_]
+    return condition.status.value, condition.reason
 
 
 def test_all_is_well() -> None:
-    found = by_type(snapshot(decision(), deployment(V3, ready=1)))
-    assert {name: (one.status.value, one.reason) for name, one in found.items()} == {
+    by_name = by_type(snapshot(decision(), deployment(V3, ready=1)))
+    assert {name: (c.status.value, c.reason) for name, c in by_name.items()} == {
         "Ready": ("True", "Ready"),
         "ModelResolved": ("True", "Resolved"),
         "Available": ("True", "MinimumReplicasAvailable"),
@@ -58,7 +58,7 @@ def test_a_first_start() -> None:
     assert said(given, "Ready") == ("False", "Starting")
 
 
-def test_a_new_version_that_fails_while_the_old_one_serves() -> None:
+def test_a_new_version_that_fails_while_the_old_version_serves() -> None:
     broken = pod(V4, containerStatuses=[container(terminated={"exitCode": 1, "message": "no"})])
     given = snapshot(
         decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1), deployment(V4), broken
@@ -97,8 +97,8 @@ def test_stopped_by_its_owner() -> None:
     assert said(given, "Available") == ("False", "Stopped")
 
 
-def test_a_public_name_that_is_taken() -> None:
-    error = NameTaken("Service", "wine")
+def test_a_public_name_that_belongs_to_somebody_else() -> None:
+    error = NameConflict("Service", "wine")
     given = snapshot(decision(), deployment(V3, 1), errors=(error,))
     assert said(given, "Available") == ("False", "NameTaken")
 
@@ -130,7 +130,7 @@ REFUSED = {
         (route({**ACCEPTED, "status": "Unknown"}), None, ("False", "WaitingForGateway")),
     ],
 )
-def test_what_the_gateway_says(live: Json, exists: bool | None, expected: tuple[str, str]) -> None:
+def test_the_gateways_answer(live: Json, exists: bool | None, expected: tuple[str, str]) -> None:
     given = snapshot(
         decision(),
         deployment(V3, 1),
@@ -143,7 +143,7 @@ def test_what_the_gateway_says(live: Json, exists: bool | None, expected: tuple[
 
 
 def test_a_cluster_without_the_gateway_api() -> None:
-    error = ApplyError("HTTPRoute", "wine", 404, "NotFound", "404 page not found")
+    error = ApplyError("HTTPRoute", "wine", 404, "NotFound", "404 page not by_name")
     given = snapshot(decision(), deployment(V3, 1), of=resource(routing=GATEWAY), errors=(error,))
     assert said(given, "RouteAccepted") == ("False", "GatewayApiMissing")
 
@@ -172,7 +172,7 @@ def test_how_the_traffic_splits(
     assert said(given, "TrafficSplit") == expected
 
 
-def test_an_approximate_split_says_what_was_reached() -> None:
+def test_an_approximate_split_reports_the_actual_share() -> None:
     given = snapshot(
         decision(V3, canary=V4, weight=10),
         deployment(V3, 2, 2),
@@ -229,7 +229,7 @@ def test_a_stopped_resource_has_a_stopped_canary() -> None:
     assert said(given, "Ready") == ("False", "Stopped")
 
 
-def test_a_share_that_no_gateway_has_taken_yet_says_so() -> None:
+def test_a_share_that_no_gateway_has_accepted_yet_says_so() -> None:
     given = snapshot(
         decision(V3, canary=V4, weight=10),
         deployment(V3, 1),
@@ -263,7 +263,7 @@ def test_fewer_pods_than_the_spec_asks_for_are_a_change_under_way() -> None:
     assert "1 of 3 pods ready" in by_type(given)["Progressing"].message
 
 
-def test_a_pod_that_an_autoscaler_can_not_add_is_told() -> None:
+def test_a_pod_that_an_autoscaler_can_not_add_is_reported() -> None:
     quota = {
         "type": "ReplicaFailure",
         "status": "True",
@@ -283,7 +283,7 @@ def test_a_pod_that_an_autoscaler_can_not_add_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "tells"),
+    ("kind", "name", "type_"),
     [
         ("HorizontalPodAutoscaler", "wine-3", "Progressing"),
         ("PodDisruptionBudget", "wine-3", "Progressing"),
@@ -291,7 +291,9 @@ def test_a_pod_that_an_autoscaler_can_not_add_is_told() -> None:
         ("HTTPRoute", "wine", "RouteAccepted"),
     ],
 )
-def test_a_refused_object_is_told_though_the_pods_serve(kind: str, name: str, tells: str) -> None:
+def test_a_refused_object_is_reported_while_the_pods_serve(
+    kind: str, name: str, type_: str
+) -> None:
     given = snapshot(
         decision(),
         deployment(V3, ready=1),
@@ -301,9 +303,9 @@ def test_a_refused_object_is_told_though_the_pods_serve(kind: str, name: str, te
         routes=(route(ACCEPTED),),
     )
     assert said(given, "Available")[0] == "True"
-    assert said(given, tells) == ("False", "ApplyRefused")
+    assert said(given, type_) == ("False", "ApplyRefused")
     assert said(given, "Ready") == ("False", "ApplyRefused")
-    assert f"{kind} {name}: spec.metrics[0]: Required value" in by_type(given)[tells].message
+    assert f"{kind} {name}: spec.metrics[0]: Required value" in by_type(given)[type_].message
 
 
 def test_a_canarys_refused_object_is_the_canarys_trouble() -> None:

@@ -1,4 +1,4 @@
-"""The status as a whole: kept times, smallest patches, events that are told once."""
+"""The status as a whole: kept times, smallest patches, events that are recorded once."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ statuses = st.dictionaries(st.sampled_from("abcdef"), values, max_size=5)
 
 
 @given(statuses, statuses)
-def test_a_patch_makes_the_old_status_the_new_one(old: Json, new: Json) -> None:
+def test_a_patch_turns_the_old_status_into_the_new_status(old: Json, new: Json) -> None:
     patch = status_patch(old, new)
     assert merged(old, patch or {}) == new
 
 
 @given(statuses)
-def test_what_is_the_same_needs_no_patch(old: Json) -> None:
+def test_equal_statuses_need_no_patch(old: Json) -> None:
     assert status_patch(old, dict(old)) is None
 
 
@@ -59,15 +59,15 @@ def test_the_same_situation_later_gives_the_same_status() -> None:
 
 def test_a_changed_condition_gets_a_new_time_and_others_keep_theirs() -> None:
     old = status(snapshot(decision(phase=Phase.STARTING), deployment(V3)))
-    for one in old["conditions"]:
-        one["lastTransitionTime"] = "2020-01-01T00:00:00Z"
+    for entry in old["conditions"]:
+        entry["lastTransitionTime"] = "2020-01-01T00:00:00Z"
     new = status(snapshot(decision(), deployment(V3, 1), of=resource(status=old)))
-    times = {one["type"]: one["lastTransitionTime"] for one in new["conditions"]}
+    times = {entry["type"]: entry["lastTransitionTime"] for entry in new["conditions"]}
     assert times["Available"] == "2023-11-14T22:13:20Z"
     assert times["ModelResolved"] == "2020-01-01T00:00:00Z"
 
 
-def test_the_status_holds_what_a_restarted_operator_needs() -> None:
+def test_the_status_holds_all_that_a_restarted_operator_needs() -> None:
     new = status(snapshot(decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1)))
     assert new["observedGeneration"] == 7
     assert new["stable"] == {
@@ -87,43 +87,43 @@ def test_a_stable_revision_is_no_target_of_an_update() -> None:
     assert "target" not in status(snapshot(decision(), deployment(V3, 1)))
 
 
-def test_a_resource_that_can_not_be_read_keeps_what_was_decided() -> None:
+def test_a_resource_that_can_not_be_parsed_keeps_earlier_decisions() -> None:
     raw = {"metadata": {"generation": 2}, "status": {"stable": {"revision": "wine-3"}}}
     new = invalid_status(raw, "spec.model.uri: write …", now=0.0)
     assert new["stable"] == {"revision": "wine-3"}
     assert new["conditions"][0]["reason"] == "InvalidSpec"
 
 
-def test_a_good_start_is_told_once() -> None:
+def test_a_good_start_has_a_single_event() -> None:
     starting = snapshot(decision(phase=Phase.STARTING), deployment(V3))
     first = status(starting)
     assert events({}, first, starting) == []
     serving = snapshot(decision(), deployment(V3, 1))
     second = status(serving)
-    assert [one.reason for one in events(first, second, serving)] == ["Serving"]
+    assert [entry.reason for entry in events(first, second, serving)] == ["Serving"]
     assert events(second, status(serving), serving) == []
 
 
-def test_trouble_is_told_once_though_several_conditions_share_it() -> None:
+def test_a_failure_has_a_single_event_though_several_conditions_share_it() -> None:
     broken = snapshot(None, resolution=ResolutionError(Reason.MODEL_NOT_FOUND, "no"))
     new = status(broken)
-    told = events({}, new, broken)
-    assert [(one.reason, one.warning) for one in told] == [("ModelNotFound", True)]
+    recorded = events({}, new, broken)
+    assert [(entry.reason, entry.warning) for entry in recorded] == [("ModelNotFound", True)]
     assert events(new, new, broken) == []
 
 
-def test_a_new_version_and_its_takeover_are_told() -> None:
+def test_a_new_version_and_its_takeover_have_events() -> None:
     old = status(snapshot(decision(), deployment(V3, 1)))
     updating = snapshot(
         decision(V3, target=V4, phase=Phase.UPDATING), deployment(V3, 1), deployment(V4)
     )
     middle = status(updating)
-    assert [one.reason for one in events(old, middle, updating)] == ["NewRevision"]
+    assert [entry.reason for entry in events(old, middle, updating)] == ["NewRevision"]
     done = snapshot(decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}), deployment(V4, 1))
-    assert [one.reason for one in events(middle, status(done), done)] == ["TrafficMoved"]
+    assert [entry.reason for entry in events(middle, status(done), done)] == ["TrafficMoved"]
 
 
-def test_going_back_is_told_as_such() -> None:
+def test_a_rollback_has_an_event_of_its_own() -> None:
     draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
     moved = status(snapshot(draining, deployment(V3, 1), deployment(V4, 1)))
     back = snapshot(
@@ -131,23 +131,25 @@ def test_going_back_is_told_as_such() -> None:
         deployment(V3, 1),
         deployment(V4, 1),
     )
-    assert [one.reason for one in events(moved, status(back), back)] == ["RolledBack"]
+    assert [entry.reason for entry in events(moved, status(back), back)] == ["RolledBack"]
 
 
-def test_an_update_that_is_given_up_is_told() -> None:
+def test_a_cancelled_update_has_an_event() -> None:
     updating = decision(V3, target=V4, phase=Phase.UPDATING)
     middle = status(snapshot(updating, deployment(V3, 1), deployment(V4)))
     given_up = snapshot(decision(), deployment(V3, 1))
-    told = events(middle, status(given_up), given_up)
-    assert [one.reason for one in told] == ["RolledBack"]
-    assert "Rollout of wine-4 cancelled: version 3 (wine-3) keeps the traffic" in told[0].message
+    recorded = events(middle, status(given_up), given_up)
+    assert [entry.reason for entry in recorded] == ["RolledBack"]
+    assert (
+        "Rollout of wine-4 cancelled: version 3 (wine-3) keeps the traffic" in recorded[0].message
+    )
 
 
-def test_a_revision_that_has_drained_is_told() -> None:
+def test_a_revision_that_has_drained_has_an_event() -> None:
     draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
     before = status(snapshot(draining, deployment(V3, 1), deployment(V4, 1)))
     done = snapshot(decision(V4), deployment(V4, 1))
-    assert [one.reason for one in events(before, status(done), done)] == ["Drained"]
+    assert [entry.reason for entry in events(before, status(done), done)] == ["Drained"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_revision_that_loses_its_traffic_and_stays_is_not_reported_as_removed(
     assert "Drained" not in [event.reason for event in events(old, status(done), done)]
 
 
-def test_what_has_drained_leaves_nothing_in_the_status() -> None:
+def test_a_drained_revision_leaves_nothing_in_the_status() -> None:
     draining = decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0})
     before = status(snapshot(draining, deployment(V3, 1), deployment(V4, 1)))
     after = status(snapshot(decision(V4), deployment(V4, 1)))
@@ -186,7 +188,7 @@ def test_what_has_drained_leaves_nothing_in_the_status() -> None:
     assert patch["draining"] is None
 
 
-def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
+def test_a_canary_has_a_single_event_when_it_gets_its_share() -> None:
     with_canary = resource(canary={"uri": "models:/wine@challenger", "weight": 10})
     old = status(snapshot(decision(), deployment(V3, 9, 9)))
     started = snapshot(
@@ -197,22 +199,22 @@ def test_a_canary_is_told_when_it_gets_its_share_and_once() -> None:
         canary_resolution=V4.model,
     )
     new = status(started)
-    told = events(old, new, started)
-    assert [(one.reason, one.warning) for one in told] == [("CanaryStarted", False)]
-    assert "Version 4 (wine-4) gets 10 % of the requests" in told[0].message
+    recorded = events(old, new, started)
+    assert [(entry.reason, entry.warning) for entry in recorded] == [("CanaryStarted", False)]
+    assert "Version 4 (wine-4) gets 10 % of the requests" in recorded[0].message
     assert events(new, new, started) == []
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=900, max_size=1500))
 def test_an_event_is_never_longer_than_the_api_server_takes(words: str) -> None:
     broken = snapshot(None, resolution=ResolutionError(Reason.MODEL_NOT_FOUND, words))
-    (told,) = events({}, status(broken), broken)
-    assert len(told.message.encode()) <= 1024
+    (event,) = events({}, status(broken), broken)
+    assert len(event.message.encode()) <= 1024
 
 
 def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
     new = status(snapshot(None, resolution=ResolutionError(Reason.MODEL_NOT_FOUND, "no")))
-    assert {type(one["reason"]) for one in new["conditions"]} == {str}
+    assert {type(entry["reason"]) for entry in new["conditions"]} == {str}
     assert type(invalid_status({"metadata": {}}, "no", now=0.0)["conditions"][0]["reason"]) is str
 
 
@@ -239,7 +241,7 @@ def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
         ),
     ],
 )
-def test_the_url_is_one_that_can_be_asked(routing: Json, url: str) -> None:
+def test_the_url_accepts_requests(routing: Json, url: str) -> None:
     new = status(snapshot(decision(), deployment(V3, 1), of=resource(routing=routing)))
     assert new["url"] == url
 
@@ -261,7 +263,7 @@ def test_an_autoscaler_at_work_changes_the_numbers_only() -> None:
 
 @pytest.mark.parametrize(("ready", "shown"), [(0, "Starting"), (1, "Stable")])
 @pytest.mark.parametrize("decided", [Phase.STARTING, Phase.STABLE])
-def test_the_phase_is_what_is_seen_not_what_was_decided_before_it(
+def test_the_phase_follows_the_pods_not_the_earlier_decision(
     decided: Phase, ready: int, shown: str
 ) -> None:
     new = status(snapshot(decision(phase=decided), deployment(V3, ready)))
@@ -275,13 +277,13 @@ def test_a_good_start_takes_two_writes() -> None:
     live, writes = LiveChildren(), 0
     old: Json = {}
     for ready in (0, 0, 0, 1, 1):
-        seen = resource(status=old)
-        plan = make_plan(seen, Resolution(V3.model), live, names, settings, 1000.0)
+        parsed = resource(status=old)
+        plan = make_plan(parsed, Resolution(V3.model), live, names, settings, 1000.0)
         assert plan is not None
         # The objects are applied between the decision and the status.
         revision = plan.decision.stable
         live = LiveChildren(deployments={revision.name: deployment(revision, ready)})
-        new = status(Snapshot(seen, V3.model, None, plan.decision, live, (), 1000.0))
+        new = status(Snapshot(parsed, V3.model, None, plan.decision, live, (), 1000.0))
         writes += status_patch(old, new) is not None
         old = new
     assert writes == 2

@@ -25,24 +25,24 @@ anything = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=8,
 )
-told = st.fixed_dictionaries({"reason": anything, "message": anything})
+reports = st.fixed_dictionaries({"reason": anything, "message": anything})
 
 
-@given(anything | anything.map(json.dumps) | told.map(json.dumps))
+@given(anything | anything.map(json.dumps) | reports.map(json.dumps))
 @example("[" * 100_000)
 @example('{"reason": ' * 5_000)
 @example("1" * 5_000)
 @example('{"reason": "A", "message": "\\ud800"}')
-def test_whatever_a_pod_leaves_as_its_last_word_is_bounded(left: Any) -> None:
-    word = termination_message(left)
-    assert word is None or max(len(word.reason), len(word.message)) <= MAX_TEXT_LENGTH
+def test_any_termination_message_is_bounded(left: Any) -> None:
+    message = termination_message(left)
+    assert message is None or max(len(message.reason), len(message.message)) <= MAX_TEXT_LENGTH
 
 
 any_text = st.text(st.characters(), max_size=3000)  # lone surrogates too
 
 
 @given(any_text)
-def test_what_is_shown_is_one_bounded_line_that_survives_the_api_server(words: str) -> None:
+def test_shown_text_is_a_single_bounded_line_that_survives_the_api_server(words: str) -> None:
     for shown in (
         single_line(words),
         last_line(words),
@@ -56,7 +56,7 @@ def test_what_is_shown_is_one_bounded_line_that_survives_the_api_server(words: s
 
 
 @pytest.mark.parametrize("other", [None, 1, b"bytes", ["list"], {}])
-def test_what_is_no_text_is_nothing(other: Any) -> None:
+def test_anything_but_text_is_empty(other: Any) -> None:
     assert single_line(other) == ""
     assert last_line(other) == ""
     assert termination_message(other) is None

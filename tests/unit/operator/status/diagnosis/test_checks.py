@@ -73,13 +73,13 @@ CASES: list[tuple[str, Json, Json, str, str]] = [
                 container(
                     waiting={
                         "reason": "CreateContainerConfigError",
-                        "message": 'secret "mlflow" not found',
+                        "message": 'secret "mlflow" not failure',
                     }
                 )
             ],
         ),
         "ConfigMissing",
-        'secret "mlflow" not found',
+        'secret "mlflow" not failure',
     ),
     (
         "killed for memory, now waiting for the next start",
@@ -141,13 +141,13 @@ CASES: list[tuple[str, Json, Json, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("spec", "seen", "reason", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+    ("spec", "live_pod", "reason", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
 )
-def test_a_pod_in_trouble_is_explained(spec: Json, seen: Json, reason: str, text: str) -> None:
-    found = diagnose(snapshot(decision(), deployment(V3), seen, of=resource(**spec)), V3)
-    assert found is not None
-    assert found.reason == reason
-    assert text in found.message
+def test_a_pod_in_trouble_is_explained(spec: Json, live_pod: Json, reason: str, text: str) -> None:
+    failure = diagnose(snapshot(decision(), deployment(V3), live_pod, of=resource(**spec)), V3)
+    assert failure is not None
+    assert failure.reason == reason
+    assert text in failure.message
 
 
 @pytest.mark.parametrize(
@@ -179,16 +179,16 @@ def test_a_pod_in_trouble_is_explained(spec: Json, seen: Json, reason: str, text
     ],
 )
 def test_a_deployment_in_trouble_is_explained(condition: Json, reason: str, text: str) -> None:
-    found = diagnose(snapshot(decision(), deployment(V3, conditions=[condition])), V3)
-    assert found is not None
-    assert (found.reason, text in found.message) == (reason, True)
+    failure = diagnose(snapshot(decision(), deployment(V3, conditions=[condition])), V3)
+    assert failure is not None
+    assert (failure.reason, text in failure.message) == (reason, True)
 
 
 def test_a_refused_object_is_explained_first() -> None:
     error = ApplyError("Deployment", "wine-3", 422, "Invalid", "spec.x: no")
-    found = diagnose(snapshot(decision(), errors=(error,)), V3)
-    assert found is not None
-    assert found.reason == "ApplyRefused"
+    failure = diagnose(snapshot(decision(), errors=(error,)), V3)
+    assert failure is not None
+    assert failure.reason == "ApplyRefused"
 
 
 def test_a_pod_that_is_merely_starting_is_no_failure() -> None:
@@ -205,17 +205,17 @@ def test_pods_that_are_ending_do_not_count() -> None:
 # In more detail: the words of Kubernetes 1.37, and what they must not be taken for.
 
 
-def found(seen: Json, **spec: Any) -> Failure | None:
-    return diagnose(snapshot(decision(), deployment(V3), seen, of=resource(**spec)), V3)
+def failure_of(live_pod: Json, **spec: Any) -> Failure | None:
+    return diagnose(snapshot(decision(), deployment(V3), live_pod, of=resource(**spec)), V3)
 
 
-def reason(seen: Json, **spec: Any) -> str | None:
-    failure = found(seen, **spec)
+def reason(live_pod: Json, **spec: Any) -> str | None:
+    failure = failure_of(live_pod, **spec)
     return failure.reason if failure else None
 
 
-def message(seen: Json, **spec: Any) -> str:
-    failure = found(seen, **spec)
+def message(live_pod: Json, **spec: Any) -> str:
+    failure = failure_of(live_pod, **spec)
     assert failure is not None
     return failure.message
 
@@ -242,7 +242,7 @@ PREEMPTION = " preemption: 0/5 nodes are available: 5 Preemption is not helpful 
         (None, "5 node(s) had untolerated taint(s).", "Unschedulable", "spec.pod.tolerations"),
         (
             None,
-            'persistentvolumeclaim "models" not found.',
+            'persistentvolumeclaim "models" not failure.',
             "Unschedulable",
             "create the PersistentVolumeClaim",
         ),
@@ -255,11 +255,11 @@ PREEMPTION = " preemption: 0/5 nodes are available: 5 Preemption is not helpful 
     ],
 )
 def test_why_no_node_takes_a_pod(gpu: Json | None, why: str, expected: str, fix: str) -> None:
-    seen = pod(V3, phase="Pending", conditions=unscheduled(NODES + why + PREEMPTION))
+    live_pod = pod(V3, phase="Pending", conditions=unscheduled(NODES + why + PREEMPTION))
     spec = {"gpu": gpu} if gpu else {}
-    assert reason(seen, **spec) == expected
-    assert fix in message(seen, **spec)
-    assert "preemption" not in message(seen, **spec)
+    assert reason(live_pod, **spec) == expected
+    assert fix in message(live_pod, **spec)
+    assert "preemption" not in message(live_pod, **spec)
 
 
 def test_nodes_that_come_and_go_do_not_change_the_message() -> None:
@@ -270,7 +270,7 @@ def test_nodes_that_come_and_go_do_not_change_the_message() -> None:
 
 def test_a_pod_that_waits_for_its_gates_is_no_failure() -> None:
     gated = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]
-    assert found(pod(V3, conditions=gated)) is None
+    assert failure_of(pod(V3, conditions=gated)) is None
 
 
 PULL = (
@@ -324,17 +324,17 @@ def test_the_tries_to_pull_an_image_do_not_change_the_message(
             "LimitRange",
         ),
         (
-            'error looking up service account models/nobody: serviceaccount "nobody" not found',
+            'error looking up service account models/nobody: serviceaccount "nobody" not failure',
             "PodRejected",
             "spec.pod.serviceAccountName",
         ),
         (
-            "no PriorityClass with name urgent was found",
+            "no PriorityClass with name urgent was failure",
             "PodRejected",
             "spec.pod.priorityClassName",
         ),
         (
-            'pod rejected: RuntimeClass "nvidia" not found',
+            'pod rejected: RuntimeClass "nvidia" not failure',
             "PodRejected",
             "spec.gpu.runtimeClassName",
         ),
@@ -395,7 +395,9 @@ def test_how_a_container_ended(name: str, end: Json, expected: str) -> None:
         {"waiting": {"reason": "CrashLoopBackOff"}, "last": {"terminated": end}},
         {"running": {"startedAt": "2026-01-01T01:00:00Z"}, "last": {"terminated": end}},
     ]
-    failures = {found(pod(V3, "p1", **{place: [container(name, **state)]})) for state in states}
+    failures = {
+        failure_of(pod(V3, "p1", **{place: [container(name, **state)]})) for state in states
+    }
     (failure,) = failures
     assert failure is not None
     assert failure.reason == expected
@@ -403,11 +405,11 @@ def test_how_a_container_ended(name: str, end: Json, expected: str) -> None:
 
 
 def test_a_container_that_can_not_be_made_says_why() -> None:
-    words = 'failed to create containerd task: exec: "serve": not found'
+    words = 'failed to create containerd task: exec: "serve": not failure'
     waiting = {"reason": "CreateContainerError", "message": words}
-    seen = pod(V3, containerStatuses=[container(waiting=waiting)])
-    assert reason(seen) == "ContainerCrashed"
-    assert words in message(seen)
+    live_pod = pod(V3, containerStatuses=[container(waiting=waiting)])
+    assert reason(live_pod) == "ContainerCrashed"
+    assert words in message(live_pod)
 
 
 def test_a_prepare_step_that_is_done_is_no_failure_though_it_failed_before() -> None:
@@ -418,12 +420,12 @@ def test_a_prepare_step_that_is_done_is_no_failure_though_it_failed_before() -> 
         last={"terminated": ended(1, word("ArtifactUnreadable", "503"))},
     )
     loading = container(running={"startedAt": "2026-01-01T00:00:00Z"})
-    assert found(pod(V3, initContainerStatuses=[done], containerStatuses=[loading])) is None
+    assert failure_of(pod(V3, initContainerStatuses=[done], containerStatuses=[loading])) is None
 
 
 def test_a_sidecar_that_runs_again_is_no_failure() -> None:
     sidecar = container("proxy", ready=True, running={}, last={"terminated": ended(1)})
-    assert found(pod(V3, initContainerStatuses=[sidecar])) is None
+    assert failure_of(pod(V3, initContainerStatuses=[sidecar])) is None
 
 
 def test_the_newest_pod_is_believed() -> None:
@@ -444,13 +446,13 @@ EVICTED = {
 
 
 @pytest.mark.parametrize(("after", "expected"), [(60, "PodRejected"), (86_400, None)])
-def test_a_pod_that_its_node_gave_up_is_told_for_as_long_as_it_matters(
+def test_a_pod_terminated_by_its_node_is_reported_for_as_long_as_it_matters(
     after: float, expected: str | None
 ) -> None:
     dead = pod(V3, "dead", **EVICTED, containerStatuses=[container(terminated=ended(137))])
     created = datetime.fromisoformat(dead["metadata"]["creationTimestamp"]).timestamp()
-    seen = snapshot(decision(), deployment(V3), dead, pod(V3, "new"), now=created + after)
-    failure = diagnose(seen, V3)
+    live_pod = snapshot(decision(), deployment(V3), dead, pod(V3, "new"), now=created + after)
+    failure = diagnose(live_pod, V3)
     assert (failure.reason if failure else None) == expected
     assert failure is None or "exceeds the total limit of containers 1Gi" in failure.message
 
@@ -459,7 +461,7 @@ def test_a_pod_that_its_node_gave_up_is_told_for_as_long_as_it_matters(
 
 
 def waits_for_volumes(seconds: float) -> tuple[Json, float]:
-    seen = pod(
+    live_pod = pod(
         V3,
         phase="Pending",
         startTime="2026-01-01T00:00:00Z",
@@ -470,7 +472,7 @@ def waits_for_volumes(seconds: float) -> tuple[Json, float]:
         initContainerStatuses=[container("prepare", waiting={"reason": "PodInitializing"})],
         containerStatuses=[container(waiting={"reason": "PodInitializing"})],
     )
-    return seen, datetime(2026, 1, 1, tzinfo=UTC).timestamp() + seconds
+    return live_pod, datetime(2026, 1, 1, tzinfo=UTC).timestamp() + seconds
 
 
 @pytest.mark.parametrize(
@@ -486,16 +488,16 @@ def waits_for_volumes(seconds: float) -> tuple[Json, float]:
         ),
     ],
 )
-def test_a_volume_that_does_not_come_names_what_it_needs(spec: Json, named: str) -> None:
-    seen, now = waits_for_volumes(31)
-    given_late = snapshot(decision(), deployment(V3), seen, of=resource(**spec), now=now)
+def test_a_volume_that_does_not_mount_names_its_config(spec: Json, named: str) -> None:
+    waiting, now = waits_for_volumes(31)
+    given_late = snapshot(decision(), deployment(V3), waiting, of=resource(**spec), now=now)
     failure = diagnose(given_late, V3)
     assert failure is not None
     assert failure.reason == "ConfigMissing"
     assert named in failure.message
     assert requeue_after(given_late) is None
 
-    given_early = snapshot(decision(), deployment(V3), seen, of=resource(**spec), now=now - 20)
+    given_early = snapshot(decision(), deployment(V3), waiting, of=resource(**spec), now=now - 20)
     assert diagnose(given_early, V3) is None
     assert requeue_after(given_early) == pytest.approx(19.0)
 
@@ -508,9 +510,9 @@ def test_a_volume_that_does_not_come_names_what_it_needs(spec: Json, named: str)
     ],
 )
 def test_other_volumes_may_take_their_time(volume: Json) -> None:
-    seen, now = waits_for_volumes(300)
+    waiting, now = waits_for_volumes(300)
     slow = snapshot(
-        decision(), deployment(V3), seen, of=resource(pod={"volumes": [volume]}), now=now
+        decision(), deployment(V3), waiting, of=resource(pod={"volumes": [volume]}), now=now
     )
     assert diagnose(slow, V3) is None
     assert requeue_after(slow) is None
