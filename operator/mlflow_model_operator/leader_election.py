@@ -99,7 +99,7 @@ async def _stop(work: asyncio.Future[None], grace: float) -> None:
     work.cancel()
     await asyncio.wait({work}, timeout=grace)
     if not work.done():
-        log.critical("the operator did not stop within %g s: exiting before another one starts", grace)
+        log.critical("the operator did not stop within %g s: exiting before another starts", grace)
         os._exit(1)
 
 
