@@ -19,7 +19,7 @@ MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read le
 
 def status(snapshot: Snapshot) -> KubeObject:
     """The status as it must be now; a condition that has not changed keeps its time."""
-    resource = snapshot.resource
+    resource, decision = snapshot.resource, snapshot.decision
     current = conditions(snapshot)
     new: KubeObject = {
         "observedGeneration": resource.generation,
@@ -28,30 +28,30 @@ def status(snapshot: Snapshot) -> KubeObject:
         "selector": f"{names.DEPLOYMENT}={resource.name}",
         "replicas": 0,
     }
-    decision = snapshot.decision
-    if decision is None:
-        return new
-    versions = {
-        revision.name: revision.model.version
-        for revision in (decision.target, decision.stable, decision.canary)
-        if revision
-    }
-    # As requested, not as counted: pods that come up one by one would be a status write each.
-    new["replicas"] = sum(
-        deployment["spec"].get("replicas", 1)
-        for deployment in snapshot.live.deployments.values()
-        if not is_deleting(deployment)
-    )
-    new["stable"] = _revision(decision.stable, snapshot)
+    if decision is not None:
+        new |= _revisions(snapshot, decision)
+        # As requested, not as counted: pods that come up one by one would be a status write each.
+        new["replicas"] = sum(
+            deployment["spec"].get("replicas", 1)
+            for deployment in snapshot.live.deployments.values()
+            if not is_deleting(deployment)
+        )
+        new["rollout"] = _rollout(decision, snapshot, current)
+    return new
+
+
+def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
+    """The revisions in their roles, their traffic, and those that are draining."""
+    roles = {"stable": decision.stable, "canary": decision.canary}
     if decision.target.name != decision.stable.name:
-        new["target"] = _revision(decision.target, snapshot)
-    if decision.canary:
-        new["canary"] = _revision(decision.canary, snapshot)
+        roles["target"] = decision.target
+    present = {role: revision for role, revision in roles.items() if revision}
+    versions = {revision.name: revision.model.version for revision in present.values()}
+    new: KubeObject = {role: _revision(revision, snapshot) for role, revision in present.items()}
     new["traffic"] = [
         {"revision": name, "modelVersion": versions[name], "weight": weight}
         for name, weight in decision.traffic
     ]
-    new["rollout"] = _rollout(decision, snapshot, current)
     if decision.draining:
         new["draining"] = [
             {"revision": name, "since": _time(since)} for name, since in decision.draining.items()
