@@ -91,7 +91,16 @@ class Model(KubeModel):
         default=None,
         description=(
             "The name of a Secret in the same namespace whose keys become environment variables "
-            "of the pods, like MLFLOW_TRACKING_TOKEN or AWS_SECRET_ACCESS_KEY."
+            "of the step that fetches and installs the model, like MLFLOW_TRACKING_TOKEN or "
+            "AWS_SECRET_ACCESS_KEY."
+        ),
+    )
+    credentials_in_server: bool = Field(
+        default=False,
+        description=(
+            "Give the variables of credentialsSecret to the server too, where the model's own code "
+            "runs: for models that need them while they are loaded or predict. A custom image "
+            "(server.image) always gets them, since it fetches the model itself."
         ),
     )
 
@@ -156,6 +165,18 @@ class ResourceRequirements(KubeModel):
     )
 
 
+class Storage(KubeModel):
+    """The most that a pod may write to its node's disk."""
+
+    model: Quantity = Field(
+        default="50Gi",
+        description="The model's files and the packages installed for it; 0 means no limit.",
+    )
+    tmp: Quantity = Field(
+        default="10Gi", description="Files in /tmp, and logs of a custom image; 0 means no limit."
+    )
+
+
 class Server(KubeModel):
     """How the model is served."""
 
@@ -214,6 +235,14 @@ class Server(KubeModel):
         description=(
             "The CPU and memory of each pod. The defaults apply only if resources is left out: "
             "nothing is added to a part of it. GPUs go into spec.gpu."
+        ),
+    )
+    storage: Storage = Field(
+        default=Storage(),
+        description=(
+            "The most that each pod may write to its node's disk: a pod that writes more is ended "
+            "by the node and started again. Nothing is reserved; to reserve disk space, set "
+            "resources.requests.ephemeral-storage."
         ),
     )
     startup_timeout: Annotated[Duration, STARTUP_TIME] = Field(
@@ -537,6 +566,13 @@ class Pod(KubeModel):
     service_account_name: ObjectName | None = Field(
         default=None,
         description="The ServiceAccount of the pods, for example one with access to a bucket.",
+    )
+    automount_service_account_token: bool = Field(
+        default=False,
+        description=(
+            "Mount the ServiceAccount's token for the Kubernetes API, for models that use that "
+            "API. The workload identities of cloud providers do not need it."
+        ),
     )
     labels: LabelMap = Field(default_factory=dict, description="More labels for the pods.")
     annotations: AnnotationMap = Field(

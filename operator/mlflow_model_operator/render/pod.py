@@ -55,7 +55,10 @@ def pod_template(
         image=image,
         pull_policy=settings.image_pull_policy,
         env=_environment(resource, model, settings, shutdown),
-        credentials=spec.model.credentials_secret,
+        prepare_secret=spec.model.credentials_secret,
+        server_secret=_server_secret(resource),
+        empty_dir=_empty_dir,
+        storage=spec.server.storage,
         requests=requests,
         limits=limits,
         workers=spec.server.workers,
@@ -87,6 +90,18 @@ def scoring_image(model: ModelVersion, settings: Settings) -> str:
 def startup_seconds(resource: MLflowModelDeployment) -> float:
     """How long a pod may take from its start until it is ready."""
     return quantity.seconds(resource.spec.server.startup_timeout)
+
+
+def _server_secret(resource: MLflowModelDeployment) -> str | None:
+    """The Secret for the container that runs the model: none, where another one fetches it."""
+    spec = resource.spec
+    fetches = spec.server.image is not None or spec.model.credentials_in_server
+    return spec.model.credentials_secret if fetches else None
+
+
+def _empty_dir(limit: str) -> dict[str, str]:
+    """An emptyDir that may hold so much; Kubernetes has no limit where none is stated."""
+    return {} if quantity.equal(limit, "0") else {"sizeLimit": limit}
 
 
 def _shutdown_timeout(resource: MLflowModelDeployment) -> int:

@@ -53,6 +53,7 @@ def test_defaults_are_filled_in(crds: ApiServer, namespace: str) -> None:
                 "limits": {"memory": "2Gi"},
             },
             "startupTimeout": "10m",
+            "storage": {"model": "50Gi", "tmp": "10Gi"},
         },
         "scaling": {"minReplicas": 1},
         "routing": {"path": "/", "timeout": "30s"},

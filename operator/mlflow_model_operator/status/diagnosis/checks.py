@@ -35,6 +35,7 @@ from mlflow_model_operator.status.diagnosis.fixes import (
     REJECTED,
     REJECTIONS,
     fix_for,
+    fix_for_termination,
     quota,
     room,
 )
@@ -329,8 +330,8 @@ def _terminated_by_node(evidence: Evidence) -> Failure | None:
             cause = single_line(status.get("message")).rstrip(". ") or "no message"
             return Failure(
                 Reason.POD_REJECTED,
-                f"Pod {name_of(pod)} was terminated by its node ({status['reason']}: {cause}): set "
-                "spec.server.resources to what the pod needs, or select other nodes in spec.pod",
+                f"Pod {name_of(pod)} was terminated by its node ({status['reason']}: {cause}): "
+                f"{fix_for_termination(cause)}",
             )
     return None
 

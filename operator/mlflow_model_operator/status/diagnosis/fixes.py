@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.status.snapshot import ApplyError
@@ -47,6 +49,15 @@ def quota(message: str) -> str:
         f"does not fit the namespace's quota ({single_line(message[start:])}): change "
         "spec.server.resources or spec.scaling, or raise the ResourceQuota"
     )
+
+
+def fix_for_termination(message: str) -> str:
+    """What to do about a pod that its node has ended, by the node's words."""
+    full = re.search(r'EmptyDir volume "([^"]+)" exceeds the limit', message)
+    if full is not None:
+        field = f"spec.server.storage.{'model' if full[1] == 'model' else 'tmp'}"
+        return f"raise {field} if the model needs more"
+    return "set spec.server.resources to what the pod needs, or select other nodes in spec.pod"
 
 
 def room(message: str) -> str:

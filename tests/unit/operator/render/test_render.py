@@ -159,6 +159,63 @@ def test_the_default_index_gives_way_to_any_other(
     assert from_environment(index).index_url == (stated or "https://default/simple")
 
 
+def pod_of(given: MLflowModelDeployment) -> Json:
+    pod: Json = deployment_of(given)["spec"]["template"]["spec"]
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("model", "server", "expected"),
+    [
+        ({}, {}, {"prepare": True, "server": False}),
+        ({"credentialsInServer": True}, {}, {"prepare": True, "server": True}),
+        # It fetches the model itself.
+        ({}, {"image": "wine:1"}, {"server": True}),
+    ],
+)
+def test_the_code_of_a_model_gets_no_credentials_unless_asked_for(
+    model: Json, server: Json, expected: dict[str, bool]
+) -> None:
+    uri = {"uri": "models:/wine/3", "credentialsSecret": "mlflow"}
+    pod = pod_of(resource(model={**uri, **model}, server=server))
+    from_secret = [{"secretRef": {"name": "mlflow"}}]
+    containers = [*pod.get("initContainers", []), *pod["containers"]]
+    assert {c["name"]: c.get("envFrom") == from_secret for c in containers} == expected
+    assert all("envFrom" not in c for c in containers if not expected[c["name"]])
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({}, False),
+        ({"serviceAccountName": "wine"}, False),
+        ({"serviceAccountName": "wine", "automountServiceAccountToken": True}, True),
+    ],
+)
+def test_a_token_of_the_kubernetes_api_is_mounted_only_when_asked_for(
+    stated: Json, expected: bool
+) -> None:
+    assert pod_of(resource(pod=stated))["automountServiceAccountToken"] is expected
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        ({}, {"model": "50Gi", "tmp": "10Gi"}),
+        ({"storage": {"model": "1Ti"}}, {"model": "1Ti", "tmp": "10Gi"}),
+        ({"storage": {"model": 0, "tmp": "0Gi"}}, {"model": None, "tmp": None}),
+        (
+            {"image": "wine:1", "storage": {"tmp": "1Gi"}},
+            {"model": "50Gi", "tmp": "1Gi", "nginx-log": "1Gi", "nginx-lib": "1Gi"},
+        ),
+    ],
+)
+def test_no_pod_fills_its_node(server: Json, expected: dict[str, str | None]) -> None:
+    volumes = pod_of(resource(server=server))["volumes"]
+    limits = {v["name"]: v["emptyDir"].get("sizeLimit") for v in volumes}
+    assert limits == expected
+
+
 def test_users_labels_do_not_replace_ours() -> None:
     given = resource(pod={"labels": {"team": "cellar"}})
     labels = deployment_of(given)["spec"]["template"]["metadata"]["labels"]

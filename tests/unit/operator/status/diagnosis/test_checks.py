@@ -457,6 +457,31 @@ def test_a_pod_terminated_by_its_node_is_reported_for_as_long_as_it_matters(
     assert failure is None or "exceeds the total limit of containers 1Gi" in failure.message
 
 
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (
+            'Usage of EmptyDir volume "model" exceeds the limit "50Gi". ',
+            "spec.server.storage.model",
+        ),
+        ('Usage of EmptyDir volume "tmp" exceeds the limit "10Gi". ', "spec.server.storage.tmp"),
+        (
+            'Usage of EmptyDir volume "nginx-log" exceeds the limit "1Gi". ',
+            "spec.server.storage.tmp",
+        ),
+        ("The node was low on resource: memory. ", "set spec.server.resources"),
+    ],
+)
+def test_a_pod_ended_by_its_node_says_which_limit_to_raise(words: str, fix: str) -> None:
+    dead = pod(V3, "dead", phase="Failed", reason="Evicted", message=words)
+    created = datetime.fromisoformat(dead["metadata"]["creationTimestamp"]).timestamp()
+    failure = diagnose(snapshot(decision(), deployment(V3), dead, now=created + 60), V3)
+    assert failure is not None
+    assert failure.reason == "PodRejected"
+    assert words.rstrip(". ") in failure.message
+    assert fix in failure.message
+
+
 # A volume that does not come: Kubernetes gives the pod no reason at all.
 
 
