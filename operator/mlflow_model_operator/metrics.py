@@ -22,7 +22,7 @@ from mlflow_model_operator import __version__
 PREFIX = "mlflow_model_operator"
 SUCCESS = "success"
 
-# The client would add a `…_created` series to each counter and histogram, which nobody asks for.
+# The client would add a `…_created` series to each counter and histogram, which nobody uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Seconds. Reconciling mostly answers from memory, so the first are short; the last ones show an
@@ -83,7 +83,7 @@ class Metrics:
         self._leader.set(leads)
 
     def resources(self, ready: int, other: int) -> None:
-        """So many resources are ready, so many are not."""
+        """How many resources are ready, and how many are not."""
         self._resources.labels("true").set(ready)
         self._resources.labels("false").set(other)
 
@@ -97,17 +97,17 @@ class Metrics:
             self._errors.labels("reconcile").inc()
 
     def queue_depth(self, depth: int) -> None:
-        """So many resources wait."""
+        """How many resources wait."""
         self._queue_depth.set(depth)
 
     def queue_waited(self, seconds: float) -> None:
-        """A resource waited so long for a worker."""
+        """How long a resource waited for a worker."""
         self._queue_seconds.observe(seconds)
 
     def api_request(self, verb: str, kind: str, code: int) -> None:
         """The Kubernetes API answered with an HTTP status, or could not be reached (code 0)."""
         self._requests.labels(verb, kind, str(code)).inc()
-        # 404 answers "is there one?" like any other answer; other refusals are worth a look.
+        # 404 is the normal answer for what does not exist; other refusals are worth a look.
         if code == 0 or (code >= 400 and code != 404):
             self._errors.labels("api").inc()
 
@@ -120,6 +120,12 @@ class Metrics:
             self._last_poll.labels(server).set_to_current_time()
         else:
             self._errors.labels("registry").inc()
+
+    def registry_removed(self, server: str) -> None:
+        """No resource uses a tracking server any more: its series go, for anybody may name one."""
+        labels = {"server": without_secrets(server)}
+        for metric in (self._polls, self._poll_seconds, self._last_poll):
+            metric.remove_by_labels(labels)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -146,6 +152,6 @@ def without_secrets(server: str) -> str:
     """A tracking URI without user, password and query: metrics are read by many."""
     try:
         parts = urlsplit(server)
-    except ValueError:  # no URI at all, as its polls say too
+    except ValueError:  # not a URI, as its polls report too
         return "invalid"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

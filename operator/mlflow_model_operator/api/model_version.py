@@ -17,6 +17,17 @@ class ModelVersion:
     tracking_uri: str | None = None  # None where the URI needs no registry
     name: str | None = None  # the registered model, where there is one
     python_version: str | None = None  # "3.11.7", from the model's own files; None if unknown
+    # When it was registered, in milliseconds since 1970: a number that was registered again is
+    # another version. None where the URI says it all, like models:/m-….
+    created: int | None = None
+
+    def is_same(self, other: ModelVersion) -> bool:
+        """Whether pods get the same model, whatever URI it was requested by."""
+        return (self.uri, self.created, self.tracking_uri) == (
+            other.uri,
+            other.created,
+            other.tracking_uri,
+        )
 
 
 class ResolutionError(Exception):
@@ -32,6 +43,10 @@ class ResolutionError(Exception):
         self.reason = reason
         self.message = message
         self.last_resolved = last_resolved
+
+
+class ResolutionPending(Exception):
+    """A model URI is not resolved yet; who asked will be notified when it is, or cannot be."""
 
 
 ResolutionResult = ModelVersion | ResolutionError

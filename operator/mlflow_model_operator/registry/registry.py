@@ -1,4 +1,4 @@
-"""What model URIs mean now, for all resources, and who is to be told when that changes."""
+"""What model URIs resolve to, for all resources, and who is notified when that changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
-from mlflow_model_operator.registry import http
+from mlflow_model_operator.registry.http import (
+    ForeignServerClient,
+    OwnServerClient,
+    load_mlflow,
+)
 from mlflow_model_operator.registry.poller import RegistryObserver, TrackingServerPoller
 from mlflow_model_operator.registry.tracking_server import TrackingServer
 from mlflow_model_operator.settings import Settings
@@ -22,7 +26,7 @@ JITTER = 0.05
 
 
 class Registry:
-    """Resolves model URIs; to be used from one event loop. Requests run in a few threads."""
+    """Resolves model URIs; to be used from one event loop."""
 
     def __init__(
         self,
@@ -30,9 +34,9 @@ class Registry:
         on_change: Callable[[Key], None],
         observer: RegistryObserver | None = None,
     ) -> None:
-        """`on_change` is told each resource for which a followed URI means something else now.
+        """`on_change` is called with each resource for which a URI resolves to something else now.
 
-        `observer` is told of each poll.
+        `observer` gets each poll.
         """
         self._default_uri = _normalized(settings.tracking_uri) if settings.tracking_uri else None
         self._interval = settings.poll_interval
@@ -43,11 +47,11 @@ class Registry:
         self._loading: asyncio.Task[None] | None = None
 
     async def resolve(self, key: Key, uri: str, tracking_uri: str | None) -> ModelVersion:
-        """What `uri` means now, for the resource `key`, which follows it from now on.
+        """What `uri` resolves to for the resource `key`, which is subscribed to it from now on.
 
-        Answers from what the last poll brought; asks the server only for what nobody needed yet.
-        Raises ResolutionError with the reason, a sentence for people, and, where the trouble is
-        the server's, what the URI meant before.
+        Answers from what the last poll brought, and waits for no server: ResolutionPending is
+        raised where one has not answered yet. Raises ResolutionError with the reason, a sentence
+        for people, and, where the trouble is the server's, what the URI resolved to before.
         """
         try:
             parsed = model_uri.parse(uri)
@@ -58,12 +62,13 @@ class Registry:
             server = self._server_uri(tracking_uri, uri) if needs_server else None
             return ModelVersion(requested=uri, uri=parsed.uri, version="-", tracking_uri=server)
         server = self._server_uri(tracking_uri, uri)
-        await self._load_client()
+        if server == self._default_uri:
+            await self._load_mlflow()
         self._subscriptions.setdefault(key, set()).add((server, uri))
-        return await self._server(server).resolve(key, uri, parsed)
+        return self._poller(server).resolve(key, uri, parsed)
 
     def unsubscribe(self, key: Key, except_for: Iterable[tuple[str | None, str]] = ()) -> None:
-        """Ends the subscriptions of `key`, but for these pairs of a tracking URI and a model URI."""
+        """Ends the subscriptions of `key`, except for these (tracking URI, model URI) pairs."""
         pairs = {
             (_normalized(tracking_uri or self._default_uri or ""), uri)
             for tracking_uri, uri in except_for
@@ -75,28 +80,34 @@ class Registry:
             self._subscriptions[key] = subscriptions & pairs
 
     async def run(self) -> None:
-        """Polls for ever; each server by itself, so that a slow one delays no other."""
-        if self._default_uri:  # somebody will need it: their first resource is not to wait for it
-            await self._load_client()
-        async with asyncio.TaskGroup() as polls:
-            while True:
-                await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
-                self._close_idle_pollers()
-                for server in self._pollers.values():
-                    polls.create_task(server.poll())
+        """Polls until it is cancelled; each server by itself: a slow one delays no other."""
+        if self._default_uri:  # it will be needed, and the first resource is not to wait for it
+            await self._load_mlflow()
+        try:
+            async with asyncio.TaskGroup() as polls:
+                while True:
+                    await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
+                    await self._close(uri for uri, it in self._pollers.items() if it.is_idle)
+                    for poller in self._pollers.values():
+                        polls.create_task(poller.poll())
+        finally:
+            await self._close(self._pollers)
 
-    def _close_idle_pollers(self) -> None:
-        self._pollers = {uri: one for uri, one in self._pollers.items() if not one.is_idle}
+    async def _close(self, uris: Iterable[str]) -> None:
+        for poller in [self._pollers.pop(uri) for uri in list(uris)]:
+            await poller.close()
 
-    async def _load_client(self) -> None:
-        """Loads MLflow's client once, and nobody's patience counts that."""
+    async def _load_mlflow(self) -> None:
+        """Imports MLflow's client once, before the time that a server may take is counted."""
         if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(http.load))
+            self._loading = asyncio.create_task(asyncio.to_thread(load_mlflow))
         await asyncio.shield(self._loading)
 
-    def _server(self, uri: str) -> TrackingServerPoller:
+    def _poller(self, uri: str) -> TrackingServerPoller:
         if uri not in self._pollers:
-            server = TrackingServer(uri, trusted=uri == self._default_uri)
+            is_own = uri == self._default_uri
+            client = OwnServerClient(uri) if is_own else ForeignServerClient(uri)
+            server = TrackingServer(client)
             self._pollers[uri] = TrackingServerPoller(server, self._on_change, self._observer)
         return self._pollers[uri]
 

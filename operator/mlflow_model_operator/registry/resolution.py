@@ -1,12 +1,12 @@
-"""What a model URI means, given what its tracking server is known to have answered.
+"""What a model URI resolves to, given the results of the queries to its tracking server so far.
 
-Pure: it sends nothing. Where an answer is missing it names the lookup that would bring it, so that
-resolving is "ask for what is missing, until nothing is".
+Pure: it sends nothing. Where a result is missing it names the query that would bring it, so that
+resolving is "execute the query that is missing, until none is".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mlflow_model_operator.api import uri as model_uri
@@ -16,7 +16,7 @@ from mlflow_model_operator.api.reasons import Reason
 # MLflow answers for this alias, which nobody can set, as for models:/<name>/latest.
 LATEST_ALIAS = "latest"
 
-# The model URIs that only a tracking server can explain.
+# The model URIs that only a tracking server can resolve.
 ServedUri = model_uri.RegisteredModel | model_uri.LoggedModel | model_uri.RunModel
 
 
@@ -55,10 +55,13 @@ Query = ModelQuery | VersionQuery | LoggedModelQuery | RunQuery
 
 @dataclass(frozen=True)
 class RegisteredModelMetadata:
-    """A registered model's moving names, as one request brings them."""
+    """A registered model's moving names, as one request brings them.
 
-    aliases: dict[str, str] = field(default_factory=dict)  # alias → version
-    stages: dict[str, str] = field(default_factory=dict)  # stage → newest version in it
+    Of its aliases only those that somebody follows: anybody may set a great many.
+    """
+
+    aliases: Mapping[str, str | None] = field(default_factory=dict)  # alias → version, None: unset
+    stages: Mapping[str, str] = field(default_factory=dict)  # stage → newest version in it
     latest: str | None = None
 
 
@@ -73,7 +76,7 @@ class VersionMetadata:
 class Failure:
     """Why there is no answer; reason and message become those of `ModelResolved`.
 
-    `of_server`: the server itself is in trouble, so that other lookups would fare no better.
+    `of_server`: the server itself is in trouble, so that other queries would fail as well.
     """
 
     reason: Reason
@@ -83,12 +86,12 @@ class Failure:
 
 Metadata = RegisteredModelMetadata | VersionMetadata
 Result = Metadata | Failure
-# The answer to a lookup as far as it is known; None: not yet asked.
-Known = Callable[[Query], Result | None]
+# The result of a query; None: it has none yet.
+ResultOf = Callable[[Query], Result | None]
 
 
 def subject(of: ServedUri | Query) -> str:
-    """What a URI or lookup is about; equal for a URI and all lookups that it may need."""
+    """What a URI or query is about; equal for a URI and all queries that it may need."""
     match of:
         case model_uri.LoggedModel(model_id) | LoggedModelQuery(model_id):
             return model_id
@@ -98,64 +101,72 @@ def subject(of: ServedUri | Query) -> str:
             return of.name
 
 
-def meaning(
-    uri: str, parsed: ServedUri, server: str, known: Known
+def resolve(
+    uri: str, parsed: ServedUri, server: str, result_of: ResultOf
 ) -> ModelVersion | Failure | Query:
-    """The version that `uri` means on `server`, or why it means none, or what to ask first."""
+    """The version that `uri` resolves to on `server`, or the failure, or the missing query."""
     match parsed:
         case model_uri.LoggedModel(model_id):
-            lookup: Query = LoggedModelQuery(model_id)
-            pods_see, version, name = f"models:/{model_id}", model_id, None
+            query: Query = LoggedModelQuery(model_id)
+            resolved_uri, version, name = f"models:/{model_id}", model_id, None
         case model_uri.RunModel(run_id, path):
-            lookup = RunQuery(run_id, path)
-            pods_see, version, name = f"runs:/{run_id}/{path}", run_id, None
+            query = RunQuery(run_id, path)
+            resolved_uri, version, name = f"runs:/{run_id}/{path}", run_id, None
         case _:
-            found = _version(parsed, server, known)
-            if not isinstance(found, str):
-                return found
-            lookup = VersionQuery(parsed.name, found)
-            pods_see, version, name = f"models:/{parsed.name}/{found}", found, parsed.name
-    facts = known(lookup)
-    if isinstance(facts, Failure):
-        return facts
-    if not isinstance(facts, VersionMetadata):
-        return lookup
-    return ModelVersion(uri, pods_see, version, server, name, facts.python_version)
+            number = _version(parsed, server, result_of)
+            if not isinstance(number, str):
+                return number
+            query = VersionQuery(parsed.name, number)
+            resolved_uri, version, name = f"models:/{parsed.name}/{number}", number, parsed.name
+    metadata = result_of(query)
+    if isinstance(metadata, Failure):
+        return metadata
+    if not isinstance(metadata, VersionMetadata):
+        return query
+    return ModelVersion(uri, resolved_uri, version, server, name, metadata.python_version)
+
+
+def followed_alias(parsed: ServedUri) -> str | None:
+    """The alias that a model URI names, of those that can be set."""
+    if isinstance(parsed, model_uri.RegisteredAlias) and parsed.alias.lower() != LATEST_ALIAS:
+        return parsed.alias
+    return None
 
 
 def _version(
-    parsed: model_uri.RegisteredModel, server: str, known: Known
+    parsed: model_uri.RegisteredModel, server: str, result_of: ResultOf
 ) -> str | Failure | ModelQuery:
     if isinstance(parsed, model_uri.RegisteredVersion):
         return parsed.version
-    lookup = ModelQuery(parsed.name)
-    model = known(lookup)
+    query = ModelQuery(parsed.name)
+    model = result_of(query)
     if isinstance(model, Failure):
         return model
     if not isinstance(model, RegisteredModelMetadata):
-        return lookup
-    return _pointed_at(parsed, model, f"Registered model {parsed.name!r} on {server}")
+        return query
+    alias = followed_alias(parsed)
+    if alias is not None and alias not in model.aliases:
+        return query
+    return _current_version(parsed, model, f"Registered model {parsed.name!r} on {server}")
 
 
-def _pointed_at(
+def _current_version(
     parsed: model_uri.RegisteredAlias | model_uri.RegisteredStage | model_uri.RegisteredLatest,
     model: RegisteredModelMetadata,
-    who: str,
+    where: str,
 ) -> str | Failure:
-    match parsed:
-        case model_uri.RegisteredAlias(_, alias) if alias.lower() != LATEST_ALIAS:
-            return model.aliases.get(alias) or Failure(
-                Reason.ALIAS_NOT_FOUND,
-                f"{who} has no alias {alias!r}: set the alias on a version, or correct it in the "
-                "model URI",
-            )
-        case model_uri.RegisteredStage(_, stage):
-            return model.stages.get(stage) or Failure(
-                Reason.STAGE_EMPTY,
-                f"{who} has no version in stage {stage}: move one to it, or use a version or an "
-                "alias",
-            )
-        case _:
-            return model.latest or Failure(
-                Reason.VERSION_NOT_FOUND, f"{who} has no versions: register one"
-            )
+    if alias := followed_alias(parsed):
+        return model.aliases[alias] or Failure(
+            Reason.ALIAS_NOT_FOUND,
+            f"{where} has no alias {alias!r}: set the alias on a version, or correct it in the "
+            "model URI",
+        )
+    if isinstance(parsed, model_uri.RegisteredStage):
+        return model.stages.get(parsed.stage) or Failure(
+            Reason.STAGE_EMPTY,
+            f"{where} has no version in stage {parsed.stage}: move one to it, or use a version or "
+            "an alias",
+        )
+    return model.latest or Failure(
+        Reason.VERSION_NOT_FOUND, f"{where} has no versions: register one"
+    )

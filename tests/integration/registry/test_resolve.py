@@ -148,7 +148,7 @@ async def test_a_version_that_is_not_ready(
     assert "PENDING_REGISTRATION" in error.message
 
     _set_status(mlflow_folder, name, "READY")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(f"models:/{name}@champion")).version == "1"
 
 
@@ -159,7 +159,7 @@ async def test_a_logged_model_that_is_not_ready(following: Following, wine: Wine
     assert (error.reason, "PENDING" in error.message) == ("VersionNotReady", True)
 
     client.finalize_logged_model(model.model_id, "READY")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(f"models:/{model.model_id}")).version == model.model_id
 
 

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mlflow_model_operator.api.model_version import ResolutionError
+from mlflow_model_operator.api.model_version import ResolutionError, ResolutionPending
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.registry import poller
 from tests.integration.registry.conftest import KEY, Follow, Wine
@@ -35,7 +35,7 @@ async def test_a_server_that_stops_and_starts_again(
     await following.resolve("models:/wine/2", key=OTHER)
 
     front.stop()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     error = await following.failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
     assert error.message.startswith(f"Tracking server {front.url} is unreachable: connection ")
@@ -44,9 +44,9 @@ async def test_a_server_that_stops_and_starts_again(
 
     front.start()
     await following.until_polled(1)
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert await following.resolve(CHAMPION) == known
-    assert following.told[OTHER] == 0
+    assert following.notified[OTHER] == 0
 
 
 async def test_an_alias_that_moved_while_the_server_was_away(
@@ -57,11 +57,11 @@ async def test_an_alias_that_moved_while_the_server_was_away(
     following = follow(front.url)
     await following.resolve(uri)
     front.stop()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.failure(uri)).reason == "RegistryUnreachable"
     mlflow_server.point(name, "champion", "2")
     front.start()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(uri)).version == "2"
 
 
@@ -74,9 +74,9 @@ async def test_one_word_of_trouble_not_one_per_poll(
     # The first requests may meet kept connections that are closed, the next ones a closed port.
     await following.until_polled(2, "RegistryUnreachable")
     await following.failure(CHAMPION)
-    following.told.clear()
+    following.notified.clear()
     await following.until_polled(3, "RegistryUnreachable")
-    assert not following.told
+    assert not any(following.notified.values())
 
 
 async def test_a_server_that_is_not_there_at_first(
@@ -87,7 +87,7 @@ async def test_a_server_that_is_not_there_at_first(
     error = await following.failure(CHAMPION)
     assert (error.reason, error.last_resolved) == ("RegistryUnreachable", None)
     front.start()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(CHAMPION)).version == "1"
 
 
@@ -105,10 +105,10 @@ async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
     front.rule = answers(503)
     assert (await following.failure(CHAMPION)).reason == "RegistryError"
     asked = len(front.requests)
-    following.registry.unsubscribe(KEY, except_for={(None, f"models:/model-{n}@champion") for n in range(50)})
+    following.registry.unsubscribe(KEY)
     for number in range(50):
         with pytest.raises(ResolutionError):
-            await following.registry.resolve(KEY, f"models:/model-{number}@champion", None)
+            await following.resolve_also(f"models:/model-{number}@champion")
     polls = following.polls[front.url, "RegistryError"]
     assert len(front.requests) <= asked + polls + 1
 
@@ -121,38 +121,49 @@ async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
 async def test_a_silent_server_holds_up_nobody(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "PATIENCE", 0.5)
+    monkeypatch.setattr(poller, "RESOLVE_TIMEOUT", 0.5)
     following = follow(wine.client.tracking_uri)
     front.rule = front.hang
-    silent = [
-        asyncio.create_task(
-            following.registry.resolve(Key("silent", f"{n}"), f"models:/m{n}/1", front.url)
-        )
-        for n in range(20)
-    ]
+    silent = {Key("silent", f"{n}"): f"models:/m{n}/1" for n in range(20)}
+    for key, uri in silent.items():
+        with pytest.raises(ResolutionPending):
+            await following.registry.resolve(key, uri, front.url)
     assert (await following.resolve(CHAMPION)).version == "1"
-    assert not any(task.done() for task in silent)
-    failures = await asyncio.gather(*silent, return_exceptions=True)
-    assert {getattr(failure, "reason", None) for failure in failures} == {"RegistryUnreachable"}
+    assert not any(following.notified[key] for key in silent)
+    await following.until_notified(*silent)
+    for key, uri in silent.items():
+        with pytest.raises(ResolutionError) as failure:
+            await following.registry.resolve(key, uri, front.url)
+        assert failure.value.reason == "RegistryUnreachable"
     assert (await following.resolve("models:/wine/2")).version == "2"
 
     front.rule = lambda _: None
     front.let_go.set()
-    await following.until_told(Key("silent", "0"))
+    await following.until_notified(Key("silent", "0"))
     assert (await following.failure("models:/m0/1", front.url)).reason == "VersionNotFound"
 
 
-async def test_a_late_answer_is_told(
+async def test_a_late_answer_is_reported(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "PATIENCE", 0.2)
+    monkeypatch.setattr(poller, "RESOLVE_TIMEOUT", 0.2)
     front.rule = front.hang
     following = follow(front.url)
     assert "has not answered yet" in (await following.failure("models:/wine/1")).message
     front.let_go.set()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     monkeypatch.undo()
     assert (await following.resolve("models:/wine/1")).version == "1"
+
+
+async def test_a_server_that_nobody_uses_any_more_is_closed(
+    follow: Follow, front: Front, wine: Wine
+) -> None:
+    following = follow(wine.client.tracking_uri)
+    await following.resolve(CHAMPION, front.url)
+    following.registry.unsubscribe(KEY)
+    await following.until("the end of its polls", lambda: following.removed == {front.url})
+    assert (await following.resolve(CHAMPION, front.url)).version == "1"
 
 
 async def test_a_host_name_that_the_server_does_not_accept(
@@ -165,7 +176,7 @@ async def test_a_host_name_that_the_server_does_not_accept(
     assert "MLFLOW_SERVER_ALLOWED_HOSTS" in error.message
 
     front.host = None
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(CHAMPION)).version == "1"
 
 
@@ -219,7 +230,7 @@ async def test_wrong_credentials_and_then_right_ones(
     assert "wrong" not in error.message
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(CHAMPION)).version == "1"
 
 
@@ -239,7 +250,7 @@ async def test_a_model_that_the_operator_may_not_read_leaves_others_alone(
     await following.resolve(CHAMPION, key=OTHER)
     await following.until_polled(2)
     assert (await following.resolve(CHAMPION, key=OTHER)).version == "1"
-    assert following.told[OTHER] == 0
+    assert following.notified[OTHER] == 0
 
 
 @pytest.mark.parametrize(
@@ -258,7 +269,7 @@ async def test_a_model_that_the_operator_may_not_read_leaves_others_alone(
             answers(200, b'{"registered_model": {"aliases": 1}}'),
             "did not answer like an MLflow server",
         ),
-        (answers(200, b" " * 6_000_000), "did not answer like an MLflow server"),
+        (answers(200, b" " * 6_000_000), "with more than 256 KiB"),
     ],
 )
 async def test_an_answer_that_is_no_answer(

@@ -1,4 +1,4 @@
-"""From what is known of a server to what a URI means, without any server."""
+"""From the results of queries to what a URI resolves to, without any server."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from mlflow_model_operator.registry.resolution import (
     RunQuery,
     VersionMetadata,
     VersionQuery,
-    meaning,
+    resolve,
     subject,
 )
 
 SERVER = "http://mlflow:5000"
 WINE = RegisteredModelMetadata(
-    aliases={"champion": "3", "Champion": "1"},
+    aliases={"champion": "3", "Champion": "1", "nobody": None},
     stages={"Production": "2", "None": "10", "Archived": "9"},
     latest="10",
 )
-FACTS = VersionMetadata("3.11.7")
+METADATA = VersionMetadata("3.11.7")
 MISSING = Failure(Reason.MODEL_NOT_FOUND, "no such model")
 AWAY = Failure(Reason.REGISTRY_UNREACHABLE, "nobody there", of_server=True)
 
-Answers = dict[Query, Result]
+Results = dict[Query, Result]
 
 
-def what(uri: str, answers: Answers) -> ModelVersion | Failure | Query:
+def resolved(uri: str, results: Results) -> ModelVersion | Failure | Query:
     parsed = model_uri.parse(uri)
     assert not isinstance(parsed, model_uri.StorageModel)
-    return meaning(uri, parsed, SERVER, answers.get)
+    return resolve(uri, parsed, SERVER, results.get)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def what(uri: str, answers: Answers) -> ModelVersion | Failure | Query:
     ],
 )
 def test_a_registered_models_version(uri: str, version: str) -> None:
-    answers: Answers = {ModelQuery("wine"): WINE, VersionQuery("wine", version): FACTS}
-    assert what(uri, answers) == ModelVersion(
+    results: Results = {ModelQuery("wine"): WINE, VersionQuery("wine", version): METADATA}
+    assert resolved(uri, results) == ModelVersion(
         requested=uri,
         uri=f"models:/wine/{version}",
         version=version,
@@ -69,29 +69,31 @@ def test_a_registered_models_version(uri: str, version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "lookup", "version"),
+    ("uri", "query", "version"),
     [
         ("models:/m-1a2b", LoggedModelQuery("m-1a2b"), "m-1a2b"),
         ("runs:/0a1b/models/wine", RunQuery("0a1b", "models/wine"), "0a1b"),
     ],
 )
-def test_what_is_not_registered_is_its_own_meaning(uri: str, lookup: Query, version: str) -> None:
-    assert what(uri, {}) == lookup
+def test_what_is_not_registered_resolves_to_itself(uri: str, query: Query, version: str) -> None:
+    assert resolved(uri, {}) == query
     expected = ModelVersion(uri, uri, version, SERVER, None, "3.11.7")
-    assert what(uri, {lookup: FACTS}) == expected
+    assert resolved(uri, {query: METADATA}) == expected
 
 
 @pytest.mark.parametrize(
-    ("uri", "answers", "next_lookup"),
+    ("uri", "results", "next_query"),
     [
         ("models:/wine/3", {}, VersionQuery("wine", "3")),
         ("models:/wine@champion", {}, ModelQuery("wine")),
         ("models:/wine@champion", {ModelQuery("wine"): WINE}, VersionQuery("wine", "3")),
         ("models:/wine/latest", {ModelQuery("beer"): WINE}, ModelQuery("wine")),
+        # Nobody had followed this alias when the model was asked for.
+        ("models:/wine@another", {ModelQuery("wine"): WINE}, ModelQuery("wine")),
     ],
 )
-def test_what_is_missing_is_asked_next(uri: str, answers: Answers, next_lookup: Query) -> None:
-    assert what(uri, answers) == next_lookup
+def test_what_is_missing_is_queried_next(uri: str, results: Results, next_query: Query) -> None:
+    assert resolved(uri, results) == next_query
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_what_is_missing_is_asked_next(uri: str, answers: Answers, next_lookup: 
         ("models:/wine@nobody", WINE, "AliasNotFound", "has no alias 'nobody': set the alias"),
         (
             "models:/wine@nobody",
-            RegisteredModelMetadata(),
+            RegisteredModelMetadata(aliases={"nobody": None}),
             "AliasNotFound",
             "has no alias 'nobody': set the alias",
         ),
@@ -122,7 +124,7 @@ def test_what_is_missing_is_asked_next(uri: str, answers: Answers, next_lookup: 
 def test_a_name_that_points_nowhere(
     uri: str, model: RegisteredModelMetadata, reason: str, words: str
 ) -> None:
-    failure = what(uri, {ModelQuery("wine"): model})
+    failure = resolved(uri, {ModelQuery("wine"): model})
     assert isinstance(failure, Failure)
     assert failure.reason == reason
     assert words in failure.message
@@ -132,7 +134,7 @@ def test_a_name_that_points_nowhere(
 
 @pytest.mark.parametrize("failure", [MISSING, AWAY])
 @pytest.mark.parametrize(
-    ("uri", "lookup"),
+    ("uri", "query"),
     [
         ("models:/wine@champion", ModelQuery("wine")),
         ("models:/wine/3", VersionQuery("wine", "3")),
@@ -140,24 +142,24 @@ def test_a_name_that_points_nowhere(
         ("runs:/0a1b/model", RunQuery("0a1b", "model")),
     ],
 )
-def test_a_failed_lookup_is_the_answer(uri: str, lookup: Query, failure: Failure) -> None:
-    assert what(uri, {lookup: failure}) == failure
+def test_a_failed_query_is_the_answer(uri: str, query: Query, failure: Failure) -> None:
+    assert resolved(uri, {query: failure}) == failure
 
 
 def test_the_version_may_fail_where_the_alias_does_not() -> None:
-    answers: Answers = {ModelQuery("wine"): WINE, VersionQuery("wine", "3"): MISSING}
-    assert what("models:/wine@champion", answers) == MISSING
+    results: Results = {ModelQuery("wine"): WINE, VersionQuery("wine", "3"): MISSING}
+    assert resolved("models:/wine@champion", results) == MISSING
 
 
 @pytest.mark.parametrize(
     "uri",
     ["models:/wine@champion", "models:/wine/3", "models:/wine/latest", "models:/m-1", "runs:/1/m"],
 )
-def test_a_uri_and_all_its_lookups_have_one_subject(uri: str) -> None:
+def test_a_uri_and_all_its_queries_have_one_subject(uri: str) -> None:
     parsed = model_uri.parse(uri)
     assert not isinstance(parsed, model_uri.StorageModel)
-    answers: Answers = {}
-    while isinstance(found := what(uri, answers), Query):
-        assert subject(found) == subject(parsed)
-        answers[found] = WINE if isinstance(found, ModelQuery) else FACTS
-    assert isinstance(found, ModelVersion)
+    results: Results = {}
+    while isinstance(result := resolved(uri, results), Query):
+        assert subject(result) == subject(parsed)
+        results[result] = WINE if isinstance(result, ModelQuery) else METADATA
+    assert isinstance(result, ModelVersion)
