@@ -12,7 +12,7 @@ from mlflow_model_operator.kube.client import ApiError, Cluster
 from mlflow_model_operator.kube.kinds import Kind
 from mlflow_model_operator.kube.objects import (
     KubeObject,
-    is_owned_by,
+    is_child_of,
     labels_of,
     name_of,
     namespace_of,
@@ -22,6 +22,9 @@ from mlflow_model_operator.plan import Change, Changes
 from mlflow_model_operator.status import ApplyError, ApplyFailure, NameConflict
 
 log = logging.getLogger(__name__)
+
+INVALID = 422
+_KINDS_WITH_KEYED_LISTS = (kinds.SERVICE, kinds.DEPLOYMENT)
 
 
 class Applier:
@@ -36,10 +39,20 @@ class Applier:
 
         Raises ApiError where the API server can't be reached or asks for patience.
         """
-        failures = [await self._apply(key, change) for change in services_first(changes.apply)]
+        guards, unguarded = guards_first(changes.apply)
+        failures = [await self._apply(key, change) for change in guards]
+        if any(failures):
+            return [failure for failure in failures if failure]
+        services, others = services_first(unguarded)
+        failures = [await self._apply(key, change) for change in services]
+        has_created = any(change.is_missing for change in services) and not any(failures)
+        for change in () if has_created else others:
+            failures.append(await self._apply(key, change))
+        for change in changes.adopt:
+            failures.append(await self._adopt(key, change))
         failures.append(await self._scale(key, changes))
         for obj in changes.prune:
-            await self._cluster.delete(kinds.BY_NAME[obj["kind"]], obj)
+            failures.append(await self._delete(obj))
         return [failure for failure in failures if failure]
 
     async def _apply(self, key: Key, change: Change) -> ApplyFailure | None:
@@ -52,7 +65,47 @@ class Applier:
                 log.info("%s: applying %s %s: %s differs", key, kind.kind, name, change.difference)
             self._cache.store(kind, await self._cluster.apply(kind, obj))
         except ApiError as error:
+            if _may_be_keyed(kind, change, error) and await self._replace_lists(key, kind, obj):
+                return None
             return _failure(error, kind, name)
+        return None
+
+    async def _replace_lists(self, key: Key, kind: Kind, obj: KubeObject) -> bool:
+        """States the spec with its lists as they are to be, without entries that others added.
+
+        An apply leaves entries with another key alone. Where somebody has edited the key of one of
+        ours, like the number of a Service's port, ours is added again beside it, and the two may
+        contradict each other.
+        """
+        try:
+            merged = await self._cluster.merge(kind, obj, {"spec": obj["spec"]})
+        except ApiError as error:
+            if error.is_transient:
+                raise
+            return False
+        log.info("%s: replaced the lists of %s %s", key, kind.kind, name_of(obj))
+        self._cache.store(kind, merged)
+        return True
+
+    async def _adopt(self, key: Key, change: Change) -> ApplyError | None:
+        """Labels and owner, again, of an object whose spec is of another time."""
+        obj = change.desired
+        kind, name = kinds.BY_NAME[obj["kind"]], name_of(obj)
+        log.info("%s: adopting %s %s: %s differs", key, kind.kind, name, change.difference)
+        metadata = {part: obj["metadata"][part] for part in ("labels", "ownerReferences")}
+        try:
+            merged = await self._cluster.merge(kind, obj, {"metadata": metadata})
+            self._cache.store(kind, merged)
+        except ApiError as error:
+            return _failure(error, kind, name)
+        return None
+
+    async def _delete(self, obj: KubeObject) -> ApplyError | None:
+        kind = kinds.BY_NAME[obj["kind"]]
+        try:
+            await self._cluster.delete(kind, obj)
+        except ApiError as error:
+            return _failure(error, kind, name_of(obj))
         return None
 
     async def _scale(self, key: Key, changes: Changes) -> ApplyError | None:
@@ -76,23 +129,37 @@ class Applier:
         """
         if name_of(obj) != labels_of(obj)[names.DEPLOYMENT]:
             return False
-        live = await self._cluster.get(kind, namespace_of(obj), name_of(obj))
+        name = name_of(obj)
+        live = await self._cluster.get(kind, namespace_of(obj), name)
         (owner,) = owner_uids(obj)
-        return live is not None and not is_owned_by(live, owner)
+        return live is not None and not is_child_of(live, name, owner)
 
 
-def services_first(changes: list[Change]) -> list[Change]:
-    """Of a resource whose Services are missing, only those for now.
-
-    So of many new resources all get their Services before anybody gets a Deployment: the API server
-    gives out addresses one at a time, and takes ten times as long for each while the controllers
-    are busy with new pods.
-    """
-    kind = kinds.SERVICE.kind
-    services = [
-        change for change in changes if change.is_missing and change.desired["kind"] == kind
+def guards_first(changes: list[Change]) -> tuple[list[Change], list[Change]]:
+    """The NetworkPolicies, and all the rest: no pod may start before its policy guards it."""
+    guards = [
+        change for change in changes if change.desired["kind"] == kinds.NETWORK_POLICY.kind
     ]
-    return services or changes
+    return guards, [change for change in changes if change not in guards]
+
+
+def services_first(changes: list[Change]) -> tuple[list[Change], list[Change]]:
+    """Services to apply before anything else, and all the rest.
+
+    Of a resource whose Services are missing, only those for now, so that of many new resources all
+    get their Services before anybody gets a Deployment: the API server gives out addresses one at a
+    time, and takes ten times as long for each while the controllers are busy with new pods. A
+    Service that exists comes before new pods that it may have to leave out.
+    """
+    services = [change for change in changes if change.desired["kind"] == kinds.SERVICE.kind]
+    missing = [change for change in services if change.is_missing]
+    first = missing or services
+    return first, [change for change in changes if change not in first]
+
+
+def _may_be_keyed(kind: Kind, change: Change, error: ApiError) -> bool:
+    """Whether a live object may be refused for what an edited key of a list has left in it."""
+    return error.status == INVALID and not change.is_missing and kind in _KINDS_WITH_KEYED_LISTS
 
 
 def _failure(error: ApiError, kind: Kind, name: str) -> ApplyError:

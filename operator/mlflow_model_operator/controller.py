@@ -11,6 +11,7 @@ from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds, kopf_watch
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import ApiError, Cluster
+from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.reflector import Reflector
 from mlflow_model_operator.kube.resync import delete_vanished
 from mlflow_model_operator.metrics import Metrics
@@ -39,7 +40,10 @@ class Operator:
             group=lambda key: key.namespace, on_wait=metrics.queue_waited
         )
         self.registry = Registry(settings, on_change=self._enqueue, observer=metrics)
-        self.reconciler = Reconciler(settings, cluster, self.cache, self.registry)
+        self.gateways = GatewayPoller(cluster, on_change=self._enqueue)
+        self.reconciler = Reconciler(
+            settings, cluster, self.cache, self.registry, self.gateways, self._enqueue
+        )
         self.watching = asyncio.Event()  # set by kopf
         self.synced = asyncio.Event()  # set when all objects are in the cache
         self.stopping = asyncio.Event()
@@ -55,6 +59,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self.registry.run()),
+                group.create_task(self.gateways.run()),
                 group.create_task(self._resync()),
                 group.create_task(self._beat()),
                 group.create_task(self._run_reflectors()),

@@ -11,31 +11,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_model_operator import status
-from mlflow_model_operator.api.model_version import ResolutionError, ResolutionResult
+from mlflow_model_operator.api.model_version import (
+    ResolutionError,
+    ResolutionPending,
+    ResolutionResult,
+)
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.apply import Applier
-from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.kube.cache import Cache
-from mlflow_model_operator.kube.client import ApiError, Cluster
-from mlflow_model_operator.kube.httproute import Pending
-from mlflow_model_operator.kube.objects import LiveChildren, created_at, is_deleting
+from mlflow_model_operator.kube.client import Cluster
+from mlflow_model_operator.kube.gateway_poller import GatewayPoller
+from mlflow_model_operator.kube.objects import LiveChildren, is_deleting
+from mlflow_model_operator.kube.resync import confirm_absent
+from mlflow_model_operator.pacing import UpdateSlots
 from mlflow_model_operator.plan import (
     Plan,
     Resolution,
     RevisionNames,
+    Surroundings,
     compute_changes,
     desired_objects,
     make_plan,
+    recorded_objects,
 )
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.report import Reporter
+from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status import ApplyFailure, Snapshot
 
 # After a failure that only others can mend, like a quota.
 APPLY_RETRY_INTERVAL = 30.0  # seconds
-# How long a gateway may leave a route without an answer before we look whether it exists.
-GATEWAY_TIMEOUT = 5.0
+# From the startup timeout to when an update of the operator's making holds up others no more.
+UPDATE_MARGIN = 60.0
 REQUEUE_NOW = 0.0  # after whatever else waits in the queue
 
 
@@ -56,12 +64,15 @@ class Reconciler:
     cluster: Cluster
     cache: Cache
     registry: Registry
+    gateways: GatewayPoller
+    enqueue: Callable[[Key], None]
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
         self._revisions = RevisionNames(self.settings)
         self._applier = Applier(self.cluster, self.cache)
         self._reporter = Reporter(self.cluster, self.cache)
+        self._slots = UpdateSlots(self.settings.max_template_updates, on_turn=self.enqueue)
         # What was fully applied, by resource: while it is the same, nothing is compared again.
         self._in_sync: dict[Key, int] = {}
 
@@ -80,19 +91,24 @@ class Reconciler:
         except InvalidResource as error:
             await self._reporter.report_invalid(raw, error, self.clock())
             return None
-        resolution = await self._resolve(resource)
-        live = self.cache.children(key, resource.uid)
-        plan = make_plan(resource, resolution, live, self._revisions, self.settings, self.clock())
+        try:
+            resolution = await self._resolve(resource)
+        except ResolutionPending:
+            return None  # the registry reports when it is resolved
+        live = await self._live(resource)
+        plan = self._plan(resource, resolution, live)
         outcome = await self._apply(resource, plan, live) if plan else Outcome(live)
         # The others that wait in the queue get their children before anybody's status is written.
         if outcome.has_created:
             return REQUEUE_NOW
-        snapshot = await self._snapshot(resource, resolution, plan, outcome)
+        snapshot = self._snapshot(resource, resolution, plan, outcome)
         await self._reporter.report(raw, snapshot)
         return requeue_after(snapshot)
 
     def _forget(self, key: Key) -> None:
         self.registry.unsubscribe(key)
+        self.gateways.unsubscribe(key)
+        self._slots.release(key)
         self._in_sync.pop(key, None)
 
     async def _resolve(self, resource: MLflowModelDeployment) -> Resolution:
@@ -111,6 +127,52 @@ class Reconciler:
             return await self.registry.resolve(resource.key, uri, tracking_uri)
         except ResolutionError as error:
             return error
+
+    async def _live(self, resource: MLflowModelDeployment) -> LiveChildren:
+        """The live children. Those that the status records and the cache lacks are looked up.
+
+        A label that somebody has edited hides an object from our watches, and what is only hidden
+        goes on serving.
+        """
+        live = self.cache.children(resource.key, resource.uid)
+        unseen = [
+            (kind, name)
+            for kind, name in recorded_objects(resource)
+            if name not in live.of_kind(kind.kind)
+        ]
+        for kind, name in unseen:
+            await confirm_absent(self.cluster, self.cache, resource.key, kind, name)
+        return self.cache.children(resource.key, resource.uid) if unseen else live
+
+    def _plan(
+        self, resource: MLflowModelDeployment, resolution: Resolution, live: LiveChildren
+    ) -> Plan | None:
+        """Plans; a new pod template of the operator's own making waits for its turn."""
+        plan = self._plan_with(resource, resolution, live, may_update=False)
+        if plan is None or resource.spec.scaling.min_replicas == 0:
+            return plan
+        if plan.is_deferred:
+            seconds = resource.spec.server.startup_seconds + UPDATE_MARGIN
+            if self._slots.acquire(resource.key, seconds):
+                return self._plan_with(resource, resolution, live, may_update=True)
+        elif plan.decision.phase is Phase.STABLE:
+            self._slots.release(resource.key)
+        return plan
+
+    def _plan_with(
+        self,
+        resource: MLflowModelDeployment,
+        resolution: Resolution,
+        live: LiveChildren,
+        may_update: bool,
+    ) -> Plan | None:
+        around = Surroundings(
+            gateway=self.gateways.subscribe(resource.key, resource.gateway),
+            taken=frozenset(self.cache.rivals(resource.key)),
+            may_update=may_update,
+        )
+        now = self.clock()
+        return make_plan(resource, resolution, live, self._revisions, self.settings, now, around)
 
     async def _apply(
         self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
@@ -136,7 +198,7 @@ class Reconciler:
         children = self.cache.fingerprint(resource.key)
         return hash((resource.uid, resource.generation, plan.identity, children))
 
-    async def _snapshot(
+    def _snapshot(
         self,
         resource: MLflowModelDeployment,
         resolution: Resolution,
@@ -151,34 +213,12 @@ class Reconciler:
             live=outcome.live,
             apply_errors=outcome.failures,
             now=self.clock(),
-            gateway_exists=await self._gateway_exists(resource, outcome.live),
+            gateway=self.gateways.subscribe(resource.key, resource.gateway),
+            rivals=self.cache.rivals(resource.key),
+            draining=plan.draining if plan else (),
+            is_deferred=plan is not None and plan.is_deferred,
             scoring_python_versions=tuple(self.settings.scoring_images),
         )
-
-    async def _gateway_exists(
-        self, resource: MLflowModelDeployment, live: LiveChildren
-    ) -> bool | None:
-        """Whether the named Gateway is there; only looked up when it leaves the route pending."""
-        gateway, route = resource.gateway, live.routes.get(resource.name)
-        if gateway is None or route is None or not is_route_pending(resource, live):
-            return None
-        now = self.clock()
-        if now - (created_at(route) or now) <= GATEWAY_TIMEOUT:
-            return None
-        try:
-            return await self.cluster.get(kinds.GATEWAY, *gateway) is not None
-        except ApiError as error:
-            if error.status == 403:  # in namespaced mode we may not look into each namespace
-                return None
-            raise
-
-
-def is_route_pending(resource: MLflowModelDeployment, live: LiveChildren) -> bool:
-    """Whether there is a route of which its Gateway has said nothing yet."""
-    gateway, route = resource.gateway, live.routes.get(resource.name)
-    if gateway is None or route is None:
-        return False
-    return isinstance(httproute.acceptance(route, gateway.name, gateway.namespace), Pending)
 
 
 def requeue_after(snapshot: Snapshot) -> float | None:
@@ -186,7 +226,6 @@ def requeue_after(snapshot: Snapshot) -> float | None:
     waits = [
         snapshot.decision.requeue_after if snapshot.decision else None,
         APPLY_RETRY_INTERVAL if snapshot.apply_errors else None,
-        GATEWAY_TIMEOUT if is_route_pending(snapshot.resource, snapshot.live) else None,
         status.requeue_after(snapshot),
     ]
     return min((wait for wait in waits if wait is not None), default=None)

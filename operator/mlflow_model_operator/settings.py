@@ -26,6 +26,7 @@ class Settings:
     workers: int = 32
     resync_interval: float = 600.0
     drain_delay: float = 5.0  # from "no weight any more" to "the pods may end"
+    max_template_updates: int = 10  # resources that get the operator's new pod template at a time
     http_port: int = 8080
     lease_name: str | None = None  # None: no leader election
     lease_namespace: str = "default"
@@ -47,6 +48,9 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         workers=int(_number(env, "MMO_WORKERS", Settings.workers, least=1)),
         resync_interval=_number(env, "MMO_RESYNC_INTERVAL", Settings.resync_interval, least=10),
         drain_delay=_number(env, "MMO_DRAIN_DELAY", Settings.drain_delay, least=0),
+        max_template_updates=int(
+            _number(env, "MMO_MAX_TEMPLATE_UPDATES", Settings.max_template_updates, least=1)
+        ),
         http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, least=1)),
         lease_name=env.get("MMO_LEASE_NAME") or None,
         lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),

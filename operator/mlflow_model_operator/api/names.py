@@ -19,3 +19,10 @@ REVISION = f"{GROUP}/revision"
 # On autoscalers and routes: a hash of the spec that was applied, which shows that a field has been
 # dropped since.
 APPLIED = f"{GROUP}/applied"
+# On pods to which only some namespaces may connect: NetworkPolicies for all models leave them out,
+# since what any NetworkPolicy allows is allowed.
+CALLERS = f"{GROUP}/callers"
+CALLERS_RESTRICTED = "restricted"
+# On pods: when the model version was registered, in milliseconds since 1970. One that is deleted
+# and registered again has the same number, and is another version.
+MODEL_CREATED = f"{GROUP}/model-created"

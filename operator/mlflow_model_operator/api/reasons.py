@@ -17,6 +17,7 @@ class Reason(StrEnum):
     MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
     COMPLETE = "Complete"
     NEW_REVISION = "NewRevision"
+    MOVING_TRAFFIC = "MovingTraffic"
     DRAINING = "Draining"
     STARTING = "Starting"
     STOPPED = "Stopped"
@@ -48,6 +49,8 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONFIG_MISSING = "ConfigMissing"
+    ACCESS_SECRET_MISSING = "AccessSecretMissing"
+    ACCESS_SECRET_INVALID = "AccessSecretInvalid"
     ARTIFACT_UNREADABLE = "ArtifactUnreadable"
     DEPENDENCY_INSTALL_FAILED = "DependencyInstallFailed"
     INVALID_MODEL = "InvalidModel"
@@ -55,15 +58,20 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     CONTAINER_CRASHED = "ContainerCrashed"
     STARTUP_TIMEOUT = "StartupTimeout"
+    REVISION_MISSING = "RevisionMissing"
     # The gateway
     GATEWAY_API_MISSING = "GatewayApiMissing"
     GATEWAY_NOT_FOUND = "GatewayNotFound"
+    GATEWAY_NOT_PROGRAMMED = "GatewayNotProgrammed"
+    HOSTNAME_TAKEN = "HostnameTaken"
     ROUTE_REFUSED = "RouteRefused"
     WAITING_FOR_GATEWAY = "WaitingForGateway"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
     CANARY_UNRESOLVED = "CanaryUnresolved"
     APPROXIMATE = "Approximate"
+    UPDATE_IN_PROGRESS = "UpdateInProgress"
+    STABLE_NOT_READY = "StableNotReady"
 
 
 class EventReason(StrEnum):

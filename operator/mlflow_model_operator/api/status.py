@@ -1,6 +1,7 @@
 """`status` of an MLflowModelDeployment, which the operator writes.
 
-It holds all that a restarted operator needs; pods never read it.
+A restarted operator goes on from here, and where it is lost, from the live objects; pods never
+read it.
 """
 
 from __future__ import annotations
@@ -61,6 +62,13 @@ class RevisionStatus(StatusModel):
     python_version: str | None = Field(
         default=None, description="The Python version that the model was logged with, if known."
     )
+    model_created: int | None = Field(
+        default=None,
+        description=(
+            "When the model version was registered, in milliseconds since 1970, where modelUri "
+            "alone does not tell it from one that is registered again under the same number."
+        ),
+    )
     ready_replicas: int = Field(default=0, description="Pods that answer.")
 
 
@@ -76,7 +84,8 @@ class RolloutStatus(StatusModel):
     """The state of the change from one revision to the next."""
 
     phase: str = Field(
-        default="Stable", description="The phase: Starting, Updating, Draining, Stable or Stopped."
+        default="Stable",
+        description=("The phase: Starting, Updating, Moving, Draining, Stable or Stopped."),
     )
     revision: str | None = Field(default=None, description="The revision that is rolled out.")
     message: str = Field(default="", description="The state of the rollout, for people.")
@@ -118,6 +127,10 @@ class Status(StatusModel):
     canary: RevisionStatus | None = Field(default=None, description="The canary revision.")
     traffic: Annotated[list[TrafficTarget], ATOMIC] = Field(
         default_factory=list, description="The share of the requests of each revision; sums to 100."
+    )
+    routed_revisions: Annotated[list[str], ATOMIC] | None = Field(
+        default=None,
+        description="The revisions that the route led to when its Gateway accepted it last.",
     )
     rollout: RolloutStatus | None = Field(
         default=None, description="The state of the change from one revision to the next."

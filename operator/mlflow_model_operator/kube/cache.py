@@ -30,15 +30,17 @@ from mlflow_model_operator.kube.objects import (
     KubeObject,
     LiveChildren,
     find_condition,
-    is_owned_by,
+    is_child_of,
     is_true,
     labels_of,
     name_of,
     namespace_of,
+    selected_resource,
     status_of,
     uid_of,
     version_of,
 )
+from mlflow_model_operator.kube.route_claims import RouteClaims
 from mlflow_model_operator.kube.transform import is_healthy_pod, transform
 
 _Identity = tuple[str, str, str]  # kind, namespace, name
@@ -78,6 +80,7 @@ class Cache:
         # Under which resource a child is stored.
         self._keys: dict[_Identity, Key] = {}
         self._deletions = Deletions(clock)
+        self._claims = RouteClaims()
 
     def resource(self, key: Key) -> KubeObject | None:
         """The latest version of the resource, without managed fields."""
@@ -95,6 +98,10 @@ class Cache:
         """How many resources are ready by their own status, and how many are not."""
         ready = sum(entry.is_ready for entry in self._resources.values())
         return ready, len(self._resources) - ready
+
+    def rivals(self, key: Key) -> Mapping[str, Key]:
+        """By host name that the resource `key` asks for, the older resource that serves it."""
+        return self._claims.rivals(key)
 
     def ingest_event(self, kind: Kind, event: str | None, obj: KubeObject) -> None:
         """Stores what a watch or a list brings, and reports it if it is news.
@@ -176,11 +183,11 @@ class Cache:
         self._report({key for key, _ in absent})
 
     def children(self, key: Key, uid: str) -> LiveChildren:
-        """The children of the resource `key` whose owner is `uid`, and their pods."""
+        """The children of the resource `key`, whose uid is `uid`, and their pods."""
         live = LiveChildren()
         for (kind, name), entry in self._children.get(key, {}).items():
             obj = entry.object
-            if kind == kinds.POD.kind or is_owned_by(obj, uid):
+            if kind == kinds.POD.kind or is_child_of(obj, key.name, uid):
                 live.of_kind(kind)[name] = obj
         return live
 
@@ -222,6 +229,7 @@ class Cache:
     ) -> _Entry | None:
         if kind is kinds.RESOURCE:
             self._resources[key] = entry = _resource_entry(obj, is_delivered)
+            self._report(self._claims.update(key, obj))
             return entry
         name = name_of(obj)
         transformed = transform({**obj, "kind": kind.kind})
@@ -273,7 +281,7 @@ class Cache:
                 return Key(namespace_of(obj), owner["name"])
             if owner.get("kind") == "ReplicaSet" and (key := self._deployments_key(obj, owner)):
                 return key
-        name = labels_of(obj).get(names.DEPLOYMENT)
+        name = labels_of(obj).get(names.DEPLOYMENT) or selected_resource(obj)
         return Key(namespace_of(obj), name) if name else None
 
     def _deployments_key(self, pod: KubeObject, replica_set: Mapping[str, str]) -> Key | None:
@@ -297,6 +305,7 @@ class Cache:
     def _remove(self, kind: Kind, key: Key, name: str) -> None:
         if kind is kinds.RESOURCE:
             self._resources.pop(key, None)
+            self._report(self._claims.update(key, None))
             return
         self._keys.pop((kind.kind, key.namespace, name), None)
         siblings = self._children.get(key, {})

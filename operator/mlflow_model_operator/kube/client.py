@@ -193,16 +193,20 @@ class Cluster:
             content_type="application/apply-patch+yaml",
         )
 
-    async def scale(self, kind: Kind, obj: KubeObject, replicas: int) -> KubeObject:
-        """Changes how many replicas `obj` asks for and nothing else; returns it as it is now."""
+    async def merge(self, kind: Kind, obj: KubeObject, patch: KubeObject) -> KubeObject:
+        """Changes what `patch` states, lists as a whole; returns the object as it is now."""
         return await self._request(
             "patch",
             kind,
             kind.path(namespace_of(obj), name_of(obj)),
             query={"fieldManager": names.FIELD_MANAGER},
-            body={"spec": {"replicas": replicas}},
+            body=patch,
             content_type="application/merge-patch+json",
         )
+
+    async def scale(self, kind: Kind, obj: KubeObject, replicas: int) -> KubeObject:
+        """Changes how many replicas `obj` asks for and nothing else; returns it as it is now."""
+        return await self.merge(kind, obj, {"spec": {"replicas": replicas}})
 
     async def delete(self, kind: Kind, obj: KubeObject) -> None:
         """Deletes exactly this object, not a new one of the same name; absent is fine."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube.kinds import GATEWAY
 from mlflow_model_operator.kube.objects import (
     KubeObject,
@@ -52,6 +53,17 @@ def weights(route: KubeObject) -> dict[str, int]:
     rules = route.get("spec", {}).get("rules") or [{}]
     shares = {ref["name"]: ref.get("weight", 1) for ref in rules[0].get("backendRefs") or ()}
     return {service: weight for service, weight in shares.items() if weight > 0}
+
+
+def gateway_of(route: KubeObject) -> Key:
+    """The Gateway that a route names first."""
+    parents = route.get("spec", {}).get("parentRefs") or [{}]
+    return Key(parents[0].get("namespace") or namespace_of(route), parents[0].get("name") or "")
+
+
+def is_answered(route: KubeObject) -> bool:
+    """Whether a controller has ever said anything of the route."""
+    return bool(status_of(route).get("parents"))
 
 
 def acceptance(route: KubeObject, gateway: str, namespace: str) -> Acceptance:

@@ -39,10 +39,11 @@ SERVICE = Kind("Service", "", "v1", "services")
 AUTOSCALER = Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers")
 BUDGET = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
 ROUTE = Kind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes")
+NETWORK_POLICY = Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies")
 POD = Kind("Pod", "", "v1", "pods")
 GATEWAY = Kind("Gateway", "gateway.networking.k8s.io", "v1", "gateways")
 EVENT = Kind("Event", "events.k8s.io", "v1", "events")
 
-# What a resource owns directly, in the order in which it is applied.
-CHILDREN = (DEPLOYMENT, SERVICE, AUTOSCALER, BUDGET, ROUTE)
+# What a resource owns directly.
+CHILDREN = (DEPLOYMENT, SERVICE, AUTOSCALER, BUDGET, ROUTE, NETWORK_POLICY)
 BY_NAME = {kind.kind: kind for kind in (*CHILDREN, POD, RESOURCE)}

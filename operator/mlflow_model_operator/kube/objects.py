@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mlflow_model_operator.api import names
+
 KubeObject = dict[str, Any]
 
 
@@ -24,6 +26,7 @@ _FIELD_BY_KIND = {
     "HorizontalPodAutoscaler": "autoscalers",
     "HTTPRoute": "routes",
     "PodDisruptionBudget": "budgets",
+    "NetworkPolicy": "network_policies",
     "Pod": "pods",
 }
 
@@ -37,6 +40,7 @@ class LiveChildren:
     autoscalers: dict[str, KubeObject] = field(default_factory=dict)
     routes: dict[str, KubeObject] = field(default_factory=dict)
     budgets: dict[str, KubeObject] = field(default_factory=dict)
+    network_policies: dict[str, KubeObject] = field(default_factory=dict)
     pods: dict[str, KubeObject] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> dict[str, KubeObject]:
@@ -100,6 +104,45 @@ def owner_uids(obj: KubeObject) -> tuple[str, ...]:
 def is_owned_by(obj: KubeObject, uid: str) -> bool:
     """Whether `uid` is among the owners of `obj`."""
     return uid in owner_uids(obj)
+
+
+def controller_uid(obj: KubeObject) -> str | None:
+    """The uid of the owner that manages `obj`; None where nobody does."""
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+
+
+def is_child_of(obj: KubeObject, name: str, uid: str) -> bool:
+    """Whether `obj` is a child of the resource `name`, also where its owner reference was removed.
+
+    Then labels decide, of which a Deployment's selector holds a copy that nobody can edit.
+    """
+    if is_owned_by(obj, uid):
+        return True
+    labels = labels_of(obj)
+    is_labelled = labels.get(names.MANAGED_BY) == names.MANAGED_BY_VALUE
+    is_named = is_labelled and labels.get(names.DEPLOYMENT) == name
+    return controller_uid(obj) is None and (is_named or selected_resource(obj) == name)
+
+
+def selected_resource(obj: KubeObject) -> str | None:
+    """The resource whose pods a Deployment selects; None for other kinds, and other Deployments."""
+    spec = obj.get("spec", {})
+    labels = (spec.get("selector") or {}).get("matchLabels") if "template" in spec else None
+    return (labels or {}).get(names.DEPLOYMENT)
+
+
+def selector_of(service: KubeObject | None) -> dict[str, str]:
+    """The labels that a Service selects pods by; {} where it selects none."""
+    selector: dict[str, str] = (service or {}).get("spec", {}).get("selector") or {}
+    return selector
+
+
+def pod_labels_of(deployment: KubeObject) -> dict[str, str]:
+    """The labels of a Deployment's pods."""
+    metadata = deployment.get("spec", {}).get("template", {}).get("metadata") or {}
+    labels: dict[str, str] = metadata.get("labels") or {}
+    return labels
 
 
 def status_of(obj: KubeObject | None) -> KubeObject:

@@ -5,7 +5,14 @@ Pure: it decides (rollout), renders (render) and compares, but never acts. `reco
 
 from mlflow_model_operator.plan.changes import Change, Changes, compute_changes
 from mlflow_model_operator.plan.desired import desired_objects
-from mlflow_model_operator.plan.revisions import Plan, Resolution, RevisionNames, make_plan
+from mlflow_model_operator.plan.previous import recorded_objects
+from mlflow_model_operator.plan.revisions import (
+    Plan,
+    Resolution,
+    RevisionNames,
+    Surroundings,
+    make_plan,
+)
 
 __all__ = [
     "Change",
@@ -13,7 +20,9 @@ __all__ = [
     "Plan",
     "Resolution",
     "RevisionNames",
+    "Surroundings",
     "compute_changes",
     "desired_objects",
     "make_plan",
+    "recorded_objects",
 ]

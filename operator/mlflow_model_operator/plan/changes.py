@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mlflow_model_operator.api import names
+from mlflow_model_operator import render
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.kube.objects import (
-    KubeObject,
-    LiveChildren,
-    is_deleting,
-    labels_of,
-    name_of,
-)
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren, is_deleting, name_of
 from mlflow_model_operator.plan.diff import needs_apply
 from mlflow_model_operator.plan.replicas import replicas_for
 from mlflow_model_operator.plan.revisions import Plan
@@ -39,11 +33,12 @@ class Changes:
     """What leads from the live objects to the desired ones; false where nothing does."""
 
     apply: list[Change]
+    adopt: list[Change]  # metadata of live objects that the present spec doesn't render
     scale: tuple[KubeObject, int] | None  # a live Deployment, and its new number of replicas
     prune: list[KubeObject]
 
     def __bool__(self) -> bool:
-        return bool(self.apply or self.scale or self.prune)
+        return bool(self.apply or self.adopt or self.scale or self.prune)
 
     @property
     def missing(self) -> list[Change]:
@@ -58,6 +53,7 @@ def compute_changes(
     differences = ((obj, _difference(obj, live)) for obj in desired)
     return Changes(
         apply=[Change(obj, difference) for obj, difference in differences if difference],
+        adopt=list(_adoptions(resource, plan, live)),
         scale=_scale(resource, plan, live),
         prune=_obsolete(plan, desired, live),
     )
@@ -66,6 +62,18 @@ def compute_changes(
 def _difference(desired: KubeObject, live: LiveChildren) -> str | None:
     live_object = live.of_kind(desired["kind"]).get(name_of(desired))
     return MISSING if live_object is None else needs_apply(desired, live_object)
+
+
+def _adoptions(resource: MLflowModelDeployment, plan: Plan, live: LiveChildren) -> Iterator[Change]:
+    """Labels and owners that somebody has taken from objects which can't be applied any more."""
+    for name in sorted(plan.retained_as_is):
+        metadata = render.revision_metadata(resource, name)
+        for kind in ("Deployment", "Service"):
+            desired = {"kind": kind, "metadata": metadata}
+            obj = live.of_kind(kind).get(name)
+            difference = needs_apply(desired, obj) if obj else None
+            if difference:
+                yield Change(desired, difference)
 
 
 def _scale(
@@ -92,14 +100,23 @@ def _obsolete(plan: Plan, desired: Iterable[KubeObject], live: LiveChildren) -> 
 
 
 def _is_retained(obj: KubeObject, plan: Plan) -> bool:
-    """Whether it belongs to a revision that stays, though the spec can't render it any more."""
-    name = labels_of(obj).get(names.REVISION)
+    """Whether it belongs to a revision that stays, though the spec can't render it any more.
+
+    By its name, which is the revision's: labels can be edited.
+    """
+    name = name_of(obj)
     if plan.stale and name == plan.stale.name:
         return obj["kind"] in ("Deployment", "Service")
-    renderable = {revision.name for revision in plan.renderable}
-    return name in plan.decision.retained - renderable
+    return name in plan.retained_as_is
 
 
 def _all(live: LiveChildren) -> Iterable[KubeObject]:
-    for objects in (live.routes, live.autoscalers, live.budgets, live.deployments, live.services):
+    for objects in (
+        live.routes,
+        live.autoscalers,
+        live.budgets,
+        live.deployments,
+        live.services,
+        live.network_policies,
+    ):
         yield from objects.values()

@@ -14,7 +14,7 @@ def desired_objects(
     resource: MLflowModelDeployment, plan: Plan, live: LiveChildren, settings: Settings
 ) -> list[KubeObject]:
     """All objects that must exist, in the order in which to apply them."""
-    objects: list[KubeObject] = []
+    objects = render.network_objects(resource)
     for revision in plan.renderable:
         replicas, autoscale = replicas_for(resource, plan.decision, revision, live)
         objects += render.revision_objects(
@@ -25,9 +25,20 @@ def desired_objects(
         objects += render.scaling_objects(
             resource, plan.stale, replicas=replicas, autoscale=autoscale
         )
+    objects += _missing_services(resource, plan, live)
     return objects + render.routing_objects(
-        resource,
-        plan.decision.stable,
-        plan.decision.traffic,
-        is_stale=plan.stale is not None,
+        resource, plan.decision.traffic, is_stale=plan.stale is not None, taken=plan.taken
     )
+
+
+def _missing_services(
+    resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
+) -> list[KubeObject]:
+    """Services that the route may lead to, of revisions that the spec can't render any more."""
+    if resource.spec.routing.gateway is None:
+        return []
+    return [
+        render.revision_service(resource, name, serves_grpc=False)
+        for name in sorted(plan.retained_as_is)
+        if name in live.deployments and name not in live.services
+    ]

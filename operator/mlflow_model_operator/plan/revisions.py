@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from mlflow_model_operator import render
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.kube import httproute
-from mlflow_model_operator.kube.httproute import Accepted
+from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan.previous import (
+    live_revisions,
     model_to_serve,
     previous_decision,
     previous_models,
@@ -23,8 +23,9 @@ from mlflow_model_operator.rollout import (
     Previous,
     decide,
     deployment_state,
+    live_routing,
 )
-from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
+from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.settings import Settings
 
 
@@ -42,11 +43,14 @@ class Plan:
 
     decision: Decision
     renderable: tuple[Revision, ...]
+    taken: frozenset[str] = frozenset()  # host names that the route leaves to other resources
+    is_deferred: bool = False  # the operator's new pod template is for later
+    draining: tuple[Revision, ...] = ()  # those of the decision that still run
 
     @property
     def identity(self) -> Hashable:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
-        return (self.decision.identity, self.renderable)
+        return (self.decision.identity, self.renderable, self.taken)
 
     @property
     def stale(self) -> Revision | None:
@@ -55,8 +59,12 @@ class Plan:
         Its pods stay as they are until others take their place; their number follows the spec.
         """
         stable = self.decision.stable
-        is_renderable = any(revision.name == stable.name for revision in self.renderable)
-        return None if is_renderable else stable
+        return stable if stable.name in self.retained_as_is else None
+
+    @property
+    def retained_as_is(self) -> frozenset[str]:
+        """The revisions that stay though the present spec doesn't render them."""
+        return self.decision.retained - {revision.name for revision in self.renderable}
 
 
 class RevisionNames:
@@ -77,6 +85,15 @@ class RevisionNames:
         return self._by_model[key]
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a plan depends on beside the resource and its children."""
+
+    gateway: GatewayState | None = None  # the Gateway that the spec names; None: not looked up
+    taken: frozenset[str] = frozenset()  # host names that an older resource serves
+    may_update: bool = True  # whether it is this resource's turn to get the operator's new template
+
+
 def make_plan(
     resource: MLflowModelDeployment,
     resolution: Resolution,
@@ -84,14 +101,18 @@ def make_plan(
     names: RevisionNames,
     settings: Settings,
     now: float,
+    around: Surroundings = Surroundings(),
 ) -> Plan | None:
     """Plans for one resource; None where its URI was never resolved, so nothing can be served."""
-    previous = previous_decision(resource)
+    canary = _canary(resource, resolution, names)
+    previous = previous_decision(resource, live, canary, settings, now)
     model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
     target = names.revision(resource, model)
-    canary = _canary(resource, resolution, names)
+    is_deferred = not around.may_update and is_operators_change(resource, previous, target, live)
+    if is_deferred and previous.stable is not None:
+        target = previous.stable
     renderable = _renderable(resource, previous, target, canary, names)
     decision = decide(
         Desired(
@@ -99,30 +120,36 @@ def make_plan(
             canary=canary,
             canary_weight=resource.spec.canary.weight if resource.spec.canary else 0,
             stopped=resource.spec.scaling.min_replicas == 0,
+            splits_by_weight=resource.spec.routing.gateway is not None,
         ),
         previous,
         _states(live, renderable),
-        traffic_applied=traffic_applied(resource, live, previous.traffic),
+        routing=live_routing(resource, live, around.gateway),
         now=now,
         drain_delay=settings.drain_delay,
     )
     current = {revision.name for revision in decision.revisions}
-    return Plan(decision, tuple(revision for revision in renderable if revision.name in current))
+    rendered = tuple(revision for revision in renderable if revision.name in current)
+    existing = live_revisions(live, settings) if decision.draining else {}
+    draining = tuple(existing[name] for name in decision.draining if name in existing)
+    return Plan(decision, rendered, around.taken, is_deferred, draining)
 
 
-def traffic_applied(
-    resource: MLflowModelDeployment, live: LiveChildren, traffic: tuple[Weight, ...]
+def is_operators_change(
+    resource: MLflowModelDeployment, previous: Previous, target: Revision, live: LiveChildren
 ) -> bool:
-    """Whether the data plane follows `traffic` for certain: the route states it and is accepted."""
-    gateway = resource.gateway
-    if gateway is None:
-        return True
-    route = live.routes.get(resource.name)
-    return (
-        route is not None
-        and httproute.weights(route) == dict(traffic)
-        and isinstance(httproute.acceptance(route, gateway.name, gateway.namespace), Accepted)
-    )
+    """Whether `target` would be rolled out for the operator's sake: neither spec nor model changed.
+
+    A new version of the operator renders another pod template, and so do other scoring images. A
+    rollout that has begun is no such change, and one that may help is no matter of patience.
+    """
+    stable = previous.stable
+    if stable is None or stable.name == target.name or not stable.model.is_same(target.model):
+        return False
+    serves = deployment_state(live.deployments.get(stable.name)).answers
+    is_stopped = resource.spec.scaling.min_replicas == 0
+    has_spec_changed = resource.status.observed_generation != resource.generation
+    return (serves or is_stopped) and previous.target is None and not has_spec_changed
 
 
 def _canary(
@@ -144,7 +171,8 @@ def _renderable(
 ) -> list[Revision]:
     """The revisions that the present spec renders; not those of an older pod template."""
     stable = previous.stable
-    revisions = {target.name: target}
+    is_rendered = names.revision(resource, target.model).name == target.name
+    revisions = {target.name: target} if is_rendered else {}
     if canary is not None:
         revisions.setdefault(canary.name, canary)
     if stable is not None and names.revision(resource, stable.model).name == stable.name:

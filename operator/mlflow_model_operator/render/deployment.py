@@ -8,12 +8,7 @@ from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.render.engine import fill
-from mlflow_model_operator.render.metadata import (
-    object_metadata,
-    revision_labels,
-    short_hash,
-    with_applied,
-)
+from mlflow_model_operator.render.metadata import revision_metadata, short_hash, with_applied
 from mlflow_model_operator.render.pod import pod_template, startup_seconds
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.settings import Settings
@@ -45,7 +40,8 @@ def revision_objects(
 
     The Service only where a gateway is named, whose route refers to it.
     """
-    metadata, selector = _metadata(resource, rendered), _selector(resource, rendered)
+    metadata = revision_metadata(resource, rendered.name)
+    selector = _selector(resource, rendered.name)
     template = pod_template(resource, rendered.model, settings)
     template["metadata"]["labels"][names.REVISION] = rendered.name
     objects = [
@@ -60,9 +56,22 @@ def revision_objects(
     ]
     # The API server allocates addresses one at a time: a Service that nothing refers to is costly.
     if resource.spec.routing.gateway is not None:
-        grpc_port = GRPC_PORT if resource.spec.server.grpc else None
-        objects.append(fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port))
+        objects.append(
+            revision_service(resource, rendered.name, serves_grpc=resource.spec.server.grpc)
+        )
     return objects + scaling_objects(resource, rendered, replicas=replicas, autoscale=autoscale)
+
+
+def revision_service(
+    resource: MLflowModelDeployment, name: str, *, serves_grpc: bool
+) -> KubeObject:
+    """The Service of a revision, to which the route refers."""
+    return fill(
+        "service",
+        metadata=revision_metadata(resource, name),
+        selector=_selector(resource, name),
+        grpc_port=GRPC_PORT if serves_grpc else None,
+    )
 
 
 def scaling_objects(
@@ -74,17 +83,14 @@ def scaling_objects(
     """
     objects = [_autoscaler(resource, rendered)] if autoscale else []
     if replicas > 1:
-        metadata, selector = _metadata(resource, rendered), _selector(resource, rendered)
+        metadata = revision_metadata(resource, rendered.name)
+        selector = _selector(resource, rendered.name)
         objects.append(fill("budget", metadata=metadata, selector=selector))
     return objects
 
 
-def _metadata(resource: MLflowModelDeployment, rendered: Revision) -> KubeObject:
-    return object_metadata(resource, rendered.name, revision_labels(resource, rendered.name))
-
-
-def _selector(resource: MLflowModelDeployment, rendered: Revision) -> KubeObject:
-    return {names.DEPLOYMENT: resource.name, names.REVISION: rendered.name}
+def _selector(resource: MLflowModelDeployment, revision: str) -> KubeObject:
+    return {names.DEPLOYMENT: resource.name, names.REVISION: revision}
 
 
 def _autoscaler(resource: MLflowModelDeployment, rendered: Revision) -> KubeObject:
@@ -93,7 +99,7 @@ def _autoscaler(resource: MLflowModelDeployment, rendered: Revision) -> KubeObje
     return with_applied(
         fill(
             "autoscaler",
-            metadata=_metadata(resource, rendered),
+            metadata=revision_metadata(resource, rendered.name),
             deployment=rendered.name,
             min_replicas=scaling.min_replicas,
             max_replicas=scaling.effective_max_replicas,

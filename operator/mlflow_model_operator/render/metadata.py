@@ -60,6 +60,11 @@ def object_metadata(
     }
 
 
+def revision_metadata(resource: MLflowModelDeployment, revision: str) -> dict[str, Any]:
+    """The metadata of the Deployment, and of the other objects, of one revision."""
+    return object_metadata(resource, revision, revision_labels(resource, revision))
+
+
 def with_applied(obj: dict[str, Any]) -> dict[str, Any]:
     """`obj` with an annotation that changes whenever its spec does, also by a removed field."""
     annotations = {names.APPLIED: short_hash(obj["spec"])}

@@ -2,14 +2,24 @@
 
 from mlflow_model_operator.rollout.decision import Decision, Desired, Phase, Previous, decide
 from mlflow_model_operator.rollout.replicas import approximate_canary_replicas
+from mlflow_model_operator.rollout.routing import (
+    LiveRouting,
+    accepted_revisions,
+    live_routing,
+    selected_revisions,
+)
 from mlflow_model_operator.rollout.state import deployment_state
 
 __all__ = [
     "Decision",
     "Desired",
+    "LiveRouting",
     "Phase",
     "Previous",
+    "accepted_revisions",
     "approximate_canary_replicas",
     "decide",
     "deployment_state",
+    "live_routing",
+    "selected_revisions",
 ]

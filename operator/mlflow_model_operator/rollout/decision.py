@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mlflow_model_operator.rollout.routing import LiveRouting
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
 
 
@@ -19,6 +20,8 @@ class Phase(StrEnum):
 
     STARTING = "Starting"  # no revision has served yet
     UPDATING = "Updating"  # a new revision is getting ready while another serves
+    # A new revision is ready, but the Service or the gateway still sends requests to the old one.
+    MOVING = "Moving"
     DRAINING = "Draining"  # the traffic has moved, the old revision finishes its requests
     STABLE = "Stable"
     STOPPED = "Stopped"  # scaled to zero by its owner
@@ -32,6 +35,9 @@ class Desired:
     canary: Revision | None = None
     canary_weight: int = 0  # percent
     stopped: bool = False  # spec.scaling.minReplicas is 0
+    # Whether a gateway splits the traffic. A Service gives requests to all pods, or to one
+    # revision's.
+    splits_by_weight: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Previous:
     traffic: tuple[Weight, ...] = ()
     draining: Mapping[str, float] = field(default_factory=dict)  # revision → since, epoch seconds
     target: Revision | None = None  # where it was not the stable one
+    # Draining revisions that still run, which can serve again where the stable one fails.
+    fallbacks: tuple[Revision, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,23 +85,21 @@ def decide(
     previous: Previous,
     states: Mapping[str, RevisionState],
     *,
-    traffic_applied: bool,
+    routing: LiveRouting,
     now: float,
     drain_delay: float,
 ) -> Decision:
     """Decides which revision is stable, how the traffic splits, and which revisions may end.
 
-    `states` holds every revision that exists, by name. `traffic_applied` says that the data plane
-    follows the previous traffic (the gateway has accepted the route). `now` and `drain_delay` are
-    in seconds.
+    `states` holds every revision that exists, by name. `routing` is what the data plane does.
+    `now` and `drain_delay` are in seconds.
     """
     stable = _stable(desired, previous, states)
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
-    traffic = _traffic(stable, canary, desired.canary_weight, previous, states)
-    leaving = _leaving(previous, states, traffic)
-    has_moved = traffic_applied and traffic == previous.traffic
-    draining, requeue_after = _drain(leaving, previous.draining, has_moved, now, drain_delay)
+    traffic = _traffic(desired, stable, canary, previous, states)
     current = {revision.name for revision in (stable, desired.target, canary) if revision}
+    leaving = _leaving(previous, states, traffic, routing.reached - current)
+    draining, requeue_after = _drain(leaving, previous.draining, routing, now, drain_delay)
     return Decision(
         stable=stable,
         target=desired.target,
@@ -106,77 +112,104 @@ def decide(
 
 
 def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionState]) -> Revision:
-    """The previous stable revision stays until the target can take its place."""
-    current = previous.stable
-    if current is None or current.name == desired.target.name or desired.stopped:
-        return desired.target
-    is_gone = current.name not in states or not states[current.name].exists
-    return desired.target if _is_ready(desired.target, states) or is_gone else current
+    """The target once all its pods are ready; else the previous stable revision, if it answers.
+
+    Where it does not, whatever answers is better than what does not: the target with some of its
+    pods, or a revision that still drains. Where nothing answers, nothing moves.
+    """
+    target, current = desired.target, previous.stable
+    if current is None or current.name == target.name:
+        current = target
+    if desired.stopped:
+        return current
+    if _is_ready(target, states):
+        return target
+    candidates = (current, target, *previous.fallbacks)
+    return next((revision for revision in candidates if _answers(revision, states)), current)
 
 
 def _is_ready(revision: Revision, states: Mapping[str, RevisionState]) -> bool:
     return revision.name in states and states[revision.name].is_ready
 
 
+def _answers(revision: Revision, states: Mapping[str, RevisionState]) -> bool:
+    return revision.name in states and states[revision.name].answers
+
+
 def _traffic(
+    desired: Desired,
     stable: Revision,
     canary: Revision | None,
-    weight: int,
     previous: Previous,
     states: Mapping[str, RevisionState],
 ) -> tuple[Weight, ...]:
-    if canary is None or weight == 0 or not _may_serve(canary.name, previous, states):
-        return (Weight(stable.name, 100),)
+    """All to the stable revision, unless there is a canary to share it; none to what is down."""
+    all_to_stable = (Weight(stable.name, 100),)
+    weight = desired.canary_weight
+    if canary is None or weight == 0 or desired.stopped or not _answers(canary, states):
+        return all_to_stable
+    if not _answers(stable, states):
+        return (Weight(canary.name, 100),)
+    is_split = desired.splits_by_weight or weight == 100 or _are_alone(stable, canary, states)
+    if not is_split or not _may_serve(canary, previous, states):
+        return all_to_stable
     shares = (Weight(stable.name, 100 - weight), Weight(canary.name, weight))
     return tuple(share for share in shares if share.weight > 0)
 
 
-def _may_serve(name: str, previous: Previous, states: Mapping[str, RevisionState]) -> bool:
+def _are_alone(stable: Revision, canary: Revision, states: Mapping[str, RevisionState]) -> bool:
+    """Whether no other revision has pods, to which a Service for both would send requests too."""
+    return all(name in (stable.name, canary.name) for name, state in states.items() if state.exists)
+
+
+def _may_serve(canary: Revision, previous: Previous, states: Mapping[str, RevisionState]) -> bool:
     """A canary gets traffic once all its pods are ready, and loses it when none of them is.
 
     Without this difference, each pod that is replaced or added would move the weights back and
     forth.
     """
-    state = states.get(name)
-    if state is None or not state.exists:
-        return False
-    serves_already = any(share.revision == name for share in previous.traffic)
-    return state.ready > 0 if serves_already else state.is_ready
+    has_traffic = any(share.revision == canary.name for share in previous.traffic)
+    return has_traffic or _is_ready(canary, states)
 
 
 def _leaving(
-    previous: Previous, states: Mapping[str, RevisionState], traffic: tuple[Weight, ...]
+    previous: Previous,
+    states: Mapping[str, RevisionState],
+    traffic: tuple[Weight, ...],
+    reached: frozenset[str],
 ) -> set[str]:
-    """Revisions that had traffic and have none now. Those that never had any need no draining.
+    """Revisions that had traffic, or are `reached` by some, and are to have none now.
 
     This includes revisions that the spec still names, like a canary that has failed: if the spec
-    drops them a moment later, the data plane may still send them requests.
+    drops them a moment later, the data plane may still send them requests. Those that never had
+    any need no draining.
     """
     had_traffic = {share.revision for share in previous.traffic} | set(previous.draining)
     has_traffic = {share.revision for share in traffic}
-    return {name for name in had_traffic if name in states} - has_traffic
+    return {name for name in had_traffic | reached if name in states} - has_traffic
 
 
 def _drain(
     leaving: set[str],
     since: Mapping[str, float],
-    has_moved: bool,
+    routing: LiveRouting,
     now: float,
     delay: float,
 ) -> tuple[Mapping[str, float], float | None]:
-    """Retains a leaving revision until its traffic has moved for certain, and `delay` seconds more.
+    """Retains a leaving revision as long as requests may reach it, and at least `delay` seconds.
 
     Returns since when each drains, and the seconds after which to look again.
     """
     draining: dict[str, float] = {}
     waits: list[float] = []
     for name in sorted(leaving):
-        started = since.get(name, now)
-        left = started + delay - now
-        if has_moved and left <= 0:
+        started = min(since.get(name, now), now)  # another leader's clock may have been ahead
+        remaining = started + max(delay, routing.retention(name)) - now
+        if remaining <= 0:
             continue
         draining[name] = started
-        waits.append(max(left, 1.0))
+        # The routing may change with no event: by our own next write.
+        waits.append(max(min(remaining, delay), 1.0))
     return draining, min(waits, default=None)
 
 

@@ -37,6 +37,11 @@ class RevisionState:
         """Whether it can serve all of its share of the requests."""
         return self.exists and self.desired > 0 and self.ready >= self.desired
 
+    @property
+    def answers(self) -> bool:
+        """Whether any of its pods answers requests."""
+        return self.exists and self.ready > 0
+
 
 def deployment_state(deployment: KubeObject | None) -> RevisionState:
     """The replicas of a live Deployment, desired and ready.

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.names import KIND
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube import httproute
+from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision, RevisionState
@@ -38,6 +40,8 @@ class Condition:
     reason: Reason
     message: str
 
+
+_WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
 
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
 _ROUTE_FIXES = {
@@ -67,10 +71,14 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
 
 
 def ready(parts: list[Condition]) -> Condition:
-    """True when the spec is fulfilled; else the first condition that keeps it from that."""
-    for condition in parts:
-        if not _allows_ready(condition):
-            return _false("Ready", condition.reason, condition.message)
+    """True when the spec is fulfilled; else the first condition that keeps it from that.
+
+    One that merely waits comes last: another may say what it waits for.
+    """
+    obstacles = [condition for condition in parts if not _allows_ready(condition)]
+    obstacles.sort(key=lambda condition: condition.reason in _WAITING)
+    for condition in obstacles:
+        return _false("Ready", condition.reason, condition.message)
     return _true("Ready", Reason.READY, "Reconciled")
 
 
@@ -106,21 +114,53 @@ def available(snapshot: Snapshot) -> Condition:
             Reason.STOPPED,
             "Stopped: spec.scaling.minReplicas is 0; set it to at least 1 to serve the model",
         )
-    unreachable = _public_service_failure(snapshot)
-    if unreachable:
-        return _false("Available", unreachable.reason, unreachable.message)
-    state = snapshot.state(decision.stable)
-    if state.ready > 0:
-        version = decision.stable.model.version
-        return _true(
-            "Available",
-            Reason.MINIMUM_REPLICAS_AVAILABLE,
-            f"Version {version} is served by {_pods(state.ready)}",
-        )
-    failure = diagnose(snapshot, decision.stable)
+    failure = _unavailable(snapshot, decision)
     if failure:
         return _false("Available", failure.reason, failure.message)
-    return _false("Available", Reason.STARTING, _starting(snapshot, decision.stable))
+    serving = next(filter(snapshot.answers, snapshot.named(snapshot.routing.reached)))
+    return _true(
+        "Available",
+        Reason.MINIMUM_REPLICAS_AVAILABLE,
+        f"Version {serving.model.version} is served by {_pods(snapshot.state(serving).ready)}",
+    )
+
+
+def _unavailable(snapshot: Snapshot, decision: Decision) -> Failure | None:
+    """Why requests are not answered: by what the Service and the gateway do, not what they should.
+
+    Each revision that the gateway sends requests to must answer; of those that the Service selects,
+    the ready pods get them.
+    """
+    by_service = snapshot.named(snapshot.routing.service)
+    if not by_service:
+        return _public_service_failure(snapshot) or _not_ready(snapshot, decision.stable)
+    down = [revision for revision in by_service if not snapshot.answers(revision)]
+    if len(down) < len(by_service):
+        down = []
+    by_route = snapshot.named(snapshot.routing.route)
+    down += [revision for revision in by_route if not snapshot.answers(revision)]
+    return _not_ready(snapshot, down[0]) if down else None
+
+
+def _not_ready(snapshot: Snapshot, revision: Revision) -> Failure:
+    """Why a revision that gets requests has no ready pod."""
+    failure = diagnose(snapshot, revision)
+    if failure:
+        return failure
+    decision = snapshot.decision
+    is_lost = decision is not None and decision.target.name != revision.name
+    if is_lost and revision.name not in snapshot.live.deployments:
+        return _missing(revision)
+    return Failure(Reason.STARTING, _starting(snapshot, revision))
+
+
+def _missing(revision: Revision) -> Failure:
+    return Failure(
+        Reason.REVISION_MISSING,
+        f"Deployment {revision.name} of version {revision.model.version}, which has the traffic, "
+        "was deleted, and the present spec states another pod template: wait for the next revision "
+        "to be ready, or change the spec back",
+    )
 
 
 def progressing(snapshot: Snapshot) -> Condition:
@@ -138,6 +178,8 @@ def progressing(snapshot: Snapshot) -> Condition:
     if decision.phase == Phase.STOPPED:
         return _false("Progressing", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
     if decision.phase == Phase.DRAINING:
+        if snapshot.lingering:
+            return _true("Progressing", Reason.MOVING_TRAFFIC, _moving(snapshot, decision))
         names = ", ".join(sorted(decision.draining))
         return _true("Progressing", Reason.DRAINING, f"In-flight requests are finishing: {names}")
     target = decision.target
@@ -147,8 +189,24 @@ def progressing(snapshot: Snapshot) -> Condition:
     if failure:
         return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
     if state.is_ready or (target == decision.stable and _has_min_replicas(snapshot, state)):
-        return _false("Progressing", Reason.COMPLETE, f"Revision {target.name} is fully rolled out")
+        return _false("Progressing", Reason.COMPLETE, _complete(snapshot, target))
     return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, target))
+
+
+def _moving(snapshot: Snapshot, decision: Decision) -> str:
+    names, version = ", ".join(sorted(snapshot.lingering)), decision.stable.model.version
+    why = "" if snapshot.resource.gateway is None else "; see condition RouteAccepted"
+    return f"Version {version} is ready, and requests still reach {names}{why}"
+
+
+def _complete(snapshot: Snapshot, target: Revision) -> str:
+    text = f"Revision {target.name} is fully rolled out"
+    if not snapshot.is_deferred:
+        return text
+    return (
+        f"{text}. A new pod template of the operator follows: no more than the chart value "
+        "maxTemplateUpdates are updated at a time"
+    )
 
 
 def route_accepted(snapshot: Snapshot) -> Condition | None:
@@ -159,16 +217,26 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
     not_applied = _route_apply_failure(snapshot)
     if not_applied:
         return not_applied
+    if snapshot.rivals:
+        return _hostname_taken(snapshot, gateway)
+    if snapshot.gateway is not None and not snapshot.gateway.exists:
+        return _false(
+            "RouteAccepted",
+            Reason.GATEWAY_NOT_FOUND,
+            f"Gateway {gateway} not found: create it, or correct spec.routing.gateway",
+        )
     route = snapshot.live.routes.get(snapshot.resource.name)
     if route is None:
         return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
+    if snapshot.gateway is not None and not snapshot.gateway.is_programmed:
+        return _not_programmed(snapshot.gateway, gateway)
     match httproute.acceptance(route, gateway.name, gateway.namespace):
         case Accepted():
             return _true("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
         case Refused() as refusal:
             return _refused_by_gateway(snapshot, gateway, refusal)
         case Pending():
-            return _waiting_for_gateway(snapshot, gateway)
+            return _waiting_for_gateway(gateway)
 
 
 def _refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> Condition:
@@ -182,13 +250,31 @@ def _refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> C
     )
 
 
-def _waiting_for_gateway(snapshot: Snapshot, gateway: Key) -> Condition:
-    if snapshot.gateway_exists is False:
-        return _false(
-            "RouteAccepted",
-            Reason.GATEWAY_NOT_FOUND,
-            f"Gateway {gateway} not found: create it, or correct spec.routing.gateway",
-        )
+def _not_programmed(state: GatewayState, gateway: Key) -> Condition:
+    why = f" ({single_line(state.obstacle)})" if state.obstacle else ""
+    return _false(
+        "RouteAccepted",
+        Reason.GATEWAY_NOT_PROGRAMMED,
+        f"Gateway {gateway} is not programmed{why}: check that the controller of its GatewayClass "
+        f"{state.class_name} is running",
+    )
+
+
+def _hostname_taken(snapshot: Snapshot, gateway: Key) -> Condition:
+    """Which host name another resource serves, and which one, where that is no other's secret."""
+    hostname, rival = min(snapshot.rivals.items())
+    what = f"Host name {hostname}" if hostname else "Any host name"
+    is_near = rival.namespace == snapshot.resource.namespace
+    who = f"{KIND} {rival.name}" if is_near else f"an {KIND} of another namespace"
+    return _false(
+        "RouteAccepted",
+        Reason.HOSTNAME_TAKEN,
+        f"{what} of Gateway {gateway} with path {snapshot.resource.spec.routing.path} is served by "
+        f"{who}, which is older: change spec.routing.hostnames or spec.routing.path",
+    )
+
+
+def _waiting_for_gateway(gateway: Key) -> Condition:
     return _false(
         "RouteAccepted",
         Reason.WAITING_FOR_GATEWAY,
@@ -242,15 +328,37 @@ def traffic_split(snapshot: Snapshot) -> Condition | None:
         return _false("TrafficSplit", Reason.SAME_VERSION, _same_version(snapshot))
     weight = dict(decision.traffic).get(canary.name, 0)
     if weight != spec.canary.weight:
-        return _false(
-            "TrafficSplit",
-            Reason.CANARY_NOT_READY,
-            f"The canary gets {spec.canary.weight} % of the requests when it is ready; until then "
-            f"all go to version {decision.stable.model.version}",
-        )
+        return _other_split(snapshot, decision, canary, spec.canary.weight)
     if spec.routing.gateway is None and 0 < weight < 100:
         return _split_by_pods(snapshot, decision, canary, weight)
     return _true("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, canary, weight))
+
+
+def _other_split(
+    snapshot: Snapshot, decision: Decision, canary: Revision, requested: int
+) -> Condition:
+    """Why the canary has another weight than the requested one."""
+    version = decision.stable.model.version
+    if canary.name in dict(decision.traffic):
+        return _false(
+            "TrafficSplit",
+            Reason.STABLE_NOT_READY,
+            f"All requests go to the canary until version {version} has a ready pod",
+        )
+    if snapshot.state(canary).is_ready and decision.phase != Phase.STOPPED:
+        return _false(
+            "TrafficSplit",
+            Reason.UPDATE_IN_PROGRESS,
+            f"The canary gets {requested} % of the requests after the update; until then all go to "
+            f"version {version}: without spec.routing.gateway pods of a third revision would get "
+            "some too",
+        )
+    return _false(
+        "TrafficSplit",
+        Reason.CANARY_NOT_READY,
+        f"The canary gets {requested} % of the requests when it is ready; until then "
+        f"all go to version {version}",
+    )
 
 
 def _split_by_route(snapshot: Snapshot, canary: Revision, weight: int) -> str:
@@ -326,13 +434,10 @@ def _is_kind_missing(error: ApplyError) -> bool:
 
 
 def _public_service_failure(snapshot: Snapshot) -> Failure | None:
-    """Without its public Service the model can't be reached, whatever its pods do.
-
-    A Service that exists goes on working, though it could not be changed.
-    """
+    """Why the public Service, without which the model can't be reached, could not be applied."""
     name = snapshot.resource.name
     for error in snapshot.apply_errors:
-        if error.kind == "Service" and error.name == name and name not in snapshot.live.services:
+        if error.kind == "Service" and error.name == name:
             return diagnose_apply_failure(error)
     return None
 

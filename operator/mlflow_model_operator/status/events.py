@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflow_model_operator.api.reasons import EventReason, Reason
 from mlflow_model_operator.kube.objects import Event, KubeObject, condition_in, is_true
+from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_NOTE_BYTES = 1024  # of an event; the API server refuses longer ones
@@ -13,12 +14,14 @@ _QUIET = {
     Reason.STARTING,
     Reason.NEW_REVISION,
     Reason.COMPLETE,
+    Reason.MOVING_TRAFFIC,
     Reason.DRAINING,
     Reason.STOPPED,
     Reason.MODEL_UNRESOLVED,
     Reason.WAITING_FOR_GATEWAY,
     Reason.CANARY_NOT_READY,
     Reason.CANARY_UNRESOLVED,
+    Reason.UPDATE_IN_PROGRESS,
     Reason.SAME_VERSION,
 }
 
@@ -26,7 +29,7 @@ _QUIET = {
 def events(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list[Event]:
     """The events that lie between two statuses; none where nothing of interest has changed."""
     return [
-        *_takeover(old, new),
+        *_takeover(old, new, snapshot),
         *_rollout_changed(old, new, snapshot),
         *_canary_started(old, new),
         *_drained(old, new),
@@ -34,15 +37,17 @@ def events(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list[Event]:
     ]
 
 
-def _takeover(old: KubeObject, new: KubeObject) -> list[Event]:
+def _takeover(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list[Event]:
     """The traffic has moved, or a first revision answers."""
     before, after = old.get("stable", {}), new.get("stable", {})
     if not after:
         return []
     version = f"version {after['modelVersion']} ({after['revision']})"
-    if before and before.get("revision") != after["revision"]:
-        if after["revision"] in _draining(old):
-            return [_event(EventReason.ROLLED_BACK, f"Traffic moved back to {version}")]
+    is_other = bool(before) and before.get("revision") != after["revision"]
+    if (is_other or _was_moving(old)) and not snapshot.lingering:
+        if is_other and after["revision"] in _draining(old):
+            verb = "stays at" if _was_moving(old) else "moved back to"
+            return [_event(EventReason.ROLLED_BACK, f"Traffic {verb} {version}")]
         return [_event(EventReason.TRAFFIC_MOVED, f"Traffic moved to {version}")]
     if _is_available(new) and not _is_available(old):
         return [_event(EventReason.SERVING, f"Serving {version}")]
@@ -107,6 +112,11 @@ def _warnings(old: KubeObject, new: KubeObject) -> list[Event]:
 
 def _draining(status: KubeObject) -> list[str]:
     return [entry["revision"] for entry in status.get("draining", ())]
+
+
+def _was_moving(status: KubeObject) -> bool:
+    """Whether requests still reached the revision from which the traffic was to move."""
+    return bool(status.get("rollout", {}).get("phase") == Phase.MOVING)
 
 
 def _is_available(status: KubeObject) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
-from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.resource import Key, MLflowModelDeployment
+from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import (
     KubeObject,
     LiveChildren,
@@ -15,7 +17,7 @@ from mlflow_model_operator.kube.objects import (
     labels_of,
     name_of,
 )
-from mlflow_model_operator.rollout import Decision, deployment_state
+from mlflow_model_operator.rollout import Decision, LiveRouting, deployment_state, live_routing
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 
 
@@ -52,9 +54,38 @@ class Snapshot:
     live: LiveChildren
     apply_errors: tuple[ApplyFailure, ...]
     now: float  # epoch seconds
-    gateway_exists: bool | None = None  # None: not looked up
+    gateway: GatewayState | None = None  # the Gateway that the spec names; None: not looked up
+    # Older resources that serve host names which the spec asks for; "" stands for all host names.
+    rivals: Mapping[str, Key] = field(default_factory=dict)
+    draining: tuple[Revision, ...] = ()  # those of the decision that still run
+    is_deferred: bool = False  # a new pod template of the operator is for later
     # Those that there are scoring images for, the default first: ("3.11", "3.12").
     scoring_python_versions: tuple[str, ...] = ()
+
+    @property
+    def routing(self) -> LiveRouting:
+        """What the live Service and route do."""
+        return live_routing(self.resource, self.live, self.gateway)
+
+    @property
+    def lingering(self) -> list[str]:
+        """The draining revisions that requests still reach."""
+        current = {revision.name for revision in self.decision.revisions} if self.decision else ()
+        names = self.decision.draining if self.decision else ()
+        return [name for name in names if name in self.routing.reached and name not in current]
+
+    def answers(self, revision: Revision) -> bool:
+        """Whether any pod of a revision answers requests."""
+        return self.state(revision).answers
+
+    def named(self, names: Collection[str]) -> list[Revision]:
+        """The revisions of these names, by their share of the traffic."""
+        if self.decision is None:
+            return []
+        weights = dict(self.decision.traffic)
+        revisions = {entry.name: entry for entry in (*self.draining, *self.decision.revisions)}
+        found = [revision for name, revision in revisions.items() if name in names]
+        return sorted(found, key=lambda revision: (-weights.get(revision.name, 0), revision.name))
 
     def state(self, revision: Revision) -> RevisionState:
         """The replicas of a revision's Deployment."""

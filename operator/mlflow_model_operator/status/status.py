@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.kube.objects import KubeObject, generation_of, is_deleting, status_of
-from mlflow_model_operator.rollout import Decision, Phase
+from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, ConditionStatus, conditions
 from mlflow_model_operator.status.snapshot import Snapshot
@@ -24,10 +25,11 @@ def status(snapshot: Snapshot) -> KubeObject:
     new: KubeObject = {
         "observedGeneration": resource.generation,
         "conditions": [_condition(condition, snapshot) for condition in current],
-        "url": _url(snapshot),
         "selector": f"{names.DEPLOYMENT}={resource.name}",
         "replicas": 0,
     }
+    if url := _url(snapshot):
+        new["url"] = url
     if decision is not None:
         new |= _revisions(snapshot, decision)
         # As requested, not as counted: pods that come up one by one would be a status write each.
@@ -56,6 +58,9 @@ def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
         new["draining"] = [
             {"revision": name, "since": _time(since)} for name, since in decision.draining.items()
         ]
+    routed = accepted_revisions(snapshot.resource, snapshot.live, snapshot.gateway)
+    if routed is not None:
+        new["routedRevisions"] = routed
     return new
 
 
@@ -122,6 +127,7 @@ def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
         "name": model.name,
         "trackingUri": model.tracking_uri,
         "pythonVersion": model.python_version,
+        "modelCreated": model.created,
         "readyReplicas": snapshot.state(revision).ready,
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -145,16 +151,18 @@ def _rollout(decision: Decision, snapshot: Snapshot, current: list[Condition]) -
 
 
 def _phase(decision: Decision, snapshot: Snapshot) -> Phase:
-    """Starting or Stable by the pods as they are now: the decision preceded its objects.
+    """The phase by the objects as they are now: the decision preceded them.
 
     Else each first start would write Starting, then Stable with nothing ready, and then Ready.
     """
+    if decision.phase == Phase.DRAINING and snapshot.lingering:
+        return Phase.MOVING
     if decision.phase not in (Phase.STARTING, Phase.STABLE):
         return decision.phase
     return Phase.STABLE if snapshot.state(decision.stable).ready > 0 else Phase.STARTING
 
 
-def _url(snapshot: Snapshot) -> str:
+def _url(snapshot: Snapshot) -> str | None:
     """Where requests go: through the gateway by its host name, or to the Service.
 
     A gateway without a host name of ours may have any address; the Service always answers.
@@ -162,9 +170,20 @@ def _url(snapshot: Snapshot) -> str:
     resource = snapshot.resource
     routing = resource.spec.routing
     hostname = next((name for name in routing.hostnames if not name.startswith("*")), None)
-    if routing.gateway and hostname:
-        return f"http://{hostname}{routing.path.rstrip('/')}/invocations"
-    return f"http://{resource.name}.{resource.namespace}.svc/invocations"
+    if not routing.gateway or not hostname:
+        return f"http://{resource.name}.{resource.namespace}.svc/invocations"
+    path = f"{routing.path.rstrip('/')}/invocations"
+    if snapshot.gateway is None:
+        return _url_so_far(snapshot, hostname, path)
+    address = snapshot.gateway.url(hostname)
+    return f"{address}{path}" if address else None
+
+
+def _url_so_far(snapshot: Snapshot, hostname: str, path: str) -> str | None:
+    """The URL as it was when the Gateway was looked up last, before the operator's restart."""
+    url = urlsplit(snapshot.resource.status.url or "")
+    is_same = (url.hostname, url.path) == (hostname, path)
+    return snapshot.resource.status.url if is_same else None
 
 
 def _time(seconds: float) -> str:

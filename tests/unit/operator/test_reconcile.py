@@ -6,38 +6,21 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.reconcile import APPLY_RETRY_INTERVAL, GATEWAY_TIMEOUT, requeue_after
+from mlflow_model_operator.reconcile import APPLY_RETRY_INTERVAL, requeue_after
 from mlflow_model_operator.status import ApplyError
 from tests.unit.operator.status.pods import V3, decision, deployment, resource, route, snapshot
 
 ROUTING = {"gateway": {"name": "shared", "namespace": "gateways"}, "hostnames": ["a.example.com"]}
 ACCEPTED = {"type": "Accepted", "status": "True"}
-RESOLVED = {"type": "ResolvedRefs", "status": "True"}
-REFUSED = {**ACCEPTED, "status": "False", "reason": "NotAllowedByListeners"}
 
 
-@pytest.mark.parametrize(
-    ("live", "expected"),
-    [
-        (route(ACCEPTED, RESOLVED), None),
-        (route(REFUSED, RESOLVED), None),
-        (route(), GATEWAY_TIMEOUT),
-        # What is said of an older generation, or by another Gateway, is no answer.
-        (route(ACCEPTED, RESOLVED, generation=2), GATEWAY_TIMEOUT),
-        (route(ACCEPTED, RESOLVED, gateway="another"), GATEWAY_TIMEOUT),
-    ],
-)
-def test_a_route_that_its_gateway_has_not_answered_is_looked_at_again(
-    live: dict[str, Any], expected: float | None
-) -> None:
+@pytest.mark.parametrize("live", [route(), route(ACCEPTED), route(ACCEPTED, generation=2)])
+def test_what_a_gateway_says_comes_as_an_event(live: dict[str, Any]) -> None:
+    """Its route is watched, and the Gateway itself is looked at by the poller of all."""
     given = snapshot(
         decision(), deployment(V3, ready=1), of=resource(routing=ROUTING), routes=(live,)
     )
-    assert requeue_after(given) == expected
-
-
-def test_without_gateway_a_route_does_not_matter() -> None:
-    assert requeue_after(snapshot(decision(), deployment(V3, ready=1), routes=(route(),))) is None
+    assert requeue_after(given) is None
 
 
 def test_a_refused_object_is_applied_again() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mlflow_model_operator.api import names, quantity
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.text import single_line
+from mlflow_model_operator.kube.kinds import NETWORK_POLICY
 from mlflow_model_operator.kube.objects import (
     created_at,
     find_condition,
@@ -86,7 +87,12 @@ def diagnose(snapshot: Snapshot, revision: Revision) -> Failure | None:
         pods=living,
         ended_pods=[pod for pod in pods if has_ended(pod)],
         containers=[container for pod in living for container in unready_containers(pod)],
-        apply_errors=[error for error in snapshot.apply_errors if error.name == revision.name],
+        apply_errors=[
+            error
+            for error in snapshot.apply_errors
+            # No pod is made before its NetworkPolicy guards it.
+            if error.name == revision.name or error.kind == NETWORK_POLICY.kind
+        ],
         now=snapshot.now,
     )
     return next((failure for check in _CHECKS if (failure := check(evidence))), None)
@@ -220,8 +226,9 @@ def _volume_missing(evidence: Evidence) -> Failure | None:
     for pod in evidence.pods:
         wait = volume_wait(pod, evidence.now)
         if required and wait is not None and wait > VOLUME_TIMEOUT:
+            is_access = evidence.limits.requires_access_secret_alone
             return Failure(
-                Reason.CONFIG_MISSING,
+                Reason.ACCESS_SECRET_MISSING if is_access else Reason.CONFIG_MISSING,
                 f"Pod {name_of(pod)} is waiting for its volumes: check that "
                 f"{' and '.join(required)} exist in namespace {evidence.resource.namespace}; see "
                 f"`kubectl describe pod {name_of(pod)}`",

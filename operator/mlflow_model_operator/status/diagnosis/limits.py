@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlflow_model_operator.api import quantity
+from mlflow_model_operator.api.contract import ACCESS_VOLUME, SERVER_CONTAINER
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 
-SERVER_CONTAINER = "server"
 CA_VOLUME = "ca"
+# What the names of our own volumes stand for in the spec.
+_FIELDS = {CA_VOLUME: "spec.dependencies.caConfigMap", ACCESS_VOLUME: "spec.access.apiKeysSecret"}
 # A startup probe fails so many seconds early or late: its period, and times that are rounded.
 PROBE_TOLERANCE = 5.0
 
@@ -22,7 +24,7 @@ class PodLimits:
     startup_timeout: float  # seconds; spec.server.startupTimeout
     shutdown_timeout: float  # seconds at most from SIGTERM to SIGKILL; spec.routing.timeout
     resources: dict[str, str]  # spec.server.resources.limits, and spec.gpu
-    volumes: list[KubeObject]  # spec.pod.volumes, and spec.dependencies.caConfigMap
+    volumes: list[KubeObject]  # spec.pod.volumes, and those of _FIELDS
 
     @property
     def shortest_probe_kill(self) -> float:
@@ -38,6 +40,12 @@ class PodLimits:
     def required_config(self) -> list[str]:
         """The Secrets and ConfigMaps that the volumes can't do without, with their fields."""
         return [config for volume in self.volumes for config in _required_config(volume)]
+
+    @property
+    def requires_access_secret_alone(self) -> bool:
+        """Whether the Secret with the API keys is the only one of those."""
+        required = [volume["name"] for volume in self.volumes if any(_required_config(volume))]
+        return required == [ACCESS_VOLUME]
 
 
 def limits_of(deployment: KubeObject | None, resource: MLflowModelDeployment) -> PodLimits:
@@ -69,9 +77,19 @@ def limits_of_spec(resource: MLflowModelDeployment) -> PodLimits:
         resources={**spec.server.resources.limits, **gpus},
         volumes=[
             *([{"name": CA_VOLUME, **source}] if source else ()),
+            *_access_volume(resource),
             *(volume.dump() for volume in spec.pod.volumes),
         ],
     )
+
+
+def _access_volume(resource: MLflowModelDeployment) -> Iterator[KubeObject]:
+    keys = resource.spec.access.api_keys_secret
+    if keys is not None:
+        yield {
+            "name": ACCESS_VOLUME,
+            "secret": {"secretName": keys.name, "items": [{"key": keys.key}]},
+        }
 
 
 def _required_config(volume: KubeObject) -> Iterator[str]:
@@ -85,7 +103,7 @@ def _required_config(volume: KubeObject) -> Iterator[str]:
 
 
 def _field(volume: str, source: KubeObject) -> str:
-    if volume != CA_VOLUME:
+    if volume not in _FIELDS:
         return f"spec.pod.volumes, {volume}"
     keys = ", ".join(item["key"] for item in source.get("items", ()))
-    return f"spec.dependencies.caConfigMap, key {keys}"
+    return f"{_FIELDS[volume]}, key {keys}"

@@ -16,7 +16,7 @@ from mlflow_model_operator import render
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.render.engine import fill
-from mlflow_model_operator.rollout.state import Revision, Weight
+from mlflow_model_operator.rollout.state import Weight
 from mlflow_model_operator.settings import Settings
 from mlflow_model_server.settings import from_environment
 from tests.golden.test_golden import CASES, objects
@@ -249,11 +249,53 @@ def test_a_value_that_a_template_lacks_is_an_error() -> None:
 
 def test_a_route_states_each_share() -> None:
     given = resource(routing={"gateway": {"name": "shared"}, "path": "/wine", "timeout": "2m"})
-    stable = Revision("wine-a", MODEL)
     traffic = (Weight("wine-a", 70), Weight("wine-b", 30))
-    route = render.routing_objects(given, stable, traffic)[1]
+    route = render.routing_objects(given, traffic)[1]
     (rule,) = route["spec"]["rules"]
     assert [(ref["name"], ref["weight"]) for ref in rule["backendRefs"]] == list(traffic)
     assert rule["timeouts"] == {"request": "2m"}
     assert rule["filters"][0]["type"] == "URLRewrite"
     assert route["spec"]["parentRefs"][0]["namespace"] == "models"
+
+
+@pytest.mark.parametrize(
+    ("shares", "selected"),
+    [
+        ((Weight("wine-a", 70), Weight("wine-b", 30)), "wine-a"),
+        ((Weight("wine-b", 100),), "wine-b"),
+    ],
+)
+def test_behind_a_gateway_the_service_selects_what_serves(
+    shares: tuple[Weight, ...], selected: str
+) -> None:
+    """The stable revision, or the canary where that has all requests."""
+    given = resource(routing={"gateway": {"name": "shared"}})
+    service = render.routing_objects(given, shares)[0]
+    assert service["spec"]["selector"]["mlflow-model-operator.dev/revision"] == selected
+
+
+@pytest.mark.parametrize(
+    ("taken", "hostnames"),
+    [(set(), ["a.example.com", "b.example.com"]), ({"a.example.com"}, ["b.example.com"])],
+)
+def test_the_route_leaves_host_names_to_older_resources(
+    taken: set[str], hostnames: list[str]
+) -> None:
+    routing = {"gateway": {"name": "shared"}, "hostnames": ["a.example.com", "b.example.com"]}
+    objects = render.routing_objects(
+        resource(routing=routing), (Weight("wine-a", 100),), taken=frozenset(taken)
+    )
+    assert objects[1]["spec"]["hostnames"] == hostnames
+
+
+@pytest.mark.parametrize(
+    ("hostnames", "taken"), [(["a.example.com"], {"a.example.com"}), ([], {""})]
+)
+def test_without_a_host_name_of_its_own_there_is_no_route(
+    hostnames: list[str], taken: set[str]
+) -> None:
+    routing = {"gateway": {"name": "shared"}, "hostnames": hostnames}
+    objects = render.routing_objects(
+        resource(routing=routing), (Weight("wine-a", 100),), taken=frozenset(taken)
+    )
+    assert [obj["kind"] for obj in objects] == ["Service"]

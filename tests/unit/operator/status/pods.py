@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
-from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.resource import Key, MLflowModelDeployment
+from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.kube.transform import is_healthy_pod, transform
 from mlflow_model_operator.rollout import Decision, Phase
@@ -35,9 +36,10 @@ def resource(status: Json | None = None, **spec: Any) -> MLflowModelDeployment:
 
 
 def deployment(revision: Revision, ready: int = 0, desired: int = 1, **status: Any) -> Json:
+    labels = {names.DEPLOYMENT: "wine", names.REVISION: revision.name}
     return {
         "metadata": {"name": revision.name, "generation": 1},
-        "spec": {"replicas": desired},
+        "spec": {"replicas": desired, "template": {"metadata": {"labels": labels}}},
         "status": {"observedGeneration": 1, "readyReplicas": ready, **status},
     }
 
@@ -79,12 +81,17 @@ def word(reason: str, message: str) -> str:
     return json.dumps({"reason": reason, "message": message})
 
 
-def service(name: str) -> Json:
-    return {"kind": "Service", "metadata": {"name": name}}
+def service(name: str, revision: str | None = None) -> Json:
+    """A Service that selects the pods of a revision, or of all."""
+    selector = {names.DEPLOYMENT: "wine", **({names.REVISION: revision} if revision else {})}
+    return {"kind": "Service", "metadata": {"name": name}, "spec": {"selector": selector}}
 
 
-def route(*conditions: Json, generation: int = 1, gateway: str = "shared") -> Json:
-    """An HTTPRoute, and what a gateway says of its generation 1."""
+def route(*conditions: Json, generation: int = 1, gateway: str = "shared", **weights: int) -> Json:
+    """An HTTPRoute of Gateway gateways/shared, and what a gateway says of its generation 1.
+
+    `weights` are of revisions: wine_3=100.
+    """
     parent = {
         "controllerName": "gateway.envoyproxy.io/gatewayclass-controller",
         "parentRef": {
@@ -95,8 +102,16 @@ def route(*conditions: Json, generation: int = 1, gateway: str = "shared") -> Js
         },
         "conditions": [{"observedGeneration": 1, **condition} for condition in conditions],
     }
+    refs = [
+        {"name": name.replace("_", "-"), "port": 80, "weight": weight}
+        for name, weight in weights.items()
+    ]
     return {
-        "metadata": {"name": "wine", "generation": generation},
+        "metadata": {"name": "wine", "namespace": "models", "generation": generation},
+        "spec": {
+            "parentRefs": [{"name": "shared", "namespace": "gateways"}],
+            "rules": [{"backendRefs": refs}],
+        },
         "status": {"parents": [parent] if conditions else []},
     }
 
@@ -109,7 +124,10 @@ def snapshot(
     canary_resolution: ModelVersion | ResolutionError | None = None,
     errors: tuple[ApplyFailure, ...] = (),
     routes: tuple[Json, ...] = (),
-    gateway_exists: bool | None = None,
+    gateway: GatewayState | None = None,
+    rivals: Mapping[str, Key] | None = None,
+    is_deferred: bool = False,
+    draining: tuple[Revision, ...] = (),
     now: float = NOW,
     scoring_python_versions: tuple[str, ...] = (),
 ) -> Snapshot:
@@ -119,16 +137,35 @@ def snapshot(
         canary_resolution=canary_resolution,
         decision=decision,
         live=LiveChildren(
-            deployments={o["metadata"]["name"]: o for o in objects if "spec" in o},
-            services={o["metadata"]["name"]: o for o in objects if o.get("kind") == "Service"},
+            deployments={
+                o["metadata"]["name"]: o
+                for o in objects
+                if "spec" in o and o.get("kind") != "Service"
+            },
+            services=_services(decision, objects, errors),
             pods=_cached(o for o in objects if "spec" not in o and o.get("kind") != "Service"),
             routes={o["metadata"]["name"]: o for o in routes},
         ),
         apply_errors=errors,
         now=now,
-        gateway_exists=gateway_exists,
+        gateway=gateway,
+        rivals=rivals or {},
+        is_deferred=is_deferred,
+        draining=draining,
         scoring_python_versions=scoring_python_versions,
     )
+
+
+def _services(
+    decision: Decision | None, objects: Iterable[Json], errors: tuple[ApplyFailure, ...]
+) -> dict[str, Json]:
+    """Those among the objects; else the public one as the decision asks, if it could be applied."""
+    given = {o["metadata"]["name"]: o for o in objects if o.get("kind") == "Service"}
+    is_refused = any((error.kind, error.name) == ("Service", "wine") for error in errors)
+    if given or is_refused or decision is None:
+        return given
+    shares = decision.traffic
+    return {"wine": service("wine", shares[0].revision if len(shares) == 1 else None)}
 
 
 def _cached(pods: Iterable[Json]) -> dict[str, Json]:

@@ -8,6 +8,7 @@ import pytest
 
 from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.kube.gateway import GatewayState, gateway_state
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, conditions
@@ -112,31 +113,40 @@ REFUSED = {
 }
 
 
+UNKNOWN, ABSENT = None, gateway_state(None)
+
+
 @pytest.mark.parametrize(
-    ("live", "exists", "expected"),
+    ("live", "gateway", "expected"),
     [
-        (route(ACCEPTED, {"type": "ResolvedRefs", "status": "True"}), None, ("True", "Accepted")),
-        (route(REFUSED), None, ("False", "RouteRefused")),
+        (
+            route(ACCEPTED, {"type": "ResolvedRefs", "status": "True"}),
+            UNKNOWN,
+            ("True", "Accepted"),
+        ),
+        (route(REFUSED), UNKNOWN, ("False", "RouteRefused")),
         (
             route(ACCEPTED, {"type": "ResolvedRefs", "status": "False", "reason": "x"}),
-            None,
+            UNKNOWN,
             ("False", "RouteRefused"),
         ),
-        (route(), None, ("False", "WaitingForGateway")),
-        (route(), False, ("False", "GatewayNotFound")),
-        (route(ACCEPTED, generation=2), None, ("False", "WaitingForGateway")),
-        (route(ACCEPTED, gateway="another"), None, ("False", "WaitingForGateway")),
-        (route({**REFUSED, "reason": "Pending"}), None, ("False", "WaitingForGateway")),
-        (route({**ACCEPTED, "status": "Unknown"}), None, ("False", "WaitingForGateway")),
+        (route(), UNKNOWN, ("False", "WaitingForGateway")),
+        (route(), ABSENT, ("False", "GatewayNotFound")),
+        (route(ACCEPTED, generation=2), UNKNOWN, ("False", "WaitingForGateway")),
+        (route(ACCEPTED, gateway="another"), UNKNOWN, ("False", "WaitingForGateway")),
+        (route({**REFUSED, "reason": "Pending"}), UNKNOWN, ("False", "WaitingForGateway")),
+        (route({**ACCEPTED, "status": "Unknown"}), UNKNOWN, ("False", "WaitingForGateway")),
     ],
 )
-def test_the_gateways_answer(live: Json, exists: bool | None, expected: tuple[str, str]) -> None:
+def test_the_gateways_answer(
+    live: Json, gateway: GatewayState | None, expected: tuple[str, str]
+) -> None:
     given = snapshot(
         decision(),
         deployment(V3, 1),
         of=resource(routing=GATEWAY),
         routes=(live,),
-        gateway_exists=exists,
+        gateway=gateway,
     )
     assert said(given, "RouteAccepted") == expected
     assert said(given, "Ready")[0] == expected[0]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.kube.gateway import gateway_state
 from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan import Resolution, RevisionNames, make_plan
 from mlflow_model_operator.rollout import Decision, Phase
@@ -242,8 +243,60 @@ def test_reasons_are_plain_text_for_whatever_writes_them() -> None:
     ],
 )
 def test_the_url_accepts_requests(routing: Json, url: str) -> None:
-    new = status(snapshot(decision(), deployment(V3, 1), of=resource(routing=routing)))
-    assert new["url"] == url
+    gateway = gateway_state(gateway_with(listener()))
+    given = snapshot(decision(), deployment(V3, 1), of=resource(routing=routing), gateway=gateway)
+    assert status(given)["url"] == url
+
+
+def listener(protocol: str = "HTTP", port: int = 80, **fields: str) -> Json:
+    return {"name": "a", "protocol": protocol, "port": port, **fields}
+
+
+def gateway_with(*listeners: Json) -> Json:
+    return {"metadata": {"name": "g", "generation": 1}, "spec": {"listeners": list(listeners)}}
+
+
+@pytest.mark.parametrize(
+    ("listeners", "url"),
+    [
+        ([listener(port=8085)], "http://a.example.com:8085/invocations"),
+        ([listener("HTTPS", 443)], "https://a.example.com/invocations"),
+        ([listener("HTTPS", 8443)], "https://a.example.com:8443/invocations"),
+        ([listener(), listener("HTTPS", 443)], "https://a.example.com/invocations"),
+        (
+            [listener(), listener("HTTPS", 443, hostname="b.example.com")],
+            "http://a.example.com/invocations",
+        ),
+        (
+            [listener("HTTPS", 443, hostname="*.example.com")],
+            "https://a.example.com/invocations",
+        ),
+        ([listener("TLS", 443), listener(hostname="b.example.com")], None),
+    ],
+)
+def test_the_url_has_the_listeners_scheme_and_port(listeners: list[Json], url: str | None) -> None:
+    routing = {"gateway": {"name": "g"}, "hostnames": ["a.example.com"]}
+    gateway = gateway_state(gateway_with(*listeners))
+    given = snapshot(decision(), deployment(V3, 1), of=resource(routing=routing), gateway=gateway)
+    assert status(given).get("url") == url
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("https://a.example.com:8443/invocations", "https://a.example.com:8443/invocations"),
+        ("https://b.example.com/invocations", None),
+        ("https://a.example.com/wine/invocations", None),
+        (None, None),
+    ],
+)
+def test_until_the_gateway_is_looked_up_the_url_stays(
+    before: str | None, after: str | None
+) -> None:
+    routing = {"gateway": {"name": "g"}, "hostnames": ["a.example.com"]}
+    given = resource(status={"url": before} if before else {}, routing=routing)
+    new = status(snapshot(decision(), deployment(V3, 1), of=given, gateway=None))
+    assert new.get("url") == after
 
 
 def test_pods_that_are_going_are_not_counted() -> None:

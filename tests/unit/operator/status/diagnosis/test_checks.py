@@ -184,6 +184,14 @@ def test_a_deployment_in_trouble_is_explained(condition: Json, reason: str, text
     assert (failure.reason, text in failure.message) == (reason, True)
 
 
+def test_a_refused_network_policy_is_why_there_are_no_pods() -> None:
+    error = ApplyError("NetworkPolicy", "wine", 403, "Forbidden", "cannot patch networkpolicies")
+    failure = diagnose(snapshot(decision(), errors=(error,)), V3)
+    assert failure is not None
+    assert failure.reason == "ApplyRefused"
+    assert "NetworkPolicy wine" in failure.message
+
+
 def test_a_refused_object_is_explained_first() -> None:
     error = ApplyError("Deployment", "wine-3", 422, "Invalid", "spec.x: no")
     failure = diagnose(snapshot(decision(), errors=(error,)), V3)
