@@ -73,6 +73,14 @@ class Subscribers:
         assert not isinstance(parsed, model_uri.StorageModel)
         return self.poller.resolve(key, uri, parsed)
 
+    async def resolved(self) -> ModelVersion:
+        """Resolves again at each notification, as reconciling does."""
+        while True:
+            try:
+                return self.resolve()
+            except ResolutionPending:
+                await self.until_notified()
+
     async def notifications(self) -> list[Key]:
         """Those of the last moments."""
         for _ in range(10):
@@ -161,7 +169,7 @@ async def test_who_asks_while_an_alias_moves_to_and_fro_is_notified(
     server.answers.set()
     await subscribers.until_notified()
     await poll
-    assert subscribers.resolve().version == "1"
+    assert (await subscribers.resolved()).version == "1"
 
 
 async def test_a_further_alias_of_a_model_is_asked_for(
