@@ -8,12 +8,13 @@ from typing import Any
 
 from e2e import kube
 from e2e.mlflow.server import URI_IN_CLUSTER
+from images.build import IMAGES
 
 CHART = Path(__file__).parents[1] / "charts" / "mlflow-model-operator"
 RELEASE = "mlflow-model-operator"
 NAMESPACE = "mlflow-model-operator"
 SELECTOR = "app.kubernetes.io/name=mlflow-model-operator"
-IMAGE = "mlflow-model-operator/operator:0.1.0"
+IMAGE = IMAGES["operator"].tag
 READY_SECONDS = 180
 
 

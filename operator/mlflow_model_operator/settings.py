@@ -1,4 +1,4 @@
-"""What the operator itself is told, by environment variables (set from the chart's values)."""
+"""The operator's own settings, from environment variables (set by the chart's values)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from mlflow_model_operator import __version__
 
 
 class SettingsError(ValueError):
@@ -41,17 +43,17 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         tracking_uri=_tracking_uri(env),
         namespaces=_names(env.get("MMO_NAMESPACES", "")),
-        poll_interval=_number(env, "MMO_POLL_INTERVAL", Settings.poll_interval, least=1),
+        poll_interval=_number(env, "MMO_POLL_INTERVAL", Settings.poll_interval, minimum=1),
         scoring_images=_images(env.get("MMO_SCORING_IMAGES", "{}")),
         image_pull_policy=env.get("MMO_IMAGE_PULL_POLICY", Settings.image_pull_policy),
         index_url=env.get("MMO_INDEX_URL") or None,
-        workers=int(_number(env, "MMO_WORKERS", Settings.workers, least=1)),
-        resync_interval=_number(env, "MMO_RESYNC_INTERVAL", Settings.resync_interval, least=10),
-        drain_delay=_number(env, "MMO_DRAIN_DELAY", Settings.drain_delay, least=0),
+        workers=int(_number(env, "MMO_WORKERS", Settings.workers, minimum=1)),
+        resync_interval=_number(env, "MMO_RESYNC_INTERVAL", Settings.resync_interval, minimum=10),
+        drain_delay=_number(env, "MMO_DRAIN_DELAY", Settings.drain_delay, minimum=0),
         max_template_updates=int(
-            _number(env, "MMO_MAX_TEMPLATE_UPDATES", Settings.max_template_updates, least=1)
+            _number(env, "MMO_MAX_TEMPLATE_UPDATES", Settings.max_template_updates, minimum=1)
         ),
-        http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, least=1)),
+        http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, minimum=1)),
         lease_name=env.get("MMO_LEASE_NAME") or None,
         lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),
         identity=env.get("POD_NAME", Settings.identity),
@@ -73,7 +75,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _number(env: Mapping[str, str], name: str, default: float, least: float) -> float:
+def _number(env: Mapping[str, str], name: str, default: float, minimum: float) -> float:
     text = env.get(name)
     if text is None or text == "":
         return default
@@ -81,13 +83,13 @@ def _number(env: Mapping[str, str], name: str, default: float, least: float) -> 
         value = float(text)
     except ValueError:
         raise SettingsError(f"{name} is {text!r}: write a number, like {default:g}") from None
-    if value < least:
-        raise SettingsError(f"{name} is {text}: write a number of at least {least:g}")
+    if value < minimum:
+        raise SettingsError(f"{name} is {text}: write a number of at least {minimum:g}")
     return value
 
 
 def _images(text: str) -> Mapping[str, str]:
-    example = '{"3.11": "registry.example.com/scoring:0.1.0-py3.11"}'
+    example = f'{{"3.11": "registry.example.com/scoring:{__version__}-py3.11"}}'
     try:
         images = json.loads(text)
     except ValueError:
