@@ -31,14 +31,14 @@ from mlflow_model_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-TROUBLE = (ApiException, aiohttp.ClientError, TimeoutError, OSError)
+REQUEST_ERRORS = (ApiException, aiohttp.ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
 class Timing:
     """Seconds. A leader stops before others may start: `deadline` is less than `duration`."""
 
-    duration: int = 15  # others wait so long after the last renewal that they have seen
+    duration: int = 15  # others wait so long after the last renewal that they have observed
     deadline: float = 10.0  # a leader that could not renew for so long stops
     retry: float = 2.0  # between tries to take or to renew
 
@@ -83,15 +83,15 @@ async def lead(
 
 async def _run_while_held(run: Callable[[], Awaitable[None]], lease: _Lease) -> None:
     work = asyncio.ensure_future(run())
-    keeping = asyncio.create_task(lease.keep())
+    renewing = asyncio.create_task(lease.renew())
     try:
-        await asyncio.wait({work, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, renewing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         # The lease is renewed until the work has ended, for nothing may act without it.
         await _stop(work, lease.timing.grace)
-        keeping.cancel()
+        renewing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await keeping
+            await renewing
     await work
 
 
@@ -104,7 +104,7 @@ async def _stop(work: asyncio.Future[None], grace: float) -> None:
 
 
 class _Lease:
-    """The Lease object, seen by one candidate."""
+    """The Lease object, as one candidate sees it."""
 
     def __init__(self, api_client: ApiClient, settings: Settings, timing: Timing) -> None:
         self.timing = timing
@@ -112,7 +112,7 @@ class _Lease:
         self._name = settings.lease_name
         self._namespace = settings.lease_namespace
         self._identity = settings.identity
-        self._mine: Any = None  # the lease as last written by us, if that was the last request
+        self._written: Any = None  # the lease as last written by us, if that was the last request
         self._observed: tuple[Any, ...] = ()  # what another holder wrote last,
         self._observed_at = 0.0  # and when we saw it, by our own clock
 
@@ -121,22 +121,22 @@ class _Lease:
 
     async def acquire(self) -> None:
         """Returns when the lease is ours."""
-        told: str | None = None
+        reported: str | None = None
         while True:
             try:
-                holder = await self._take()
-            except TROUBLE as error:
+                holder = await self._try_acquire_or_renew()
+            except REQUEST_ERRORS as error:
                 log.warning("failed to acquire %s: %s", self, _short(error))
             else:
                 if holder == self._identity:
                     log.info("acquired %s as %s", self, holder)
                     return
-                if holder != told:
+                if holder != reported:
                     log.info("waiting for %s, which is held by %s", self, holder)
-                    told = holder
+                    reported = holder
             await asyncio.sleep(self.timing.retry)
 
-    async def keep(self) -> None:
+    async def renew(self) -> None:
         """Renews the lease until that fails; raises LeadershipLost."""
         clock = asyncio.get_running_loop().time
         renewed = clock()
@@ -145,8 +145,8 @@ class _Lease:
             started = clock()
             try:
                 async with asyncio.timeout_at(renewed + self.timing.deadline):
-                    holder = await self._take()
-            except TROUBLE as error:
+                    holder = await self._try_acquire_or_renew()
+            except REQUEST_ERRORS as error:
                 log.warning("failed to renew %s: %s", self, _short(error))
                 if clock() >= renewed + self.timing.deadline:
                     raise LeadershipLost(
@@ -168,33 +168,33 @@ class _Lease:
                 lease.spec.lease_duration_seconds = 1
                 await self._write(lease)
                 log.info("released %s", self)
-        except TROUBLE as error:
+        except REQUEST_ERRORS as error:
             log.warning("failed to release %s, which will expire: %s", self, _short(error))
 
-    async def _take(self) -> str:
+    async def _try_acquire_or_renew(self) -> str:
         """Takes or renews the lease if it is ours or free; returns who holds it now."""
         async with asyncio.timeout(self.timing.request):
-            lease, self._mine = self._mine, None
+            lease, self._written = self._written, None
             lease = lease or await self._read() or self._new()
-            if not self._may_take(lease):
+            if not self._may_acquire(lease):
                 return str(lease.spec.holder_identity)
             try:
-                self._mine = await self._write(self._claimed(lease))
+                self._written = await self._write(self._claimed(lease))
             except ApiException as error:
                 if error.status != 409:
                     raise
-                return await self._take()  # somebody was quicker: see who
+                return await self._try_acquire_or_renew()  # somebody was quicker: see who
             return self._identity
 
-    def _may_take(self, lease: Any) -> bool:
+    def _may_acquire(self, lease: Any) -> bool:
         """Nodes' clocks differ: a lease's age is the time since we saw that it had changed."""
         spec = lease.spec
         if spec.holder_identity in (None, "", self._identity):
             return True
         now = asyncio.get_running_loop().time()
-        seen = (spec.holder_identity, spec.renew_time, spec.lease_transitions)
-        if seen != self._observed:
-            self._observed, self._observed_at = seen, now
+        record = (spec.holder_identity, spec.renew_time, spec.lease_transitions)
+        if record != self._observed:
+            self._observed, self._observed_at = record, now
         return now >= self._observed_at + (spec.lease_duration_seconds or self.timing.duration)
 
     def _new(self) -> Any:
