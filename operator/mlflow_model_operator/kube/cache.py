@@ -159,8 +159,8 @@ class Cache:
     def store_read(self, kind: Kind, obj: KubeObject) -> None:
         """Stores what a GET has shown, unless something newer is known. Nothing is reported."""
         previous = self._entry(kind, obj)
-        is_known = previous is not None and version_of(obj) <= previous.version
-        if not is_known and not self._deletions.covers(obj):
+        is_current = previous is not None and version_of(obj) <= previous.version
+        if not is_current and not self._deletions.covers(obj):
             self._put(kind, obj, is_delivered=False)
 
     def delete_absent(self, kind: Kind, namespace: str, present: Iterable[str], as_of: str) -> None:

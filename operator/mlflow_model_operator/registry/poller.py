@@ -140,7 +140,7 @@ class TrackingServerPoller:
     async def poll(self) -> None:
         """Sends each query again whose result may have changed, and notifies whom that concerns.
 
-        To be called once per interval; of a server that keeps failing it skips some.
+        To be called once per interval; a server that keeps failing is polled less often.
         """
         self._intervals += 1
         backoff = min(2 ** max(self._failed_polls - 1, 0), MAX_BACKOFF)
@@ -168,7 +168,7 @@ class TrackingServerPoller:
 
     async def _first_trouble(self, queries: list[Query]) -> Failure | None:
         """Sends one, then the others, a few at a time, until the server itself fails."""
-        for batch in _one_then_several(queries):
+        for batch in _batches(queries):
             for result in await asyncio.gather(*(self._refresh(query) for query in batch)):
                 if isinstance(result, Failure) and result.of_server:
                     return result
@@ -311,7 +311,7 @@ def _stop_timer(subscription: _Subscription) -> None:
         subscription.timer = None
 
 
-def _one_then_several(queries: list[Query]) -> Iterator[list[Query]]:
+def _batches(queries: list[Query]) -> Iterator[list[Query]]:
     yield queries[:1]
     for start in range(1, len(queries), MAX_CONCURRENT_QUERIES):
         yield queries[start : start + MAX_CONCURRENT_QUERIES]

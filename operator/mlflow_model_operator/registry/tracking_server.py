@@ -113,11 +113,11 @@ class TrackingServer:
 
     async def _registered_model(self, name: str, aliases: Iterable[str]) -> RegisteredModelMetadata:
         subject = f"registered model {name!r}"
-        not_found = self._failure(
+        missing = self._failure(
             Reason.MODEL_NOT_FOUND,
             f"has no {subject}: register it, or correct the name in the model URI",
         )
-        response = await self._json("/registered-models/get", {"name": name}, subject, not_found)
+        response = await self._json("/registered-models/get", {"name": name}, subject, missing)
         model = response["registered_model"]
         versions = {entry["alias"]: entry["version"] for entry in model.get("aliases", [])}
         latest = {
@@ -135,31 +135,31 @@ class TrackingServer:
 
     async def _version(self, name: str, version: str) -> VersionMetadata:
         subject = f"version {version} of registered model {name!r}"
-        not_found = self._failure(
+        missing = self._failure(
             Reason.VERSION_NOT_FOUND, f"has no {subject}: register it, or use another version"
         )
         query = {"name": name, "version": version}
-        response = await self._json("/model-versions/get", query, subject, not_found)
+        response = await self._json("/model-versions/get", query, subject, missing)
         self._check_ready(response["model_version"], subject)
         mlmodel = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
         return _version_metadata(await self._mlmodel(mlmodel))
 
     async def _logged_model(self, model_id: str) -> VersionMetadata:
         subject = f"logged model {model_id!r}"
-        not_found = self._failure(
+        missing = self._failure(
             Reason.LOGGED_MODEL_NOT_FOUND, f"has no {subject}: correct the id in the model URI"
         )
-        response = await self._json(f"/logged-models/{model_id}", {}, subject, not_found)
+        response = await self._json(f"/logged-models/{model_id}", {}, subject, missing)
         self._check_ready(response["model"]["info"], subject)
         return _version_metadata(await self._mlmodel(_logged_mlmodel(model_id)))
 
     async def _run(self, run_id: str, path: str) -> VersionMetadata:
         """Whether the run has a model at `path` is for the pods to find out."""
         subject = f"run {run_id!r}"
-        not_found = self._failure(
+        missing = self._failure(
             Reason.RUN_NOT_FOUND, f"has no {subject}: correct the id in the model URI"
         )
-        run = (await self._json("/runs/get", {"run_id": run_id}, subject, not_found))["run"]
+        run = (await self._json("/runs/get", {"run_id": run_id}, subject, missing))["run"]
         return _version_metadata(await self._run_mlmodel(run, run_id, path.strip("/")))
 
     async def _run_mlmodel(self, run: Any, run_id: str, path: str) -> str | None:
@@ -197,22 +197,20 @@ class TrackingServer:
             )
 
     async def _json(
-        self, path: str, query: dict[str, str], subject: str, not_found: Failure | None = None
+        self, path: str, query: dict[str, str], subject: str, missing: Failure | None = None
     ) -> dict[str, Any]:
         try:
             status, body = await self._get(f"{API}{path}", query)
         except TooLarge:
             raise _Refused(self._too_large(subject)) from None
         if status != 200:
-            raise _Refused(self._refusal(status, body, subject, not_found))
+            raise _Refused(self._refusal(status, body, subject, missing))
         return dict(json.loads(body))
 
-    def _refusal(
-        self, status: int, body: bytes, subject: str, not_found: Failure | None
-    ) -> Failure:
+    def _refusal(self, status: int, body: bytes, subject: str, missing: Failure | None) -> Failure:
         code, message = _error_fields(body)
-        if code == "RESOURCE_DOES_NOT_EXIST" and not_found:
-            return not_found
+        if code == "RESOURCE_DOES_NOT_EXIST" and missing:
+            return missing
         if status == 401:
             return self._failure(Reason.REGISTRY_UNAUTHORIZED, self._login_help(), of_server=True)
         if status == 403:

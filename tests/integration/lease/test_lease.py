@@ -1,4 +1,4 @@
-"""Leadership, on a real API server: never two, and soon another where one has gone."""
+"""Leadership, on a real API server: never two leaders, and soon another where the first is gone."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ class Candidates:
         if url:
             api_client.configuration.host = url
         settings = Settings(lease_name=LEASE, lease_namespace=self.namespace, identity=name)
-        one: Candidate
+        participant: Candidate
 
         async def run() -> None:
             assert not self.working, f"{name} works while {self.working} does"
             self.working.add(name)
-            one.leads.set()
+            participant.leads.set()
             try:
-                await one.finish.wait()
+                await participant.finish.wait()
             finally:
                 self.working.discard(name)
 
         work = leader_election.lead(api_client, settings, run, timing(duration))
-        one = Candidate(name, asyncio.create_task(work))
-        self.stack.push_async_callback(_cancel, one.task)
-        return one
+        participant = Candidate(name, asyncio.create_task(work))
+        self.stack.push_async_callback(_cancel, participant.task)
+        return participant
 
     async def connect(self) -> ApiClient:
         api_client = await client.connect(str(self.server.kubeconfig))
@@ -80,8 +80,8 @@ class Candidates:
 
     def give_to(self, name: str) -> None:
         """Has somebody take the lease without asking."""
-        taken, content_type = {"spec": {"holderIdentity": name}}, "application/merge-patch+json"
-        self.server.request("PATCH", self.path, taken, content_type).raise_for_status()
+        claim, content_type = {"spec": {"holderIdentity": name}}, "application/merge-patch+json"
+        self.server.request("PATCH", self.path, claim, content_type).raise_for_status()
 
     def spec(self) -> dict[str, Any]:
         response = self.server.request("GET", self.path)
@@ -105,22 +105,22 @@ async def candidates(api_server: ApiServer, namespace: str) -> AsyncIterator[Can
         yield Candidates(api_server, namespace, stack)
 
 
-async def soon(what: Awaitable[Any], message: str) -> None:
+async def soon(event: Awaitable[Any], message: str) -> None:
     try:
         async with asyncio.timeout(WITHIN):
-            await what
+            await event
     except TimeoutError:
         pytest.fail(f"Waited {WITHIN:g} s until {message}.")
 
 
-async def stands_by(one: Candidate, times: int = 3) -> None:
+async def stands_by(participant: Candidate, times: int = 3) -> None:
     """Returns after so many of its tries, in which it must not have come to lead."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(one.leads.wait(), times * RETRY)
-    assert not one.leads.is_set(), f"{one.name} leads too"
+        await asyncio.wait_for(participant.leads.wait(), times * RETRY)
+    assert not participant.leads.is_set(), f"{participant.name} leads too"
 
 
-async def test_one_leads_and_the_other_stands_by(candidates: Candidates) -> None:
+async def test_a_candidate_leads_and_the_other_stands_by(candidates: Candidates) -> None:
     first = await candidates.start("first")
     await soon(first.leads.wait(), "the first leads")
     second = await candidates.start("second")
@@ -182,7 +182,7 @@ async def test_a_cancelled_standby_leaves_the_lease_alone(candidates: Candidates
     assert candidates.spec()["holderIdentity"] == "first"
 
 
-async def test_a_leader_whose_work_fails_releases_and_tells(candidates: Candidates) -> None:
+async def test_a_leader_whose_work_fails_releases_and_raises(candidates: Candidates) -> None:
     settings = Settings(lease_name=LEASE, lease_namespace=candidates.namespace, identity="first")
 
     async def run() -> None:

@@ -145,11 +145,11 @@ async def test_however_many_resources_a_poll_is_one_request(
     mlflow_server.point(name, "champion", "2")
     await following.until_notified(*keys)
     versions = await asyncio.gather(*(following.resolve(uri, key=key) for key in keys))
-    assert {one.version for one in versions} == {"2"}
+    assert {version.version for version in versions} == {"2"}
     assert front.counts()["model-versions/get"] == 2
 
 
-async def test_what_never_changes_is_asked_once(
+async def test_what_never_changes_is_queried_once(
     follow: Follow, front: Front, new_model: NewModel
 ) -> None:
     fixed, moving = new_model(), new_model()
@@ -159,14 +159,14 @@ async def test_what_never_changes_is_asked_once(
 
     await following.until_polled(3)
 
-    asked = [request for request in front.requests if request.query["name"] == [fixed]]
-    assert [request.what for request in asked] == [
+    requests = [request for request in front.requests if request.query["name"] == [fixed]]
+    assert [request.endpoint for request in requests] == [
         "model-versions/get",
         "model-versions/get-artifact",
     ]
 
 
-async def test_what_nobody_follows_any_more_is_not_asked(
+async def test_what_nobody_follows_any_more_is_not_queried(
     follow: Follow, front: Front, new_model: NewModel
 ) -> None:
     before, after = new_model(), new_model()
@@ -174,11 +174,11 @@ async def test_what_nobody_follows_any_more_is_not_asked(
     await following.resolve(f"models:/{before}@champion")
     await following.resolve(f"models:/{after}@champion")  # the same key: it follows this one now
     await following.until_polled(2)
-    asked = len(front.requests)
+    requests = len(front.requests)
 
     await following.until_polled(3)
 
-    assert {tuple(request.query["name"]) for request in front.requests[asked:]} == {(after,)}
+    assert {tuple(request.query["name"]) for request in front.requests[requests:]} == {(after,)}
 
 
 async def test_a_resource_that_is_gone_is_forgotten(

@@ -79,15 +79,15 @@ async def test_without_a_server_the_fix_is_named(follow: Follow, uri: str) -> No
 
 
 async def test_a_tracking_uri_of_the_resource_wins(follow: Follow, wine: Wine) -> None:
-    found = await follow("http://mlflow.invalid").resolve(
+    resolved = await follow("http://mlflow.invalid").resolve(
         "models:/wine/1", wine.client.tracking_uri
     )
-    assert found.tracking_uri == wine.client.tracking_uri
+    assert resolved.tracking_uri == wine.client.tracking_uri
 
 
 async def test_a_trailing_slash_names_no_other_server(follow: Follow, wine: Wine) -> None:
-    found = await follow(None).resolve("models:/wine/1", f"{wine.client.tracking_uri}/")
-    assert found.tracking_uri == wine.client.tracking_uri
+    resolved = await follow(None).resolve("models:/wine/1", f"{wine.client.tracking_uri}/")
+    assert resolved.tracking_uri == wine.client.tracking_uri
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ async def test_a_name_with_strange_characters(
     name = "Weiß & rot #1 100%25 a+b"
     mlflow_server.register(name)
     mlflow_server.point(name, "champion", "1")
-    found = await following.resolve(f"models:/{name}@champion")
-    assert (found.uri, found.python_version) == (f"models:/{name}/1", None)
+    resolved = await following.resolve(f"models:/{name}@champion")
+    assert (resolved.uri, resolved.python_version) == (f"models:/{name}/1", None)
 
 
 async def test_a_version_that_is_not_ready(

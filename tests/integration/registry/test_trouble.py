@@ -31,7 +31,7 @@ async def test_a_server_that_stops_and_starts_again(
     follow: Follow, front: Front, wine: Wine
 ) -> None:
     following = follow(front.url)
-    known = await following.resolve(CHAMPION)
+    before = await following.resolve(CHAMPION)
     await following.resolve("models:/wine/2", key=OTHER)
 
     front.stop()
@@ -39,13 +39,13 @@ async def test_a_server_that_stops_and_starts_again(
     error = await following.failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
     assert error.message.startswith(f"Tracking server {front.url} is unreachable: connection ")
-    assert error.last_resolved == known
+    assert error.last_resolved == before
     assert (await following.resolve("models:/wine/2", key=OTHER)).version == "2"
 
     front.start()
     await following.until_polled(1)
     await following.until_notified(KEY)
-    assert await following.resolve(CHAMPION) == known
+    assert await following.resolve(CHAMPION) == before
     assert following.notified[OTHER] == 0
 
 
@@ -65,7 +65,7 @@ async def test_an_alias_that_moved_while_the_server_was_away(
     assert (await following.resolve(uri)).version == "2"
 
 
-async def test_one_word_of_trouble_not_one_per_poll(
+async def test_trouble_is_reported_once_and_not_at_each_poll(
     follow: Follow, front: Front, wine: Wine
 ) -> None:
     following = follow(front.url)
@@ -98,24 +98,24 @@ async def test_an_unknown_host_is_named(follow: Follow) -> None:
     assert "host name not found" in error.message
 
 
-async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
+async def test_while_a_server_is_in_trouble_it_gets_a_single_query_per_poll(
     follow: Follow, front: Front, wine: Wine, new_model: NewModel
 ) -> None:
     following = follow(front.url)
     front.rule = answers(503)
     assert (await following.failure(CHAMPION)).reason == "RegistryError"
-    asked = len(front.requests)
+    requests = len(front.requests)
     following.registry.unsubscribe(KEY)
     for number in range(50):
         with pytest.raises(ResolutionError):
             await following.resolve_also(f"models:/model-{number}@champion")
     polls = following.polls[front.url, "RegistryError"]
-    assert len(front.requests) <= asked + polls + 1
+    assert len(front.requests) <= requests + polls + 1
 
-    asked, polls = len(front.requests), following.polls[front.url, "RegistryError"]
+    requests, polls = len(front.requests), following.polls[front.url, "RegistryError"]
     await following.until_polled(3, "RegistryError")
     polls = following.polls[front.url, "RegistryError"] - polls
-    assert len(front.requests) <= asked + polls + 1
+    assert len(front.requests) <= requests + polls + 1
 
 
 async def test_a_silent_server_holds_up_nobody(
@@ -298,8 +298,8 @@ async def test_files_that_cannot_be_read_leave_only_the_python_version_unknown(
     follow: Follow, front: Front, wine: Wine
 ) -> None:
     front.rule = lambda request: (500, b"", {}) if "artifact" in request.path else None
-    found = await follow(front.url).resolve(CHAMPION)
-    assert (found.version, found.python_version) == ("1", None)
+    resolved = await follow(front.url).resolve(CHAMPION)
+    assert (resolved.version, resolved.python_version) == ("1", None)
 
 
 async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front) -> None:
@@ -308,7 +308,7 @@ async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front) 
     assert "503" in error.message
 
 
-async def test_a_ca_of_ones_own_is_for_the_operators_own_server(
+async def test_a_private_ca_is_for_the_operators_own_server(
     follow: Follow,
     new_front: Callable[..., Front],
     wine: Wine,

@@ -49,7 +49,7 @@ async def test_a_stalled_operator_is_not_alive(state: State) -> None:
     assert (await get(state, "/readyz"))[0] == 200
 
 
-async def test_an_operator_that_has_not_seen_all_is_not_ready(state: State) -> None:
+async def test_an_operator_that_has_not_synced_is_not_ready(state: State) -> None:
     state.ready = False
 
     assert (await get(state, "/readyz"))[0] == 503
@@ -72,9 +72,9 @@ async def test_the_port_is_free_again_afterwards() -> None:
         assert again == port
 
 
-async def test_a_taken_port_is_told(state: State) -> None:
-    taken = int(state.url.rpartition(":")[2])
+async def test_a_port_in_use_is_an_error(state: State) -> None:
+    used_port = int(state.url.rpartition(":")[2])
 
     with pytest.raises(OSError, match="Address already in use"):
-        async with http.serve(taken, Metrics(), is_alive=bool, is_ready=bool):
+        async with http.serve(used_port, Metrics(), is_alive=bool, is_ready=bool):
             pass

@@ -1,4 +1,4 @@
-"""The operator's metrics, and that docs/metrics.md tells of all of them."""
+"""The operator's metrics, and that docs/metrics.md lists all of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"{PREFIX}_{name}", labels)
 
 
-def test_what_is_told_is_shown(metrics: Metrics) -> None:
+def test_what_is_recorded_is_exposed(metrics: Metrics) -> None:
     use_all(metrics)
 
     assert value(metrics, "leader") == 1
@@ -50,7 +50,7 @@ def test_what_is_told_is_shown(metrics: Metrics) -> None:
     assert value(metrics, "registry_polls_total", server=SERVER, result="success") == 1
 
 
-def test_the_age_of_the_last_success_can_be_told(metrics: Metrics) -> None:
+def test_the_age_of_the_last_success_can_be_computed(metrics: Metrics) -> None:
     before = time.time()
     use_all(metrics)
 
@@ -90,7 +90,7 @@ def test_counters_start_at_zero_and_not_at_their_first_event(metrics: Metrics) -
     assert value(metrics, "errors_total", kind="api") == 0
 
 
-def test_two_operators_in_one_process_do_not_share_numbers(metrics: Metrics) -> None:
+def test_two_operators_in_a_process_do_not_share_numbers(metrics: Metrics) -> None:
     use_all(metrics)
 
     assert value(Metrics(), "queue_depth") == 0
@@ -112,7 +112,7 @@ def test_no_secret_of_a_tracking_uri_is_shown(server: str, shown: str) -> None:
 
 def test_the_document_lists_all_metrics(metrics: Metrics) -> None:
     use_all(metrics)
-    told = {
+    documented = {
         (name.removesuffix("_total"), kind): set(re.findall(r"`(\w+)`", labels))
         for name, kind, labels in ROW.findall(DOCUMENT.read_text(encoding="utf-8"))
     }
@@ -125,4 +125,4 @@ def test_the_document_lists_all_metrics(metrics: Metrics) -> None:
         for family in families
         if family.name.startswith(PREFIX)
     }
-    assert told == served
+    assert documented == served

@@ -7,7 +7,7 @@ import pytest
 from mlflow_model_operator.settings import SettingsError, from_environment
 
 
-def test_a_tracking_uri_is_taken_as_it_is() -> None:
+def test_a_tracking_uri_is_used_as_it_is() -> None:
     uri = "https://mlflow.example.com:5000/prefix"
     assert from_environment({"MLFLOW_TRACKING_URI": uri}).tracking_uri == uri
 

@@ -1,4 +1,4 @@
-"""What is kept of live objects: all that is looked at, and nothing that only makes noise."""
+"""What is stored of live objects: all that is read, and nothing that only makes noise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def container(ready: bool = False, last: Json | None = None, **state: Any) -> Js
     return {**IMAGE, "ready": ready, "restartCount": 1, "state": state, "lastState": last or {}}
 
 
-def test_of_a_pod_what_hinders_it_is_kept() -> None:
+def test_of_a_pod_its_trouble_is_stored() -> None:
     crashing = pod(
         startTime="then",
         containerStatuses=[container(running={"startedAt": "now"}, last={"terminated": CRASH})],
@@ -71,7 +71,7 @@ def test_of_a_pod_what_hinders_it_is_kept() -> None:
     ],
     ids=["new", "scheduled", "creating", "preparing", "loading", "serving again"],
 )
-def test_a_pod_that_fares_well_tells_nothing(status: Json) -> None:
+def test_a_pod_that_starts_or_runs_as_it_should_is_healthy(status: Json) -> None:
     assert is_healthy_pod(transform(pod(**status)))
 
 
@@ -90,18 +90,20 @@ def test_a_pod_that_fares_well_tells_nothing(status: Json) -> None:
     ],
     ids=["given up", "unscheduled", "no image", "ended", "ended before"],
 )
-def test_a_pod_in_trouble_is_told_of(status: Json) -> None:
+def test_a_pod_in_trouble_is_not_healthy(status: Json) -> None:
     assert not is_healthy_pod(transform(pod(**status)))
 
 
-def test_that_a_pod_has_run_before_it_lost_its_sandbox_is_kept() -> None:
+def test_that_a_pod_has_run_before_it_lost_its_sandbox_is_stored() -> None:
     done = container(ready=True, terminated={"exitCode": 0})
     lost = {"type": "PodReadyToStartContainers", "status": "False"}
-    kept = transform(pod(initContainerStatuses=[done], conditions=[lost]))
-    assert kept["status"]["initContainerStatuses"][0]["state"] == {"terminated": {"exitCode": 0}}
+    transformed = transform(pod(initContainerStatuses=[done], conditions=[lost]))
+    assert transformed["status"]["initContainerStatuses"][0]["state"] == {
+        "terminated": {"exitCode": 0}
+    }
 
 
-def test_of_a_deployment_what_answers_and_what_hinders_is_kept() -> None:
+def test_of_a_deployment_its_ready_pods_and_its_trouble_are_stored() -> None:
     stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
     status = {
@@ -123,17 +125,17 @@ def test_of_a_deployment_what_answers_and_what_hinders_is_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "Service", "PodDisruptionBudget"])
-def test_a_status_that_nobody_looks_at_is_not_kept(kind: str) -> None:
+def test_a_status_that_is_never_read_is_not_stored(kind: str) -> None:
     live = {"kind": kind, "metadata": METADATA, "spec": {"a": 1}, "status": {"currentReplicas": 1}}
     assert transform(live) == {"kind": kind, "metadata": {"name": "x"}, "spec": {"a": 1}}
 
 
-def test_a_route_keeps_what_gateways_say_of_it() -> None:
+def test_a_route_keeps_its_status() -> None:
     live = {"kind": "HTTPRoute", "metadata": METADATA, "spec": {}, "status": {"parents": [1]}}
     assert transform(live)["status"] == {"parents": [1]}
 
 
-def test_what_a_controller_notes_is_no_news() -> None:
+def test_annotations_of_kubernetes_own_controller_are_not_stored() -> None:
     noted = {"deployment.kubernetes.io/revision": "1"}
     live = {"kind": "Deployment", "metadata": METADATA, "spec": {}}
 
