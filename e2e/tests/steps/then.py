@@ -16,7 +16,10 @@ Found = TypeVar("Found")
 
 # Several models start at the same time on a small machine.
 SECONDS = 180
-CHILDREN = (kube.DEPLOYMENT, kube.SERVICE, kube.AUTOSCALER, kube.BUDGET, kube.ROUTE)
+CHILDREN = (
+    *(kube.DEPLOYMENT, kube.SERVICE, kube.AUTOSCALER, kube.BUDGET, kube.ROUTE),
+    kube.NETWORK_POLICY,
+)
 
 
 def wait_for(

@@ -13,12 +13,18 @@ HTTP_PORT = 8080
 GRPC_PORT = 8081
 METRICS_PORT = 9090
 
+SERVER_CONTAINER = "server"
+
 MODEL_DIR = "/model"
 CA_DIR = "/ca"
+# The API keys of spec.access, as a file of a mounted Secret.
+ACCESS_DIR = "/access"
+API_KEYS_FILE = f"{ACCESS_DIR}/keys"
 # Where the nginx in images of `mlflow models build-docker` writes; the rest of the root file system
 # is read-only. Volume name → folder.
 BUILD_DOCKER_DIRS = {"nginx-log": "/var/log/nginx", "nginx-lib": "/var/lib/nginx"}
-RESERVED_VOLUMES = ("model", "tmp", "ca", *BUILD_DOCKER_DIRS)
+ACCESS_VOLUME = "access"
+RESERVED_VOLUMES = ("model", "tmp", "ca", ACCESS_VOLUME, *BUILD_DOCKER_DIRS)
 
 
 class Variable(StrEnum):
@@ -47,6 +53,13 @@ class Variable(StrEnum):
     SSL_CERT_FILE = "SSL_CERT_FILE"
     REQUESTS_CA_BUNDLE = "REQUESTS_CA_BUNDLE"
     HOME = "HOME"
+    API_KEYS_FILE = "API_KEYS_FILE"
+    JWKS_URL = "JWKS_URL"
+    JWT_ISSUER = "JWT_ISSUER"
+    JWT_AUDIENCE = "JWT_AUDIENCE"
+    JWT_SUBJECTS = "JWT_SUBJECTS"
+    RATE_LIMIT = "RATE_LIMIT"
+    RATE_BURST = "RATE_BURST"
 
 
 # The field of spec to write instead, where there is one.
@@ -64,26 +77,27 @@ FIELDS: Mapping[str, str] = {
     Variable.CA_BUNDLE: "spec.dependencies.caConfigMap",
     Variable.SSL_CERT_FILE: "spec.dependencies.caConfigMap",
     Variable.REQUESTS_CA_BUNDLE: "spec.dependencies.caConfigMap",
+    Variable.API_KEYS_FILE: "spec.access.apiKeysSecret",
+    Variable.JWKS_URL: "spec.access.jwt.jwksUrl",
+    Variable.JWT_ISSUER: "spec.access.jwt.issuer",
+    Variable.JWT_AUDIENCE: "spec.access.jwt.audience",
+    Variable.JWT_SUBJECTS: "spec.access.allowedCallers.serviceAccounts",
+    Variable.RATE_LIMIT: "spec.access.rateLimit.requestsPerSecond",
+    Variable.RATE_BURST: "spec.access.rateLimit.burst",
 }
 
 # The other settings of the scoring server, which users may write into spec.server.env.
 USER_VARIABLES = frozenset(
     {
-        "API_KEYS_FILE",
         "BATCHING",
         "DRIFT",
         "DRIFT_BASELINE_ROWS",
-        "JWKS_URL",
-        "JWT_AUDIENCE",
-        "JWT_ISSUER",
         "MAX_BODY_BYTES",
         "MAX_QUEUE",
         "MAX_ROWS",
         "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
         "MODEL_CREATED",
         "NO_INDEX",
-        "RATE_BURST",
-        "RATE_LIMIT",
         "REQUEST_LOG",
         "REQUEST_LOG_BODIES",
         "REQUEST_LOG_MAX_BYTES",

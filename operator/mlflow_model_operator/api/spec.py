@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from mlflow_model_operator.api import contract, quantity
 from mlflow_model_operator.api.contract import (
+    ACCESS_DIR,
     CA_DIR,
     GRPC_PORT,
     HTTP_PORT,
@@ -29,6 +30,7 @@ from mlflow_model_operator.api.schema import (
 from mlflow_model_operator.api.values import (
     AbsolutePath,
     AnnotationMap,
+    Claim,
     ConfigKey,
     Duration,
     EnvName,
@@ -37,6 +39,7 @@ from mlflow_model_operator.api.values import (
     Hostname,
     ImageName,
     IndexUrl,
+    JwksUrl,
     LabelMap,
     LabelName,
     ModelUriText,
@@ -47,7 +50,7 @@ from mlflow_model_operator.api.values import (
     TrackingUri,
 )
 
-_RESERVED_PATHS = f"/|({MODEL_DIR}|{CA_DIR})(/.*)?|/tmp/?"
+_RESERVED_PATHS = f"/|({MODEL_DIR}|{CA_DIR}|{ACCESS_DIR})(/.*)?|/tmp/?"
 # For CEL: the fields of spec to write instead of variables that the operator sets.
 _FIELDS = literal(contract.FIELDS)
 RESERVED_LABELS = (
@@ -480,6 +483,137 @@ class Routing(KubeModel):
     )
 
 
+class ApiKeysSecret(KubeModel):
+    """A key of a Secret in the resource's namespace that holds API keys."""
+
+    name: ObjectName = Field(description="The Secret's name.")
+    key: ConfigKey = Field(
+        default="keys",
+        description=(
+            "The key of the Secret whose value has an API key on each line, written as <name>:<API "
+            "key>, with at least 16 characters for the API key."
+        ),
+    )
+
+
+class Jwt(KubeModel):
+    """JSON Web Tokens of an issuer."""
+
+    issuer: Claim = Field(description="The iss of the tokens, like https://issuer.example.com.")
+    jwks_url: JwksUrl = Field(
+        description=(
+            "The URL of the issuer's JSON Web Key Set, like "
+            "https://issuer.example.com/.well-known/jwks.json. The pods fetch it themselves."
+        )
+    )
+    audience: Claim = Field(description="The aud that tokens for this model must have, like wine.")
+
+
+class RateLimit(KubeModel):
+    """How often a caller may send requests."""
+
+    requests_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description=(
+            "Requests per second for each API key or token's subject; for each address, where "
+            "neither is required. Each worker of each pod counts its own."
+        )
+    )
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description=("Requests at once after a pause. Left out, twice requestsPerSecond."),
+    )
+
+
+class ServiceAccountRef(KubeModel):
+    """A ServiceAccount of the cluster."""
+
+    namespace: LabelName = Field(description="The ServiceAccount's namespace.")
+    name: ObjectName = Field(description="The ServiceAccount's name.")
+
+    @property
+    def subject(self) -> str:
+        """The `sub` of its tokens."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+
+class AllowedCallers(KubeModel):
+    """Who in the cluster may send requests."""
+
+    namespaces: Annotated[list[LabelName], Field(min_length=1, max_length=64), SET] | None = Field(
+        default=None,
+        description=(
+            "The namespaces whose pods may connect to the model's pods, by a NetworkPolicy. Write "
+            "the namespace of the gateway's proxies too, where routing.gateway is set, and the "
+            "resource's own, if pods there are callers. Left out, there is no NetworkPolicy."
+        ),
+    )
+    service_accounts: (
+        Annotated[
+            list[ServiceAccountRef],
+            Field(min_length=1, max_length=64),
+            map_by("namespace", "name"),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "The ServiceAccounts whose tokens are accepted, with jwt for the cluster's issuer. "
+            "Left out, all tokens that jwt describes are."
+        ),
+    )
+
+
+class Access(KubeModel):
+    """Who may send requests, and how often."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.allowedCallers) || !has(self.allowedCallers.serviceAccounts) || "
+            "has(self.jwt)",
+            "ServiceAccounts show who they are by tokens of the cluster's issuer: write jwt with "
+            "its issuer and jwksUrl too, or leave out serviceAccounts",
+            field_path=".allowedCallers",
+        ),
+    )
+
+    api_keys_secret: ApiKeysSecret | None = Field(
+        default=None,
+        description=(
+            "The API keys: requests need one of them in the header Authorization: Bearer <API "
+            "key>. Where jwt is set too, either will do. No pod starts without the Secret."
+        ),
+    )
+    jwt: Jwt | None = Field(
+        default=None,
+        description=(
+            "Requests need a JSON Web Token of this issuer in the header Authorization: Bearer "
+            "<token>."
+        ),
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="How often each caller may send requests; else the answer is 429."
+    )
+    allowed_callers: AllowedCallers | None = Field(
+        default=None, description="Who in the cluster may send requests."
+    )
+
+    @property
+    def is_checked_by_server(self) -> bool:
+        """Whether the server itself has to check or count requests."""
+        return any((self.api_keys_secret, self.jwt, self.rate_limit))
+
+    @property
+    def callers_namespaces(self) -> list[str] | None:
+        """The namespaces of those who may connect; None: all."""
+        return self.allowed_callers.namespaces if self.allowed_callers else None
+
+    @property
+    def subjects(self) -> list[str]:
+        """The `sub` of the tokens that are accepted; empty: all."""
+        accounts = self.allowed_callers.service_accounts if self.allowed_callers else None
+        return [account.subject for account in accounts or ()]
+
+
 class Volume(KubeModel):
     """A volume of the pods, as in the Kubernetes API."""
 
@@ -504,8 +638,8 @@ class VolumeMount(KubeModel):
         Rule(
             # /model is read-only in the server container: nothing can be mounted inside either.
             f"!{matches(_RESERVED_PATHS, 'self.mountPath')}",
-            f"{MODEL_DIR}, {CA_DIR} and /tmp hold the operator's own volumes: mount this one "
-            "elsewhere, like /mnt/models",
+            f"{MODEL_DIR}, {CA_DIR}, {ACCESS_DIR} and /tmp hold the operator's own volumes: mount "
+            "this one elsewhere, like /mnt/models",
             field_path=".mountPath",
         ),
     )
@@ -618,6 +752,13 @@ class Spec(KubeModel):
             field_path=".routing.path",
         ),
         Rule(
+            "!has(self.access) || !has(self.server.image) || !(has(self.access.apiKeysSecret) || "
+            "has(self.access.jwt) || has(self.access.rateLimit))",
+            "only the scoring image checks API keys, tokens and rates: leave out server.image, or "
+            "leave out apiKeysSecret, jwt and rateLimit and have the gateway check them",
+            field_path=".access",
+        ),
+        Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "
             "self.scaling.minReplicas || (!has(self.scaling.targetCPUUtilization) && "
             "has(self.scaling.metrics) && size(self.scaling.metrics) > 0) || "
@@ -645,6 +786,10 @@ class Spec(KubeModel):
     )
     routing: Routing = Field(
         default=Routing(), description="How requests from outside reach the model."
+    )
+    access: Access = Field(
+        default=Access(),
+        description="Who may send requests, and how often; left out, whoever can connect.",
     )
     pod: Pod = Field(
         default=Pod(),

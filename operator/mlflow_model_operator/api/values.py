@@ -87,6 +87,26 @@ FindLinks = Annotated[
     ),
 ]
 
+JwksUrl = Annotated[
+    str,
+    Field(max_length=2048),
+    Schema(
+        pattern(
+            r"https://[^\x00-\x20/?#]+([/?][^\x00-\x20]*)?",
+            "write the https:// URL of the issuer's key set, like "
+            "https://issuer.example.com/.well-known/jwks.json: whoever could change the keys on "
+            "their way could make tokens",
+        ),
+        _NO_CREDENTIALS,
+    ),
+]
+
+Claim = Annotated[
+    str,
+    Field(max_length=1024),
+    Schema(pattern(r"[^\x00-\x20\x7f]+", "write the value as the tokens have it, without spaces")),
+]
+
 Duration = Annotated[
     str,
     Field(max_length=24),

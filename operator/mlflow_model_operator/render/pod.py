@@ -8,6 +8,9 @@ from pydantic import BaseModel
 
 from mlflow_model_operator.api import names, quantity
 from mlflow_model_operator.api.contract import (
+    ACCESS_DIR,
+    ACCESS_VOLUME,
+    API_KEYS_FILE,
     BUILD_DOCKER_DIRS,
     CA_DIR,
     GRPC_PORT,
@@ -47,7 +50,7 @@ def pod_template(
     pause = PRE_STOP_PAUSE + (shutdown if spec.server.image else 0)
     return fill(
         "pod",
-        labels={**_plain(spec.pod.labels), **common_labels(resource)},
+        labels={**_plain(spec.pod.labels), **common_labels(resource), **_callers_label(resource)},
         annotations=_plain(spec.pod.annotations),
         pod=spec.pod,
         plain=_plain,
@@ -57,6 +60,8 @@ def pod_template(
         env=_environment(resource, model, settings, shutdown),
         prepare_secret=spec.model.credentials_secret,
         server_secret=_server_secret(resource),
+        access=_access_volume(resource),
+        access_dir=ACCESS_DIR,
         empty_dir=_empty_dir,
         storage=spec.server.storage,
         requests=requests,
@@ -99,6 +104,26 @@ def _server_secret(resource: MLflowModelDeployment) -> str | None:
     return spec.model.credentials_secret if fetches else None
 
 
+def _callers_label(resource: MLflowModelDeployment) -> dict[str, str]:
+    is_restricted = resource.spec.access.callers_namespaces is not None
+    return {names.CALLERS: names.CALLERS_RESTRICTED} if is_restricted else {}
+
+
+def _access_volume(resource: MLflowModelDeployment) -> KubeObject | None:
+    """The Secret with the API keys. It is not optional: without it no container starts."""
+    keys = resource.spec.access.api_keys_secret
+    if keys is None:
+        return None
+    file = API_KEYS_FILE.removeprefix(f"{ACCESS_DIR}/")
+    # Naming the key lets the kubelet say that it is missing. Readable for the pod's group.
+    secret = {
+        "secretName": keys.name,
+        "items": [{"key": keys.key, "path": file}],
+        "defaultMode": 0o440,
+    }
+    return {"name": ACCESS_VOLUME, "secret": secret}
+
+
 def _empty_dir(limit: str) -> dict[str, str]:
     """An emptyDir that may hold so much; Kubernetes has no limit where none is stated."""
     return {} if quantity.equal(limit, "0") else {"sizeLimit": limit}
@@ -121,6 +146,7 @@ def _environment(
         # In metrics and protocols the resource's name stands for that of the model.
         values[Variable.MODEL_NAME] = resource.name
         values[Variable.MODEL_VERSION] = None if model.version == "-" else model.version
+    values |= _access_variables(resource)
     ours = [
         {"name": variable.value, "value": value}
         for variable, value in values.items()
@@ -153,6 +179,21 @@ def _common_variables(
         Variable.CA_BUNDLE: ca_file,
         Variable.SSL_CERT_FILE: ca_file,
         Variable.REQUESTS_CA_BUNDLE: ca_file,
+    }
+
+
+def _access_variables(resource: MLflowModelDeployment) -> dict[Variable, str | None]:
+    """What the server has to check."""
+    access = resource.spec.access
+    jwt, limit = access.jwt, access.rate_limit
+    return {
+        Variable.API_KEYS_FILE: API_KEYS_FILE if access.api_keys_secret else None,
+        Variable.JWKS_URL: jwt.jwks_url if jwt else None,
+        Variable.JWT_ISSUER: jwt.issuer if jwt else None,
+        Variable.JWT_AUDIENCE: jwt.audience if jwt else None,
+        Variable.JWT_SUBJECTS: " ".join(access.subjects) or None,
+        Variable.RATE_LIMIT: str(limit.requests_per_second) if limit else None,
+        Variable.RATE_BURST: str(limit.burst) if limit and limit.burst else None,
     }
 
 

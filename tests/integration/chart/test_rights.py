@@ -46,6 +46,7 @@ def resource(namespace: str, version: int, **spec: Any) -> KubeObject:
 FULL = {
     "scaling": {"minReplicas": 2, "maxReplicas": 3},
     "routing": {"gateway": {"name": "shared", "namespace": GATEWAY_NAMESPACE}},
+    "access": {"allowedCallers": {"namespaces": [GATEWAY_NAMESPACE]}},
 }
 
 

@@ -70,6 +70,7 @@ FULL: Resource = {
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
+        "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {
             "gateway": {"name": "shared", "namespace": "gateways"},
             "hostnames": ["wine.models.example.com", "*.wine.example.com"],

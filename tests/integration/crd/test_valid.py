@@ -64,6 +64,33 @@ def test_everything_comes_back_as_it_was_written(crds: ApiServer, namespace: str
     assert created(crds, namespace, FULL)["spec"] == FULL["spec"]
 
 
+def test_access_comes_back_as_it_was_written(crds: ApiServer, namespace: str) -> None:
+    access = {
+        "apiKeysSecret": {"name": "clients", "key": "api-keys"},
+        "jwt": {
+            "issuer": "accounts.example.com",
+            "jwksUrl": "https://accounts.example.com/keys?v=1",
+            "audience": "wine",
+        },
+        "rateLimit": {"requestsPerSecond": 20, "burst": 50},
+        "allowedCallers": {
+            "namespaces": ["shop"],
+            "serviceAccounts": [
+                {"namespace": "shop", "name": "checkout"},
+                {"namespace": "batch", "name": "checkout"},
+            ],
+        },
+    }
+    stored = created(crds, namespace, merged(MINIMAL, {"spec": {"access": access}}))
+    assert stored["spec"]["access"] == access
+    parsed = MLflowModelDeployment.parse(stored).spec.access
+    assert parsed.is_checked_by_server
+    assert parsed.subjects == [
+        "system:serviceaccount:shop:checkout",
+        "system:serviceaccount:batch:checkout",
+    ]
+
+
 @pytest.mark.parametrize("text", READ)
 def test_the_api_server_takes_every_uri_that_the_operator_reads(
     text: str, crds: ApiServer, namespace: str

@@ -175,6 +175,7 @@ class World:
             "services": "api/v1",
             "horizontalpodautoscalers": "apis/autoscaling/v2",
             "poddisruptionbudgets": "apis/policy/v1",
+            "networkpolicies": "apis/networking.k8s.io/v1",
             "events": "apis/events.k8s.io/v1",
         }[kind]
         plural = names.PLURAL if kind == "mmd" else kind

@@ -24,6 +24,7 @@ WATCHED: Rights = {
     ("autoscaling", "horizontalpodautoscalers"): OWN,
     ("policy", "poddisruptionbudgets"): OWN,
     ("gateway.networking.k8s.io", "httproutes"): OWN | {"get"},
+    ("networking.k8s.io", "networkpolicies"): OWN | {"get"},
     ("gateway.networking.k8s.io", "gateways"): {"get"},
     ("", "pods"): WATCH,
     ("events.k8s.io", "events"): {"create"},

@@ -535,6 +535,47 @@ def test_a_volume_that_does_not_mount_names_its_config(spec: Json, named: str) -
     assert requeue_after(given_early) == pytest.approx(19.0)
 
 
+CLIENTS = {"access": {"apiKeysSecret": {"name": "clients", "key": "api-keys"}}}
+CA = {"dependencies": {"caConfigMap": {"name": "corporate-ca"}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (CLIENTS, "AccessSecretMissing"),
+        # Kubernetes does not say which of the two is missing.
+        ({**CLIENTS, **CA}, "ConfigMissing"),
+    ],
+)
+def test_a_missing_secret_of_api_keys_keeps_the_door_shut_and_says_so(
+    spec: Json, expected: str
+) -> None:
+    waiting, now = waits_for_volumes(31)
+    given = resource(**spec)
+    # By the spec, and by the revision's own Deployment once there is one.
+    template = pod_template(given, V3.model, Settings())
+    made = deployment(V3)
+    made["spec"]["template"] = template
+    for live in (deployment(V3), made):
+        failure = diagnose(snapshot(decision(), live, waiting, of=given, now=now), V3)
+        assert failure is not None
+        assert failure.reason == expected
+        named = "Secret clients (spec.access.apiKeysSecret, key api-keys)"
+        assert named in failure.message
+
+
+def test_keys_that_cannot_be_used_say_what_to_write() -> None:
+    words = "API_KEYS_FILE /access/keys: line 1 is not a key"
+    wrong = pod(
+        V3, containerStatuses=[container(terminated=ended(2, word("AccessSecretInvalid", words)))]
+    )
+    failure = diagnose(snapshot(decision(), deployment(V3), wrong, of=resource(**CLIENTS)), V3)
+    assert failure is not None
+    assert failure.reason == "AccessSecretInvalid"
+    assert words in failure.message
+    assert "write <name>:<API key> on each line" in failure.message
+
+
 @pytest.mark.parametrize(
     "volume",
     [
