@@ -159,8 +159,8 @@ class Cache:
     def store_read(self, kind: Kind, obj: KubeObject) -> None:
         """Stores what a GET has shown, unless something newer is known. Nothing is reported."""
         previous = self._entry(kind, obj)
-        is_current = previous is not None and version_of(obj) <= previous.version
-        if not is_current and not self._deletions.covers(obj):
+        is_outdated = previous is not None and version_of(obj) <= previous.version
+        if not is_outdated and not self._deletions.covers(obj):
             self._put(kind, obj, is_delivered=False)
 
     def delete_absent(self, kind: Kind, namespace: str, present: Iterable[str], as_of: str) -> None:
@@ -281,7 +281,7 @@ class Cache:
                 return Key(namespace_of(obj), owner["name"])
             if owner.get("kind") == "ReplicaSet" and (key := self._deployments_key(obj, owner)):
                 return key
-        name = labels_of(obj).get(names.DEPLOYMENT) or selected_resource(obj)
+        name = selected_resource(obj) or labels_of(obj).get(names.DEPLOYMENT)
         return Key(namespace_of(obj), name) if name else None
 
     def _deployments_key(self, pod: KubeObject, replica_set: Mapping[str, str]) -> Key | None:

@@ -13,6 +13,7 @@ from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import client, kinds
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import ApiError, Cluster
+from mlflow_model_operator.kube.objects import resource_version_of
 from mlflow_model_operator.kube.reflector import Reflector
 from tests.integration.control_plane import ApiServer
 
@@ -127,8 +128,12 @@ async def test_then_it_lists_again_and_drops_what_is_gone(followed: Followed) ->
 
 
 async def test_what_was_made_during_the_list_is_not_dropped_by_it(followed: Followed) -> None:
-    version = followed.create("one")
+    followed.create("one")
     await followed.list()
+    listed = followed.cache.resource(Key(followed.namespace, "one"))
+    assert listed is not None
+    # An operator that runs beside may have written its status since it was created.
+    version = resource_version_of(listed)
     followed.reported.clear()
     delete_absent = followed.cache.delete_absent
     delete_absent(kinds.RESOURCE, followed.namespace, (), as_of=str(int(version) - 1))
