@@ -19,6 +19,9 @@ REVISION = f"{GROUP}/revision"
 # On autoscalers and routes: a hash of the spec that was applied, which shows that a field has been
 # dropped since.
 APPLIED = f"{GROUP}/applied"
+# On a resource, by its users: pause, resume, promote, abort or retry, as <word>/<any text>. Each
+# value acts once upon the rollout.
+ROLLOUT = f"{GROUP}/rollout"
 # On pods to which only some namespaces may connect: NetworkPolicies for all models leave them out,
 # since what any NetworkPolicy allows is allowed.
 CALLERS = f"{GROUP}/callers"

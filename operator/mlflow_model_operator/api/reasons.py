@@ -66,6 +66,12 @@ class Reason(StrEnum):
     HOSTNAME_TAKEN = "HostnameTaken"
     ROUTE_REFUSED = "RouteRefused"
     WAITING_FOR_GATEWAY = "WaitingForGateway"
+    # The rollout
+    ROLLOUT_PROGRESSING = "RolloutProgressing"
+    ROLLOUT_PAUSED = "RolloutPaused"
+    ROLLOUT_FAILED = "RolloutFailed"
+    ROLLOUT_ABORTED = "RolloutAborted"
+    TAGS_MISSING = "TagsMissing"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
     CANARY_UNRESOLVED = "CanaryUnresolved"
@@ -82,4 +88,6 @@ class EventReason(StrEnum):
     TRAFFIC_MOVED = "TrafficMoved"
     ROLLED_BACK = "RolledBack"
     CANARY_STARTED = "CanaryStarted"
+    STEP_REACHED = "StepReached"
+    ROLLOUT_PAUSED = "RolloutPaused"
     DRAINED = "Drained"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from mlflow_model_operator.api import names
 from mlflow_model_operator.api.schema import Rule
 from mlflow_model_operator.api.spec import Spec
 from mlflow_model_operator.api.status import Status
@@ -60,6 +61,7 @@ class MLflowModelDeployment:
     generation: int  # counts the changes of spec
     spec: Spec
     status: Status = field(default_factory=Status)
+    rollout_control: str = ""  # the annotation by which people control the rollout
 
     @classmethod
     def parse(cls, obj: Mapping[str, Any]) -> MLflowModelDeployment:
@@ -79,6 +81,7 @@ class MLflowModelDeployment:
             generation=metadata.get("generation") or 0,
             spec=spec,
             status=_status(obj.get("status")),
+            rollout_control=str((metadata.get("annotations") or {}).get(names.ROLLOUT) or ""),
         )
 
     @property

@@ -441,6 +441,114 @@ class Canary(KubeModel):
     )
 
 
+HOLD_TIME = Schema(
+    Rule(
+        f"!{matches(quantity.DURATION)} || duration(self) <= duration('24h')",
+        "write a time of at most 24h, like 10m",
+    )
+)
+Hold = Annotated[Duration, HOLD_TIME]
+
+
+class Pause(KubeModel):
+    """A rollout that waits."""
+
+    duration: Hold | None = Field(
+        default=None, description="How long; left out, until a person resumes the rollout."
+    )
+
+
+class RolloutStep(KubeModel):
+    """One step of a rollout: a weight, or a pause."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.weight) != has(self.pause)",
+            "a step is a weight or a pause: write one of the two, like {weight: 10, hold: 2m} or "
+            "{pause: {}}",
+        ),
+        Rule(
+            "!has(self.hold) || has(self.weight)",
+            "hold is the time for which a weight is held: write {weight: 10, hold: 2m}, or "
+            "{pause: {duration: 2m}}",
+            field_path=".hold",
+        ),
+    )
+
+    weight: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=None, description="The new revision's share of the requests, in percent."
+    )
+    hold: Hold | None = Field(
+        default=None,
+        description=(
+            "How long the weight is held, from when the gateway has it; left out, no longer than "
+            "that takes."
+        ),
+    )
+    pause: Pause | None = Field(
+        default=None, description="Wait with the weight as it is, until a person resumes."
+    )
+
+
+class Gates(KubeModel):
+    """What a new model version must fulfil before it gets any request."""
+
+    tags: Annotated[dict[str, Annotated[str, Field(max_length=5000)]], Field(max_length=16)] = (
+        Field(
+            default_factory=dict,
+            description=(
+                "Tags that the registered model's version must have, like validation_status: "
+                "approved. A version without them waits until it has them."
+            ),
+        )
+    )
+
+
+class Rollout(KubeModel):
+    """How a new revision takes over."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(self.strategy) && has(self.steps))",
+            "a strategy stands for steps: write one of the two",
+            field_path=".strategy",
+        ),
+    )
+
+    strategy: Literal["direct", "canary", "blueGreen"] | None = Field(
+        default=None,
+        description=(
+            "Steps with a name. direct: all requests go to the new revision as soon as it is "
+            "ready. canary: 10, 25 and 50 % of them, for two minutes each. blueGreen: all of them "
+            "once it has as many pods as the old one, which stays ready to take them back for five "
+            "minutes. Left out, with neither steps: direct."
+        ),
+    )
+    steps: Annotated[list[RolloutStep], Field(min_length=1, max_length=32), ATOMIC] | None = Field(
+        default=None,
+        description=(
+            "The shares that the new revision gets one after the other, before it takes over, like "
+            "[{weight: 10, hold: 2m}, {pause: {}}, {weight: 50, hold: 2m}]."
+        ),
+    )
+    keep_old: Hold = Field(
+        default="0s",
+        description=(
+            "How long the pods of a revision that has lost its requests stay, so that going back "
+            "to it takes no time, and one that was turned back can be looked at."
+        ),
+    )
+    gates: Gates = Field(
+        default=Gates(),
+        description="What a new model version must fulfil before it gets any request.",
+    )
+
+    @property
+    def keep_seconds(self) -> float:
+        """keepOld in seconds."""
+        return quantity.seconds(self.keep_old)
+
+
 class GatewayRef(KubeModel):
     """A Gateway (Gateway API)."""
 
@@ -737,6 +845,13 @@ class Spec(KubeModel):
             field_path=".canary.uri",
         ),
         Rule(
+            "!has(self.canary) || !has(self.rollout) || !(has(self.rollout.steps) || "
+            "(has(self.rollout.strategy) && self.rollout.strategy != 'direct'))",
+            "a canary and the steps of a rollout would share the same requests: leave out canary, "
+            "or leave out rollout.steps and write no other rollout.strategy than direct",
+            field_path=".rollout",
+        ),
+        Rule(
             "!has(self.gpu) || !has(self.server.resources) || "
             "!((has(self.server.resources.limits) && self.gpu.resource in "
             "self.server.resources.limits) || (has(self.server.resources.requests) && "
@@ -783,6 +898,13 @@ class Spec(KubeModel):
     canary: Canary | None = Field(
         default=None,
         description="A second model, which gets a share of the requests until changed.",
+    )
+    rollout: Rollout = Field(
+        default=Rollout(),
+        description=(
+            "How a new revision takes over, when model.uri resolves to another version or the pods "
+            "change; left out, as soon as it is ready."
+        ),
     )
     routing: Routing = Field(
         default=Routing(), description="How requests from outside reach the model."

@@ -80,16 +80,99 @@ class TrafficTarget(StatusModel):
     weight: int = Field(description="Its share of the requests, in percent.")
 
 
+class FailedRevision(StatusModel):
+    """A revision that was turned back."""
+
+    revision: str = Field(description="The revision.")
+    model_version: str | None = Field(default=None, description="Its model version.")
+    schedule: str | None = Field(
+        default=None, description="A hash of spec.rollout; with another one it is tried again."
+    )
+    reason: str = Field(default="", description="Why, as one word, for programs.")
+    message: str = Field(default="", description="Why, for people.")
+    at: Time | None = Field(default=None, description="When it was turned back.")
+
+
+class HistoryEntry(StatusModel):
+    """A revision that was rolled out, or was to be."""
+
+    revision: str = Field(description="The revision.")
+    model_version: str | None = Field(default=None, description="Its model version.")
+    trigger: str = Field(
+        default="",
+        description=(
+            "Why it was rolled out: Registry (the URI resolved to another version), Spec (the spec "
+            "changed), Operator (a new pod template of the operator), Recovery (it answered where "
+            "the stable revision did not) or Start (the first one)."
+        ),
+    )
+    verdict: str = Field(
+        default="",
+        description=(
+            "What became of it: Promoted, Failed, Aborted or Superseded (another one was to be "
+            "rolled out before it was)."
+        ),
+    )
+    at: Time | None = Field(default=None, description="When that was decided.")
+
+
 class RolloutStatus(StatusModel):
     """The state of the change from one revision to the next."""
 
     phase: str = Field(
         default="Stable",
-        description=("The phase: Starting, Updating, Moving, Draining, Stable or Stopped."),
+        description=(
+            "The phase: Starting, Updating, Moving, Draining, Stable or Stopped; with steps also "
+            "Preparing, Progressing, Paused, Promoting or Failed."
+        ),
     )
     revision: str | None = Field(default=None, description="The revision that is rolled out.")
+    trigger: str | None = Field(
+        default=None, description="Why it is rolled out, as in status.history."
+    )
     message: str = Field(default="", description="The state of the rollout, for people.")
     started_at: Time | None = Field(default=None, description="When this phase began.")
+    waiting_for: str | None = Field(
+        default=None,
+        description=(
+            "What a rollout in steps waits for: Gates, Pods, Route, Stable, Hold, Resume or "
+            "Analysis."
+        ),
+    )
+    step: int | None = Field(
+        default=None, description="The step that the rollout has reached, from 1; 0 before it."
+    )
+    steps: int | None = Field(default=None, description="How many steps the rollout has.")
+    weight: int | None = Field(
+        default=None, description="The share of the requests at this step, in percent."
+    )
+    target_since: Time | None = Field(
+        default=None, description="When the rollout of this revision began."
+    )
+    step_started_at: Time | None = Field(
+        default=None, description="Since when the gateway has the weight of this step."
+    )
+    paused_at: Time | None = Field(
+        default=None, description="When the rollout was paused, if it is."
+    )
+    resumed_at: Time | None = Field(
+        default=None, description="When a person resumed the rollout at this step."
+    )
+    stable_replicas: int | None = Field(
+        default=None,
+        description="The pods of the stable revision when the rollout began, which it keeps.",
+    )
+    schedule: str | None = Field(
+        default=None, description="A hash of spec.rollout, as the rollout began with it."
+    )
+    last_control: str | None = Field(
+        default=None,
+        description="The value of the annotation …/rollout that was acted upon last.",
+    )
+    failed: Annotated[list[FailedRevision], ATOMIC] = Field(
+        default_factory=list,
+        description="Revisions that were turned back, and are not tried again by themselves.",
+    )
 
 
 class DrainingRevision(StatusModel):
@@ -134,6 +217,9 @@ class Status(StatusModel):
     )
     rollout: RolloutStatus | None = Field(
         default=None, description="The state of the change from one revision to the next."
+    )
+    history: Annotated[list[HistoryEntry], ATOMIC] = Field(
+        default_factory=list, description="The last ten rollouts, the newest last."
     )
     draining: Annotated[list[DrainingRevision], ATOMIC] = Field(
         default_factory=list, description="Revisions that are finishing their in-flight requests."

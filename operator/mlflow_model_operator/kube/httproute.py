@@ -50,9 +50,13 @@ Acceptance = Accepted | Refused | Pending
 
 def weights(route: KubeObject) -> dict[str, int]:
     """The share of the requests that a route gives each Service; none with weight 0."""
+    return {service: weight for service, weight in listed_weights(route).items() if weight > 0}
+
+
+def listed_weights(route: KubeObject) -> dict[str, int]:
+    """The same with the Services that a route lists with weight 0."""
     rules = route.get("spec", {}).get("rules") or [{}]
-    shares = {ref["name"]: ref.get("weight", 1) for ref in rules[0].get("backendRefs") or ()}
-    return {service: weight for service, weight in shares.items() if weight > 0}
+    return {ref["name"]: ref.get("weight", 1) for ref in rules[0].get("backendRefs") or ()}
 
 
 def gateway_of(route: KubeObject) -> Key:

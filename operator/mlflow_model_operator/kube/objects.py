@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from mlflow_model_operator.api import names
@@ -169,3 +169,8 @@ def is_true(condition: KubeObject | None) -> bool:
 def parse_time(text: object) -> float | None:
     """Seconds since 1970 of a Kubernetes time; None if it is missing or null."""
     return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+
+
+def format_time(seconds: float) -> str:
+    """Seconds since 1970 as a Kubernetes time, which has whole seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

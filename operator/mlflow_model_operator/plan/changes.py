@@ -9,7 +9,7 @@ from mlflow_model_operator import render
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren, is_deleting, name_of
 from mlflow_model_operator.plan.diff import needs_apply
-from mlflow_model_operator.plan.replicas import replicas_for
+from mlflow_model_operator.plan.replicas import scale_of
 from mlflow_model_operator.plan.revisions import Plan
 
 MISSING = "the object is missing"
@@ -83,7 +83,7 @@ def _scale(
     deployment = live.deployments.get(plan.stale.name) if plan.stale else None
     if plan.stale is None or deployment is None:
         return None
-    replicas, _ = replicas_for(resource, plan.decision, plan.stale, live)
+    replicas = scale_of(resource, plan.decision, plan.stale, live).replicas
     return None if deployment["spec"].get("replicas") == replicas else (deployment, replicas)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlflow_model_operator import render
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
-from mlflow_model_operator.plan.replicas import replicas_for
+from mlflow_model_operator.plan.replicas import scale_of
 from mlflow_model_operator.plan.revisions import Plan
 from mlflow_model_operator.settings import Settings
 
@@ -16,18 +16,14 @@ def desired_objects(
     """All objects that must exist, in the order in which to apply them."""
     objects = render.network_objects(resource)
     for revision in plan.renderable:
-        replicas, autoscale = replicas_for(resource, plan.decision, revision, live)
-        objects += render.revision_objects(
-            resource, revision, settings, replicas=replicas, autoscale=autoscale
-        )
+        scale = scale_of(resource, plan.decision, revision, live)
+        objects += render.revision_objects(resource, revision, settings, scale)
     if plan.stale:
-        replicas, autoscale = replicas_for(resource, plan.decision, plan.stale, live)
-        objects += render.scaling_objects(
-            resource, plan.stale, replicas=replicas, autoscale=autoscale
-        )
+        scale = scale_of(resource, plan.decision, plan.stale, live)
+        objects += render.scaling_objects(resource, plan.stale, scale)
     objects += _missing_services(resource, plan, live)
     return objects + render.routing_objects(
-        resource, plan.decision.traffic, is_stale=plan.stale is not None, taken=plan.taken
+        resource, plan.decision.listed, is_stale=plan.stale is not None, taken=plan.taken
     )
 
 

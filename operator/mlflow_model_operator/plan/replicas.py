@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import LiveChildren
+from mlflow_model_operator.render import Scale
 from mlflow_model_operator.rollout import (
     Decision,
     approximate_canary_replicas,
@@ -11,10 +12,10 @@ from mlflow_model_operator.rollout import (
 from mlflow_model_operator.rollout.state import Revision
 
 
-def replicas_for(
+def scale_of(
     resource: MLflowModelDeployment, decision: Decision, revision: Revision, live: LiveChildren
-) -> tuple[int, bool]:
-    """The replicas of a revision, and whether a HorizontalPodAutoscaler owns that number.
+) -> Scale:
+    """The replicas of a revision, and the minimum of its HorizontalPodAutoscaler, if it has one.
 
     If so, the live number is stated, so that no apply undoes the autoscaler's work; a new revision
     starts with as many replicas as serve now, so that it can take over under load.
@@ -22,13 +23,35 @@ def replicas_for(
     scaling = resource.spec.scaling
     minimum = scaling.min_replicas
     stable_now = _live_replicas(live, decision.stable.name) or minimum
+    required = _required_on_trial(decision, revision)
+    if required is not None and minimum > 0:
+        return _scale_on_trial(resource, required, _live_replicas(live, revision.name))
     if _is_approximated_canary(resource, decision, revision):
         weight = resource.spec.canary.weight if resource.spec.canary else 0
-        return approximate_canary_replicas(stable_now, weight), False
+        return Scale(approximate_canary_replicas(stable_now, weight))
     if not scaling.is_autoscaled:
-        return minimum, False
+        return Scale(minimum)
     initial = min(max(minimum, stable_now), scaling.effective_max_replicas)
-    return _live_replicas(live, revision.name) or initial, True
+    return Scale(_live_replicas(live, revision.name) or initial, minimum)
+
+
+def _required_on_trial(decision: Decision, revision: Revision) -> int | None:
+    """The pods that a side of a rollout in steps must have; None for any other revision."""
+    if decision.trial is None:
+        return None
+    if revision.name == decision.target.name:
+        return decision.trial.replicas
+    is_stable = revision.name == decision.stable.name
+    return decision.trial.progress.stable_replicas if is_stable else None
+
+
+def _scale_on_trial(resource: MLflowModelDeployment, required: int, live: int | None) -> Scale:
+    """So many, or more where an autoscaler asks for them."""
+    scaling = resource.spec.scaling
+    if not scaling.is_autoscaled:
+        return Scale(required)
+    replicas = min(max(required, live or 0), scaling.effective_max_replicas)
+    return Scale(replicas, min(required, scaling.effective_max_replicas))
 
 
 def _is_approximated_canary(

@@ -17,6 +17,7 @@ from mlflow_model_operator.plan.previous import (
     previous_models,
     revision_from_status,
 )
+from mlflow_model_operator.plan.rollout import plan_rollout, recorded_progress
 from mlflow_model_operator.rollout import (
     Decision,
     Desired,
@@ -27,6 +28,7 @@ from mlflow_model_operator.rollout import (
 )
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.status import Snapshot
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,10 @@ def make_plan(
     is_deferred = not around.may_update and is_operators_change(resource, previous, target, live)
     if is_deferred and previous.stable is not None:
         target = previous.stable
+    rollout = plan_rollout(
+        resource, target, previous.stable, _snapshot(resource, resolution, live, now, around), None
+    )
+    target = rollout.target
     renderable = _renderable(resource, previous, target, canary, names)
     decision = decide(
         Desired(
@@ -121,18 +127,42 @@ def make_plan(
             canary_weight=resource.spec.canary.weight if resource.spec.canary else 0,
             stopped=resource.spec.scaling.min_replicas == 0,
             splits_by_weight=resource.spec.routing.gateway is not None,
+            trial=rollout.trial,
+            rejected=rollout.rejected,
+            keep_delay=resource.spec.rollout.keep_seconds,
         ),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
         now=now,
         drain_delay=settings.drain_delay,
+        requeue_after=rollout.requeue_after,
     )
     current = {revision.name for revision in decision.revisions}
     rendered = tuple(revision for revision in renderable if revision.name in current)
     existing = live_revisions(live, settings) if decision.draining else {}
     draining = tuple(existing[name] for name in decision.draining if name in existing)
     return Plan(decision, rendered, around.taken, is_deferred, draining)
+
+
+def _snapshot(
+    resource: MLflowModelDeployment,
+    resolution: Resolution,
+    live: LiveChildren,
+    now: float,
+    around: Surroundings,
+) -> Snapshot:
+    """What is live, before anything is decided."""
+    return Snapshot(
+        resource=resource,
+        resolution=resolution.model,
+        canary_resolution=resolution.canary,
+        decision=None,
+        live=live,
+        apply_errors=(),
+        now=now,
+        gateway=around.gateway,
+    )
 
 
 def is_operators_change(
@@ -145,6 +175,9 @@ def is_operators_change(
     """
     stable = previous.stable
     if stable is None or stable.name == target.name or not stable.model.is_same(target.model):
+        return False
+    recorded = recorded_progress(resource)
+    if recorded is not None and recorded.target == target.name:
         return False
     serves = deployment_state(live.deployments.get(stable.name)).answers
     is_stopped = resource.spec.scaling.min_replicas == 0

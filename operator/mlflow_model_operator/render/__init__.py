@@ -1,6 +1,7 @@
 """From a resource to Kubernetes objects, by one template per kind. Pure."""
 
 from mlflow_model_operator.render.deployment import (
+    Scale,
     revision,
     revision_objects,
     revision_service,
@@ -12,6 +13,7 @@ from mlflow_model_operator.render.readback import live_revision
 from mlflow_model_operator.render.routing import routing_objects
 
 __all__ = [
+    "Scale",
     "live_revision",
     "network_objects",
     "revision",

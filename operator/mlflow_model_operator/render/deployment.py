@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.contract import GRPC_PORT
 from mlflow_model_operator.api.model_version import ModelVersion
@@ -18,6 +20,14 @@ DEFAULT_CPU_TARGET = 70  # percent of the requested CPU
 DEADLINE_MARGIN = 60  # seconds
 
 
+@dataclass(frozen=True)
+class Scale:
+    """How many pods a revision has."""
+
+    replicas: int
+    autoscaler_minimum: int | None = None  # None: no autoscaler owns that number
+
+
 def revision(resource: MLflowModelDeployment, model: ModelVersion, settings: Settings) -> Revision:
     """The revision of `model` with the pod template that the spec of `resource` renders.
 
@@ -32,9 +42,7 @@ def revision_objects(
     resource: MLflowModelDeployment,
     rendered: Revision,
     settings: Settings,
-    *,
-    replicas: int,
-    autoscale: bool,
+    scale: Scale,
 ) -> list[KubeObject]:
     """Deployment, Service, HorizontalPodAutoscaler and PodDisruptionBudget of a revision.
 
@@ -48,7 +56,7 @@ def revision_objects(
         fill(
             "deployment",
             metadata=metadata,
-            replicas=replicas,
+            replicas=scale.replicas,
             selector=selector,
             template=template,
             deadline=round(startup_seconds(resource)) + DEADLINE_MARGIN,
@@ -59,7 +67,7 @@ def revision_objects(
         objects.append(
             revision_service(resource, rendered.name, serves_grpc=resource.spec.server.grpc)
         )
-    return objects + scaling_objects(resource, rendered, replicas=replicas, autoscale=autoscale)
+    return objects + scaling_objects(resource, rendered, scale)
 
 
 def revision_service(
@@ -75,14 +83,16 @@ def revision_service(
 
 
 def scaling_objects(
-    resource: MLflowModelDeployment, rendered: Revision, *, replicas: int, autoscale: bool
+    resource: MLflowModelDeployment, rendered: Revision, scale: Scale
 ) -> list[KubeObject]:
     """The objects of a revision that don't depend on its pod template.
 
-    A HorizontalPodAutoscaler if `autoscale`; a PodDisruptionBudget for more than one replica.
+    A HorizontalPodAutoscaler if there is to be one; a PodDisruptionBudget for more than one
+    replica.
     """
-    objects = [_autoscaler(resource, rendered)] if autoscale else []
-    if replicas > 1:
+    minimum = scale.autoscaler_minimum
+    objects = [] if minimum is None else [_autoscaler(resource, rendered, minimum)]
+    if scale.replicas > 1:
         metadata = revision_metadata(resource, rendered.name)
         selector = _selector(resource, rendered.name)
         objects.append(fill("budget", metadata=metadata, selector=selector))
@@ -93,7 +103,7 @@ def _selector(resource: MLflowModelDeployment, revision: str) -> KubeObject:
     return {names.DEPLOYMENT: resource.name, names.REVISION: revision}
 
 
-def _autoscaler(resource: MLflowModelDeployment, rendered: Revision) -> KubeObject:
+def _autoscaler(resource: MLflowModelDeployment, rendered: Revision, minimum: int) -> KubeObject:
     scaling = resource.spec.scaling
     target = scaling.target_cpu_utilization or (None if scaling.metrics else DEFAULT_CPU_TARGET)
     return with_applied(
@@ -101,7 +111,7 @@ def _autoscaler(resource: MLflowModelDeployment, rendered: Revision) -> KubeObje
             "autoscaler",
             metadata=revision_metadata(resource, rendered.name),
             deployment=rendered.name,
-            min_replicas=scaling.min_replicas,
+            min_replicas=minimum,
             max_replicas=scaling.effective_max_replicas,
             cpu_target=target,
             metrics=scaling.metrics,

@@ -21,7 +21,8 @@ def routing_objects(
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
     With a gateway the route has the weights, and the Service selects the stable revision, or the
-    canary where that has them all. Without one the Service selects all revisions with weight. Where
+    canary where that has them all. Without one the Service selects all revisions with weight. A
+    revision with weight 0 is in the route, so that the gateway knows its pods. Where
     `is_stale`, the stable revision has an older pod template: its pods may not serve gRPC yet. The
     route is left out where other resources serve all its host names.
     """
@@ -29,8 +30,9 @@ def routing_objects(
     metadata = object_metadata(resource, resource.name, common_labels(resource))
     has_gateway = resource.spec.routing.gateway is not None
     selector = {names.DEPLOYMENT: resource.name}
-    if has_gateway or len(traffic) == 1:
-        selector[names.REVISION] = traffic[0].revision
+    served = [share for share in traffic if share.weight > 0]
+    if has_gateway or len(served) == 1:
+        selector[names.REVISION] = served[0].revision
     objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
     if has_gateway and not is_all_taken(resource, taken):
         objects.append(_route(resource, metadata, traffic, grpc_port, taken))

@@ -1,11 +1,21 @@
 """Which revisions exist and which share of the requests each gets. Pure."""
 
-from mlflow_model_operator.rollout.decision import Decision, Desired, Phase, Previous, decide
+from mlflow_model_operator.rollout.decision import (
+    Decision,
+    Desired,
+    Phase,
+    Previous,
+    Rejected,
+    Trial,
+    decide,
+)
 from mlflow_model_operator.rollout.replicas import approximate_canary_replicas
 from mlflow_model_operator.rollout.routing import (
     LiveRouting,
     accepted_revisions,
+    listed_weights,
     live_routing,
+    programmed_weights,
     selected_revisions,
 )
 from mlflow_model_operator.rollout.state import deployment_state
@@ -16,10 +26,14 @@ __all__ = [
     "LiveRouting",
     "Phase",
     "Previous",
+    "Rejected",
+    "Trial",
     "accepted_revisions",
     "approximate_canary_replicas",
     "decide",
     "deployment_state",
+    "listed_weights",
     "live_routing",
+    "programmed_weights",
     "selected_revisions",
 ]

@@ -7,12 +7,15 @@ the past is in the resource's status, so the operator may restart between any tw
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
+from mlflow_model_operator.rollout.progress import Obstacle, Progress
 from mlflow_model_operator.rollout.routing import LiveRouting
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
+from mlflow_model_operator.rollout.steps import Schedule
 
 
 class Phase(StrEnum):
@@ -25,6 +28,32 @@ class Phase(StrEnum):
     DRAINING = "Draining"  # the traffic has moved, the old revision finishes its requests
     STABLE = "Stable"
     STOPPED = "Stopped"  # scaled to zero by its owner
+    # Of a rollout in steps, as rollout/progress.py has them.
+    PREPARING = "Preparing"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    PROMOTING = "Promoting"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A target that takes over in steps, and not as soon as it is ready."""
+
+    progress: Progress
+    weight: int  # its share of the requests now, in percent
+    replicas: int  # the pods that it must have now: for its next share too
+    may_serve: bool  # all requests, where the stable revision does not answer
+    steps: Schedule = ()
+    obstacle: Obstacle | None = None  # the gate that it has not passed yet
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A target that was turned back: the stable revision is the target in its place."""
+
+    revision: Revision
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -38,6 +67,9 @@ class Desired:
     # Whether a gateway splits the traffic. A Service gives requests to all pods, or to one
     # revision's.
     splits_by_weight: bool = True
+    trial: Trial | None = None
+    rejected: Rejected | None = None
+    keep_delay: float = 0.0  # seconds for which the pods of a revision stay after its traffic
 
 
 @dataclass(frozen=True)
@@ -63,11 +95,27 @@ class Decision:
     draining: Mapping[str, float]
     phase: Phase
     requeue_after: float | None = None  # seconds until time alone changes the decision
+    trial: Trial | None = None  # how the target takes over in steps, if it does
+    rejected: Rejected | None = None
+    # Draining revisions whose requests have ended; their pods stay for spec.rollout.keepOld.
+    kept: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> Hashable:
         """Equal for decisions that ask for the same objects."""
-        return (self.stable, self.target, self.canary, self.traffic, self.retained)
+        pods = self.trial and (self.trial.replicas, self.trial.progress.stable_replicas)
+        return (self.stable, self.target, self.canary, self.traffic, self.retained, pods)
+
+    @property
+    def listed(self) -> tuple[Weight, ...]:
+        """What the route lists: beside the traffic both sides of a trial, be it with weight 0.
+
+        A gateway knows the pods of what is listed, so that a share may begin, or go back, at once.
+        """
+        weights = dict(self.traffic)
+        sides = (self.stable.name, self.target.name) if self.trial else ()
+        absent = (Weight(name, 0) for name in sides if name not in weights)
+        return (*self.traffic, *absent)
 
     @property
     def revisions(self) -> frozenset[Revision]:
@@ -88,26 +136,44 @@ def decide(
     routing: LiveRouting,
     now: float,
     drain_delay: float,
+    requeue_after: float | None = None,
 ) -> Decision:
     """Decides which revision is stable, how the traffic splits, and which revisions may end.
 
     `states` holds every revision that exists, by name. `routing` is what the data plane does.
-    `now` and `drain_delay` are in seconds.
+    `now` and `drain_delay` are in seconds, and so is `requeue_after`: when to look again at the
+    latest.
     """
     stable = _stable(desired, previous, states)
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
     traffic = _traffic(desired, stable, canary, previous, states)
     current = {revision.name for revision in (stable, desired.target, canary) if revision}
     leaving = _leaving(previous, states, traffic, routing.reached - current)
-    draining, requeue_after = _drain(leaving, previous.draining, routing, now, drain_delay)
+    if desired.rejected and desired.rejected.revision.name in states:
+        leaving |= {desired.rejected.revision.name} - current
+    since = _leaving_since(previous.draining, desired.rejected)
+    delays = Delays(drain_delay, desired.keep_delay)
+    draining, wait = _drain(leaving, since, routing, now, delays)
+    waits = [seconds for seconds in (wait, requeue_after) if seconds is not None]
+    kept = frozenset(
+        name
+        for name, start in draining.items()
+        if start + max(drain_delay, routing.retention(name)) <= now
+    )
+    trial = desired.trial if stable.name != desired.target.name else None
     return Decision(
         stable=stable,
         target=desired.target,
         canary=canary,
         traffic=traffic,
         draining=draining,
-        phase=_phase(desired, previous, stable, states, is_draining=bool(set(draining) - current)),
-        requeue_after=requeue_after,
+        phase=_phase(
+            desired, previous, stable, states, is_draining=bool(set(draining) - current - kept)
+        ),
+        requeue_after=min(waits, default=None),
+        trial=trial,
+        rejected=desired.rejected,
+        kept=kept,
     )
 
 
@@ -122,10 +188,20 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
         current = target
     if desired.stopped:
         return current
-    if _is_ready(target, states):
+    if desired.trial is None and _is_ready(target, states):
         return target
-    candidates = (current, target, *previous.fallbacks)
+    # A target on trial may get all requests, but takes over by its steps alone.
+    successor = (target,) if desired.trial is None else ()
+    candidates = (current, *successor, *_fallbacks(desired, previous))
     return next((revision for revision in candidates if _answers(revision, states)), current)
+
+
+def _fallbacks(desired: Desired, previous: Previous) -> Iterable[Revision]:
+    """Draining revisions that may serve again; none that was turned back or is on trial."""
+    excluded = {desired.target.name} if desired.trial else set()
+    if desired.rejected:
+        excluded.add(desired.rejected.revision.name)
+    return (revision for revision in previous.fallbacks if revision.name not in excluded)
 
 
 def _is_ready(revision: Revision, states: Mapping[str, RevisionState]) -> bool:
@@ -143,9 +219,13 @@ def _traffic(
     previous: Previous,
     states: Mapping[str, RevisionState],
 ) -> tuple[Weight, ...]:
-    """All to the stable revision, unless there is a canary to share it; none to what is down."""
+    """All to the stable revision, unless another shares it; none to what is down."""
     all_to_stable = (Weight(stable.name, 100),)
     weight = desired.canary_weight
+    if desired.trial is not None and stable.name != desired.target.name:
+        canary, weight = desired.target, desired.trial.weight
+        if desired.trial.may_serve and not _answers(stable, states):
+            weight = 100
     if canary is None or weight == 0 or desired.stopped or not _answers(canary, states):
         return all_to_stable
     if not _answers(stable, states):
@@ -189,14 +269,28 @@ def _leaving(
     return {name for name in had_traffic | reached if name in states} - has_traffic
 
 
+def _leaving_since(draining: Mapping[str, float], rejected: Rejected | None) -> Mapping[str, float]:
+    """Since when each revision leaves; one that was turned back since then."""
+    if rejected is None or rejected.progress.rejection is None:
+        return draining
+    return {**draining, rejected.revision.name: rejected.progress.rejection.at}
+
+
+class Delays(NamedTuple):
+    """The seconds for which a revision stays after its traffic, at least."""
+
+    drain: float  # until its requests have ended
+    keep: float  # because the spec says so
+
+
 def _drain(
     leaving: set[str],
     since: Mapping[str, float],
     routing: LiveRouting,
     now: float,
-    delay: float,
+    delays: Delays,
 ) -> tuple[Mapping[str, float], float | None]:
-    """Retains a leaving revision as long as requests may reach it, and at least `delay` seconds.
+    """Retains a leaving revision as long as requests may reach it, and for the delays.
 
     Returns since when each drains, and the seconds after which to look again.
     """
@@ -204,12 +298,13 @@ def _drain(
     waits: list[float] = []
     for name in sorted(leaving):
         started = min(since.get(name, now), now)  # another leader's clock may have been ahead
-        remaining = started + max(delay, routing.retention(name)) - now
-        if remaining <= 0:
+        routed = started + max(delays.drain, routing.retention(name)) - now
+        kept = started + delays.keep - now
+        if max(routed, kept) <= 0:
             continue
         draining[name] = started
         # The routing may change with no event: by our own next write.
-        waits.append(max(min(remaining, delay), 1.0))
+        waits.append(max(min(routed, delays.drain) if routed > 0 else kept, 1.0))
     return draining, min(waits, default=None)
 
 
@@ -223,8 +318,10 @@ def _phase(
 ) -> Phase:
     if desired.stopped:
         return Phase.STOPPED
+    if desired.rejected is not None:
+        return Phase.FAILED
     if stable.name != desired.target.name:
-        return Phase.UPDATING
+        return Phase(desired.trial.progress.stage) if desired.trial else Phase.UPDATING
     is_first = previous.stable is None or not previous.traffic
     if is_first and not _is_ready(stable, states):
         return Phase.STARTING

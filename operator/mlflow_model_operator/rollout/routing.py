@@ -73,6 +73,26 @@ def live_routing(
     return LiveRouting(service, accepted, retention, ROUTE_LAG)
 
 
+def listed_weights(resource: MLflowModelDeployment, live: LiveChildren) -> dict[str, int]:
+    """The weights that the live route states, also those of 0."""
+    route = live.routes.get(resource.name)
+    return httproute.listed_weights(route) if route else {}
+
+
+def programmed_weights(
+    resource: MLflowModelDeployment, live: LiveChildren, gateway: GatewayState | None
+) -> dict[str, int] | None:
+    """The weights that the gateway has, also those of 0; None where those are not the route's.
+
+    The Gateway itself counts where it was looked up.
+    """
+    route = live.routes.get(resource.name)
+    is_programmed = gateway is None or gateway.is_programmed
+    if route is None or not is_programmed or not isinstance(_acceptance(route), Accepted):
+        return None
+    return httproute.listed_weights(route)
+
+
 def selected_revisions(service: KubeObject | None, live: LiveChildren) -> frozenset[str]:
     """The revisions whose pods a live Service selects."""
     selector = selector_of(service)

@@ -17,9 +17,11 @@ from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
-from mlflow_model_operator.rollout import Decision, Phase
+from mlflow_model_operator.rollout import Decision, Phase, Rejected, Trial
+from mlflow_model_operator.rollout.progress import Action, Cause, Stage
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
+from mlflow_model_operator.status.rollout_text import control_command, rollout_message
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 
 
@@ -177,10 +179,14 @@ def progressing(snapshot: Snapshot) -> Condition:
         return _false("Progressing", not_applied.reason, not_applied.message)
     if decision.phase == Phase.STOPPED:
         return _false("Progressing", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
+    if decision.rejected is not None:
+        return _turned_back(snapshot, decision.rejected)
+    if decision.trial is not None:
+        return _progressing_in_steps(snapshot, decision, decision.trial)
     if decision.phase == Phase.DRAINING:
         if snapshot.lingering:
             return _true("Progressing", Reason.MOVING_TRAFFIC, _moving(snapshot, decision))
-        names = ", ".join(sorted(decision.draining))
+        names = ", ".join(sorted(set(decision.draining) - decision.kept))
         return _true("Progressing", Reason.DRAINING, f"In-flight requests are finishing: {names}")
     target = decision.target
     state = snapshot.state(target)
@@ -191,6 +197,37 @@ def progressing(snapshot: Snapshot) -> Condition:
     if state.is_ready or (target == decision.stable and _has_min_replicas(snapshot, state)):
         return _false("Progressing", Reason.COMPLETE, _complete(snapshot, target))
     return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, target))
+
+
+def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) -> Condition:
+    """How far a rollout in steps has come, and what it waits for."""
+    progress, obstacle = trial.progress, trial.obstacle
+    if obstacle is not None and progress.waiting_for is Cause.GATES:
+        text = f"Version {decision.target.model.version} does not take over yet: {obstacle.message}"
+        return _false("Progressing", obstacle.reason, text + _still_served(snapshot))
+    if progress.waiting_for is Cause.PODS:
+        failure = diagnose(snapshot, decision.target)
+        if failure:
+            return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
+        return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, decision.target))
+    text = rollout_message(decision, trial)
+    if progress.stage is Stage.PAUSED:
+        resume = control_command(snapshot.resource, Action.RESUME)
+        return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To go on: {resume}")
+    return _true("Progressing", Reason.ROLLOUT_PROGRESSING, text)
+
+
+def _turned_back(snapshot: Snapshot, rejected: Rejected) -> Condition:
+    """Why a target was turned back, and how to try it again."""
+    rejection = rejected.progress.rejection
+    assert rejection is not None
+    return _false(
+        "Progressing",
+        rejection.reason,
+        f"Version {rejected.revision.model.version} ({rejected.revision.name}) was turned back: "
+        f"{rejection.message}{_still_served(snapshot)}. To try it again: "
+        f"{control_command(snapshot.resource, Action.RETRY)}",
+    )
 
 
 def _moving(snapshot: Snapshot, decision: Decision) -> str:
@@ -313,10 +350,10 @@ def canary_ready(snapshot: Snapshot) -> Condition | None:
 
 
 def traffic_split(snapshot: Snapshot) -> Condition | None:
-    """Whether the canary has the weight that the spec gives it; None where there is no canary."""
+    """Whether a canary, or a target on trial, has its weight; None where there is neither."""
     spec, decision = snapshot.resource.spec, snapshot.decision
     if spec.canary is None:
-        return None
+        return _split_on_trial(snapshot, decision) if decision else None
     canary = decision.canary if decision else None
     if canary is None and isinstance(snapshot.canary_resolution, ResolutionError):
         return _false(
@@ -332,6 +369,23 @@ def traffic_split(snapshot: Snapshot) -> Condition | None:
     if spec.routing.gateway is None and 0 < weight < 100:
         return _split_by_pods(snapshot, decision, canary, weight)
     return _true("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, canary, weight))
+
+
+def _split_on_trial(snapshot: Snapshot, decision: Decision) -> Condition | None:
+    """Whether the target of a rollout in steps has the weight of its step."""
+    trial, target = decision.trial, decision.target
+    if trial is None or trial.weight == 0:
+        return None
+    weight = dict(decision.traffic).get(target.name, 0)
+    if weight > trial.weight:
+        text = "All requests go to the new version until the stable one has a ready pod"
+        return _false("TrafficSplit", Reason.STABLE_NOT_READY, text)
+    if weight < trial.weight:
+        text = f"Version {target.model.version} gets {trial.weight} % again when it is ready"
+        return _false("TrafficSplit", Reason.CANARY_NOT_READY, text)
+    if snapshot.resource.gateway is None and weight < 100:
+        return _split_by_pods(snapshot, decision, target, weight)
+    return _true("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, target, weight))
 
 
 def _other_split(
@@ -379,7 +433,8 @@ def _split_by_pods(
         return _true(
             "TrafficSplit",
             Reason.APPLIED,
-            f"The canary has {canary_pods} of {all_pods} pods: {actual} % of the requests",
+            f"Version {canary.model.version} has {canary_pods} of {all_pods} pods: {actual} % of "
+            "the requests",
         )
     return _false(
         "TrafficSplit",

@@ -23,6 +23,7 @@ _QUIET = {
     Reason.CANARY_UNRESOLVED,
     Reason.UPDATE_IN_PROGRESS,
     Reason.SAME_VERSION,
+    Reason.TAGS_MISSING,
 }
 
 
@@ -32,6 +33,8 @@ def events(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> list[Event]:
         *_takeover(old, new, snapshot),
         *_rollout_changed(old, new, snapshot),
         *_canary_started(old, new),
+        *_stepped(old, new),
+        *_turned_back(old, new),
         *_drained(old, new),
         *_warnings(old, new),
     ]
@@ -85,6 +88,34 @@ def _canary_started(old: KubeObject, new: KubeObject) -> list[Event]:
         for share in new.get("traffic", ())
         if share["revision"] == canary and not had_traffic
     ]
+
+
+def _stepped(old: KubeObject, new: KubeObject) -> list[Event]:
+    """A rollout has reached another step, or is paused."""
+    before, after = old.get("rollout", {}), new.get("rollout", {})
+    events = []
+    if after.get("step") and _position(before) != _position(after):
+        version = new.get("target", {}).get("modelVersion")
+        text = f"Step {after['step']} of {after.get('steps')}: version {version} gets "
+        events.append(_event(EventReason.STEP_REACHED, f"{text}{after.get('weight')} %"))
+    if after.get("phase") == Phase.PAUSED and before.get("phase") != Phase.PAUSED:
+        events.append(_event(EventReason.ROLLOUT_PAUSED, after["message"]))
+    return events
+
+
+def _position(rollout: KubeObject) -> tuple[object, ...]:
+    return rollout.get("revision"), rollout.get("step"), rollout.get("weight")
+
+
+def _turned_back(old: KubeObject, new: KubeObject) -> list[Event]:
+    """A target that had requests has lost them; why is a warning of its own."""
+    after = new.get("rollout", {})
+    had_traffic = after.get("revision") in {share["revision"] for share in old.get("traffic", ())}
+    if after.get("phase") != Phase.FAILED or not had_traffic:
+        return []
+    stable = new["stable"]
+    text = f"Traffic moved back to version {stable['modelVersion']} ({stable['revision']})"
+    return [_event(EventReason.ROLLED_BACK, text)]
 
 
 def _drained(old: KubeObject, new: KubeObject) -> list[Event]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.reasons import Reason
-from mlflow_model_operator.kube.objects import KubeObject, generation_of, is_deleting, status_of
+from mlflow_model_operator.kube.objects import (
+    KubeObject,
+    format_time,
+    generation_of,
+    is_deleting,
+    status_of,
+)
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, ConditionStatus, conditions
+from mlflow_model_operator.status.rollout import history, rollout_status
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read less
@@ -38,7 +44,10 @@ def status(snapshot: Snapshot) -> KubeObject:
             for deployment in snapshot.live.deployments.values()
             if not is_deleting(deployment)
         )
-        new["rollout"] = _rollout(decision, snapshot, current)
+        message = next(c.message for c in current if c.type == "Progressing")
+        phase = _phase(decision, snapshot).value
+        new["rollout"] = rollout_status(snapshot, decision, phase, message[:MAX_MESSAGE_LENGTH])
+        new["history"] = history(snapshot, decision)
     return new
 
 
@@ -56,7 +65,8 @@ def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
     ]
     if decision.draining:
         new["draining"] = [
-            {"revision": name, "since": _time(since)} for name, since in decision.draining.items()
+            {"revision": name, "since": format_time(since)}
+            for name, since in decision.draining.items()
         ]
     routed = accepted_revisions(snapshot.resource, snapshot.live, snapshot.gateway)
     if routed is not None:
@@ -112,7 +122,7 @@ def _dated(
         "status": condition.status.value,
         "reason": str(condition.reason),
         "message": condition.message[:MAX_MESSAGE_LENGTH],
-        "lastTransitionTime": next(filter(None, unchanged_since), None) or _time(now),
+        "lastTransitionTime": next(filter(None, unchanged_since), None) or format_time(now),
         "observedGeneration": generation,
     }
 
@@ -131,23 +141,6 @@ def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
         "readyReplicas": snapshot.state(revision).ready,
     }
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _rollout(decision: Decision, snapshot: Snapshot, current: list[Condition]) -> KubeObject:
-    before = snapshot.resource.status.rollout
-    phase = _phase(decision, snapshot)
-    is_unchanged = before is not None and (before.phase, before.revision) == (
-        phase.value,
-        decision.target.name,
-    )
-    started_at = before.started_at if is_unchanged and before else None
-    message = next(c.message for c in current if c.type == "Progressing")
-    return {
-        "phase": phase.value,
-        "revision": decision.target.name,
-        "message": message[:MAX_MESSAGE_LENGTH],
-        "startedAt": started_at or _time(snapshot.now),
-    }
 
 
 def _phase(decision: Decision, snapshot: Snapshot) -> Phase:
@@ -184,7 +177,3 @@ def _url_so_far(snapshot: Snapshot, hostname: str, path: str) -> str | None:
     url = urlsplit(snapshot.resource.status.url or "")
     is_same = (url.hostname, url.path) == (hostname, path)
     return snapshot.resource.status.url if is_same else None
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -42,7 +42,7 @@ def resource(name: str = "wine", **spec: Any) -> MLflowModelDeployment:
 
 def deployment_of(given: MLflowModelDeployment, model: ModelVersion = MODEL) -> Json:
     revision = render.revision(given, model, SETTINGS)
-    return render.revision_objects(given, revision, SETTINGS, replicas=1, autoscale=False)[0]
+    return render.revision_objects(given, revision, SETTINGS, render.Scale(1))[0]
 
 
 @given(texts)
@@ -147,7 +147,7 @@ def test_the_default_index_gives_way_to_any_other(
         dependencies={"indexUrl": stated} if stated else {},
     )
     revision = render.revision(given, MODEL, settings)
-    deployment = render.revision_objects(given, revision, settings, replicas=1, autoscale=False)[0]
+    deployment = render.revision_objects(given, revision, settings, render.Scale(1))[0]
     (prepare,) = deployment["spec"]["template"]["spec"]["initContainers"]
     environment = {variable["name"]: variable.get("value") for variable in prepare["env"]}
     index = {name: environment[name] for name in environment if name.endswith("INDEX_URL")}

@@ -1,0 +1,287 @@
+"""A rollout in steps: its progress as the status records it, and what is observed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.status import RolloutStatus
+from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
+from mlflow_model_operator.render.metadata import short_hash
+from mlflow_model_operator.rollout import (
+    Rejected,
+    Trial,
+    approximate_canary_replicas,
+    deployment_state,
+    listed_weights,
+    programmed_weights,
+    selected_revisions,
+)
+from mlflow_model_operator.rollout.progress import (
+    Action,
+    Advance,
+    Cause,
+    Observation,
+    Obstacle,
+    Progress,
+    Rejection,
+    Stage,
+    advance,
+    next_weight,
+    weight_of,
+)
+from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.rollout.steps import Schedule, required_replicas, schedule
+from mlflow_model_operator.status import Snapshot
+from mlflow_model_operator.status.diagnosis import diagnose
+
+# What only another version, or another pod template, can mend.
+FINAL_REASONS = frozenset({Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED})
+# What may pass by itself while pods start, but not once they had requests or their time is over.
+LATE_REASONS = frozenset(
+    {
+        Reason.ARTIFACT_UNREADABLE,
+        Reason.DEPENDENCY_INSTALL_FAILED,
+        Reason.OUT_OF_MEMORY,
+        Reason.CONTAINER_CRASHED,
+        Reason.STARTUP_TIMEOUT,
+    }
+)
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """What a rollout in steps makes of the target."""
+
+    target: Revision  # the stable revision, where the target was turned back
+    trial: Trial | None = None
+    rejected: Rejected | None = None
+    requeue_after: float | None = None
+
+
+def plan_rollout(
+    resource: MLflowModelDeployment,
+    target: Revision,
+    stable: Revision | None,
+    snapshot: Snapshot,
+    obstacle: Obstacle | None,
+) -> RolloutPlan:
+    """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision."""
+    if stable is None:
+        return RolloutPlan(target)
+    recorded = recorded_progress(resource)
+    seen = _observe(resource, target, stable, snapshot, recorded, obstacle)
+    result = advance(recorded, seen)
+    if result.progress is None or result.takes_over:
+        return RolloutPlan(target)
+    if not result.progress.is_running:
+        return RolloutPlan(stable, rejected=Rejected(target, result.progress))
+    trial = _trial(resource, result, result.progress, seen.steps, obstacle)
+    return RolloutPlan(target, trial=trial, requeue_after=result.requeue_after)
+
+
+def recorded_progress(resource: MLflowModelDeployment) -> Progress | None:
+    """The progress of a rollout as the status records it; None where there is none."""
+    rollout = resource.status.rollout
+    if rollout is None or rollout.schedule is None or rollout.revision is None:
+        return None
+    rejection = _recorded_rejection(rollout)
+    return Progress(
+        target=rollout.revision,
+        schedule=rollout.schedule,
+        since=parse_time(rollout.target_since) or 0.0,
+        stable_replicas=rollout.stable_replicas or 1,
+        stage=_stage(rollout.phase, rejection),
+        step=(rollout.step or 0) - 1,
+        step_started_at=parse_time(rollout.step_started_at),
+        paused_at=parse_time(rollout.paused_at),
+        resumed_at=parse_time(rollout.resumed_at),
+        rejection=rejection,
+        waiting_for=_cause(rollout.waiting_for),
+    )
+
+
+def _recorded_rejection(rollout: RolloutStatus) -> Rejection | None:
+    for entry in rollout.failed:
+        if entry.revision == rollout.revision:
+            return Rejection(_reason(entry.reason), entry.message, parse_time(entry.at) or 0.0)
+    return None
+
+
+def schedule_hash(resource: MLflowModelDeployment) -> str:
+    """Another one for another spec.rollout: with it a rollout starts again."""
+    rollout = resource.spec.rollout
+    return short_hash(rollout.model_dump(include={"strategy", "steps", "gates"}, mode="json"))
+
+
+def requested_action(resource: MLflowModelDeployment) -> Action | None:
+    """What the annotation asks for, if that is new.
+
+    Where the status records no rollout, nobody knows whether it was acted upon: it is noted only.
+    """
+    rollout, value = resource.status.rollout, resource.rollout_control
+    if rollout is None or not value or value == rollout.last_control:
+        return None
+    word = value.partition("/")[0]
+    return Action(word) if word in set(Action) else None
+
+
+def _observe(
+    resource: MLflowModelDeployment,
+    target: Revision,
+    stable: Revision,
+    snapshot: Snapshot,
+    recorded: Progress | None,
+    obstacle: Obstacle | None,
+) -> Observation:
+    live = snapshot.live
+    steps = schedule(resource.spec)
+    has_gateway = resource.gateway is not None
+    hashed = schedule_hash(resource)
+    is_same = recorded is not None and (recorded.target, recorded.schedule) == (target.name, hashed)
+    begun = recorded if is_same else None
+    requested = (
+        listed_weights(resource, live)
+        if has_gateway
+        else _service_weights(
+            resource, live, stable, target, weight_of(begun, steps) if begun else 0
+        )
+    )
+    programmed = (
+        programmed_weights(resource, live, snapshot.gateway) if has_gateway else requested or None
+    )
+    return Observation(
+        now=snapshot.now,
+        target=target.name,
+        stable=stable.name,
+        steps=steps,
+        schedule=hashed,
+        has_gates=bool(resource.spec.rollout.gates.tags),
+        target_state=deployment_state(live.deployments.get(target.name)),
+        stable_answers=snapshot.answers(stable),
+        stable_replicas=_stable_replicas(resource, live, stable, begun),
+        weights=programmed,
+        requested=requested,
+        is_stopped=resource.spec.scaling.min_replicas == 0,
+        failure=_failure(resource, target, snapshot, begun, steps),
+        obstacle=obstacle,
+        action=requested_action(resource),
+    )
+
+
+def _service_weights(
+    resource: MLflowModelDeployment,
+    live: LiveChildren,
+    stable: Revision,
+    target: Revision,
+    weight: int,
+) -> Mapping[str, int]:
+    """The weights that a Service gives; without a gateway, all its pods get the same.
+
+    Where it selects both revisions, the weight is what their numbers of pods make of it. Nothing
+    where it selects none, or a third one too.
+    """
+    selected = selected_revisions(live.services.get(resource.name), live)
+    sides = {stable.name, target.name}
+    if not selected or not selected <= sides:
+        return {}
+    if selected == sides:
+        return {stable.name: 100 - weight, target.name: weight}
+    return {name: 100 if name in selected else 0 for name in sides}
+
+
+def _stable_replicas(
+    resource: MLflowModelDeployment, live: LiveChildren, stable: Revision, begun: Progress | None
+) -> int:
+    """The pods of the stable revision; under an autoscaler, those of the beginning."""
+    scaling = resource.spec.scaling
+    if not scaling.is_autoscaled:
+        return max(scaling.min_replicas, 1)
+    deployment = live.deployments.get(stable.name)
+    now = deployment["spec"].get("replicas") if deployment else None
+    replicas = begun.stable_replicas if begun else now or 1
+    return min(max(replicas, scaling.min_replicas), scaling.effective_max_replicas)
+
+
+def _failure(
+    resource: MLflowModelDeployment,
+    target: Revision,
+    snapshot: Snapshot,
+    begun: Progress | None,
+    steps: Schedule,
+) -> Rejection | None:
+    """Why the target's pods will not get ready; None where they are, or may be."""
+    deployment = snapshot.live.deployments.get(target.name)
+    if begun is None or deployment is None or snapshot.answers(target):
+        return None
+    if _is_retried(begun, snapshot.now, resource.spec.server.startup_seconds):
+        return None
+    failure = diagnose(snapshot, target)
+    if failure is None:
+        return None
+    is_late = weight_of(begun, steps) > 0 or find_condition(deployment, "Progressing") is not None
+    if failure.reason in FINAL_REASONS or (is_late and failure.reason in LATE_REASONS):
+        return Rejection(failure.reason, failure.message, snapshot.now)
+    return None
+
+
+def _is_retried(begun: Progress, now: float, startup_seconds: float) -> bool:
+    """Whether a person has them tried again a moment ago: pods still show how they failed."""
+    if begun.stage is not Stage.PREPARING or begun.resumed_at is None:
+        return False
+    return now - begun.resumed_at < startup_seconds
+
+
+def _trial(
+    resource: MLflowModelDeployment,
+    result: Advance,
+    progress: Progress,
+    steps: Schedule,
+    obstacle: Obstacle | None,
+) -> Trial:
+    weight, following = result.weight, next_weight(progress, steps)
+    return Trial(
+        progress=progress,
+        weight=weight,
+        replicas=_target_replicas(resource, progress, weight, following),
+        may_serve=result.may_serve,
+        steps=steps,
+        obstacle=obstacle,
+    )
+
+
+def _target_replicas(
+    resource: MLflowModelDeployment, progress: Progress, weight: int, following: int
+) -> int:
+    """The pods that the target must have: for its next step, before that begins.
+
+    Without a gateway each pod has its share as soon as it is ready, so there they come with the
+    step.
+    """
+    stable = progress.stable_replicas
+    if resource.gateway is not None:
+        return required_replicas(stable, max(weight, following))
+    is_next = progress.stage in (Stage.PREPARING, Stage.PROMOTING)
+    if is_next or progress.waiting_for is Cause.PODS:
+        weight = max(weight, following)
+    return max(
+        required_replicas(stable, weight), min(approximate_canary_replicas(stable, weight), stable)
+    )
+
+
+def _stage(phase: str, rejection: Rejection | None) -> Stage:
+    """The recorded stage; where another version of the operator wrote it, from the beginning."""
+    stage = Stage(phase) if phase in set(Stage) else Stage.PREPARING
+    if stage is Stage.STABLE or (stage is Stage.FAILED) != (rejection is not None):
+        return Stage.FAILED if rejection else Stage.PREPARING
+    return stage
+
+
+def _cause(text: str | None) -> Cause | None:
+    return Cause(text) if text in set(Cause) else None
+
+
+def _reason(text: str) -> Reason:
+    return Reason(text) if text in set(Reason) else Reason.ROLLOUT_FAILED

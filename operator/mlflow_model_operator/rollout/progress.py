@@ -1,0 +1,439 @@
+"""The state machine of a rollout in steps.
+
+`advance` is pure: from the progress that the status records, and what is observed now, follows the
+progress to record. So the operator may restart between any two calls. `TRANSITIONS` is all that it
+can do; docs/rollouts.md shows it, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.rollout.state import RevisionState
+from mlflow_model_operator.rollout.steps import Schedule, Step, required_replicas
+
+MIN_WAIT = 0.1  # seconds until time alone changes something
+
+
+class Stage(StrEnum):
+    """Where a rollout is. The values are phases of `status.rollout.phase`."""
+
+    STABLE = "Stable"  # there is no rollout: the target is the stable revision
+    PREPARING = "Preparing"  # the target gets no request yet
+    PROGRESSING = "Progressing"  # the target has the weight of a step
+    PAUSED = "Paused"  # until a person resumes it
+    PROMOTING = "Promoting"  # all steps are done: the target gets its last pods and takes over
+    FAILED = "Failed"  # the target was turned back, and is not tried again by itself
+
+
+class Trigger(StrEnum):
+    """What moves a rollout from one stage to another."""
+
+    NEW_TARGET = "another target, or other steps"
+    CANCELLED = "the target is the stable revision again"
+    READY = "gates passed, pods ready, in the route"
+    STEP_DONE = "the step is done"
+    LAST_STEP_DONE = "the last step is done"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    TAKEN_OVER = "the target has taken over"
+    STOPPED = "scaled to zero"
+    FAILURE = "pods, a gate or the analysis failed"
+    ABORT = "abort"
+    RETRY = "retry"
+
+
+_RUNNING = (Stage.PREPARING, Stage.PROGRESSING, Stage.PAUSED, Stage.PROMOTING)
+TRANSITIONS: frozenset[tuple[Stage, Trigger, Stage]] = frozenset(
+    {
+        (Stage.STABLE, Trigger.NEW_TARGET, Stage.PREPARING),
+        (Stage.PREPARING, Trigger.READY, Stage.PROGRESSING),
+        (Stage.PREPARING, Trigger.READY, Stage.PROMOTING),  # without steps
+        (Stage.PREPARING, Trigger.PAUSE, Stage.PAUSED),
+        (Stage.PREPARING, Trigger.PROMOTE, Stage.PROMOTING),
+        (Stage.PROGRESSING, Trigger.STEP_DONE, Stage.PROGRESSING),
+        (Stage.PROGRESSING, Trigger.LAST_STEP_DONE, Stage.PROMOTING),
+        (Stage.PROGRESSING, Trigger.PAUSE, Stage.PAUSED),
+        (Stage.PROGRESSING, Trigger.PROMOTE, Stage.PROMOTING),
+        (Stage.PAUSED, Trigger.RESUME, Stage.PREPARING),
+        (Stage.PAUSED, Trigger.RESUME, Stage.PROGRESSING),
+        (Stage.PAUSED, Trigger.PROMOTE, Stage.PROMOTING),
+        (Stage.PROMOTING, Trigger.TAKEN_OVER, Stage.STABLE),
+        (Stage.FAILED, Trigger.RETRY, Stage.PREPARING),
+        (Stage.FAILED, Trigger.NEW_TARGET, Stage.PREPARING),
+        (Stage.FAILED, Trigger.CANCELLED, Stage.STABLE),
+        *((stage, Trigger.NEW_TARGET, Stage.PREPARING) for stage in _RUNNING),
+        *((stage, Trigger.STOPPED, Stage.PREPARING) for stage in _RUNNING),
+        *((stage, Trigger.CANCELLED, Stage.STABLE) for stage in _RUNNING),
+        *((stage, Trigger.FAILURE, Stage.FAILED) for stage in _RUNNING),
+        *((stage, Trigger.ABORT, Stage.FAILED) for stage in _RUNNING),
+    }
+)
+
+
+class Cause(StrEnum):
+    """What a rollout waits for, as `status.rollout.waitingFor` shows it."""
+
+    GATES = "Gates"  # the version lacks what spec.rollout.gates asks for
+    PODS = "Pods"  # the target has fewer ready pods than the next weight needs
+    ROUTE = "Route"  # the gateway has not accepted the route with the last weights
+    STABLE = (
+        "Stable"  # the stable revision has no ready pod: nothing to compare with, or go back to
+    )
+    HOLD = "Hold"  # the weight is held for a time
+    RESUME = "Resume"  # a person has to resume it
+    ANALYSIS = "Analysis"  # what was measured says neither good nor bad
+
+
+class Verdict(StrEnum):
+    """What an analysis of the target says; nothing measures yet."""
+
+    GOOD = "Good"
+    BAD = "Bad"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class Action(StrEnum):
+    """What people may ask of a rollout."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a gate does not let the target through: not yet, or, where it `is_final`, never."""
+
+    reason: Reason
+    message: str
+    is_final: bool = False
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a target was turned back."""
+
+    reason: Reason
+    message: str
+    at: float  # epoch seconds
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a rollout in steps has come, as the status records it. Times are epoch seconds."""
+
+    target: str  # the name of the revision
+    schedule: str  # a hash of spec.rollout: with another one the rollout starts again
+    since: float
+    stable_replicas: int  # the stable revision's pods at the beginning, which it keeps
+    stage: Stage = Stage.PREPARING
+    step: int = -1  # the index of the step whose weight the target has; -1: before the first
+    step_started_at: float | None = None  # since when the gateway has that weight
+    paused_at: float | None = None
+    resumed_at: float | None = None  # when a person resumed it at this step
+    rejection: Rejection | None = None
+    waiting_for: Cause | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the target may still take over."""
+        return self.stage is not Stage.FAILED
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a rollout depends on, beside its progress."""
+
+    now: float  # epoch seconds
+    target: str
+    stable: str
+    steps: Schedule
+    schedule: str
+    has_gates: bool  # without steps and gates the target takes over as soon as it is ready
+    target_state: RevisionState
+    stable_answers: bool
+    stable_replicas: int
+    # The weights that the data plane has, of all revisions that it knows; None: not those that it
+    # was given last.
+    weights: Mapping[str, int] | None
+    # The weights that it was given last, whether or not it has them.
+    requested: Mapping[str, int]
+    is_stopped: bool = False
+    failure: Rejection | None = None  # the target's pods have failed for good
+    obstacle: Obstacle | None = None  # the first gate that the target does not pass
+    verdict: Verdict | None = None  # None: nothing is measured
+    action: Action | None = None  # what a person asks for now
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the data plane knows the target, be it with weight 0."""
+        return self.weights is not None and self.target in self.weights
+
+
+@dataclass(frozen=True)
+class Advance:
+    """The progress to record, and what follows from it."""
+
+    progress: Progress | None  # None: there is no rollout
+    weight: int = 0  # the target's share of the requests, in percent
+    may_serve: bool = False  # where the stable revision does not answer: gates passed, not failed
+    takes_over: bool = False  # the target becomes the stable revision
+    requeue_after: float | None = None  # seconds until time alone changes something
+
+
+def advance(progress: Progress | None, seen: Observation) -> Advance:
+    """The next progress of a rollout; one call goes as far as what is observed allows."""
+    progress = _for_target(progress, seen)
+    if progress is None:
+        return Advance(None)
+    progress = replace(progress, stable_replicas=seen.stable_replicas)
+    progress = _obey(progress, seen)
+    progress = _fail(progress, seen)
+    if not progress.is_running:
+        return Advance(progress)
+    while True:
+        following = _next(progress, seen)
+        if following == progress:
+            break
+        progress = following
+    return Advance(
+        progress,
+        weight=weight_of(progress, seen.steps),
+        may_serve=seen.obstacle is None,
+        takes_over=progress.stage is Stage.PROMOTING and progress.waiting_for is None,
+        requeue_after=_requeue_after(progress, seen),
+    )
+
+
+def weight_of(progress: Progress, steps: Schedule) -> int:
+    """The target's share of the requests, in percent."""
+    if not progress.is_running or not 0 <= progress.step < len(steps):
+        return 0
+    return steps[progress.step].weight
+
+
+def next_weight(progress: Progress, steps: Schedule) -> int:
+    """Its share at the next step; 100 where it takes over next."""
+    following = progress.step + 1
+    if progress.stage is Stage.PROMOTING or following >= len(steps):
+        return 100
+    return steps[following].weight
+
+
+def _for_target(progress: Progress | None, seen: Observation) -> Progress | None:
+    """The progress of the rollout of the present target: a new one if that is another."""
+    if seen.target == seen.stable or not (seen.steps or seen.has_gates):
+        return None
+    if progress is None or (progress.target, progress.schedule) != (seen.target, seen.schedule):
+        return Progress(
+            target=seen.target,
+            schedule=seen.schedule,
+            since=seen.now,
+            stable_replicas=seen.stable_replicas,
+        )
+    if seen.is_stopped and progress.is_running and progress.stage is not Stage.PREPARING:
+        return _from_the_start(_move(progress, Trigger.STOPPED, Stage.PREPARING), seen)
+    return progress
+
+
+def _from_the_start(progress: Progress, seen: Observation) -> Progress:
+    """The same target again, from the first step."""
+    return Progress(progress.target, progress.schedule, seen.now, seen.stable_replicas)
+
+
+def _obey(progress: Progress, seen: Observation) -> Progress:
+    """What a person asks for, where the stage allows it."""
+    match seen.action, progress.stage:
+        case Action.PAUSE, (Stage.PREPARING | Stage.PROGRESSING):
+            return _paused(progress, seen)
+        case Action.RESUME, Stage.PAUSED:
+            stage = Stage.PREPARING if progress.step < 0 else Stage.PROGRESSING
+            resumed = _move(progress, Trigger.RESUME, stage)
+            return replace(resumed, paused_at=None, resumed_at=seen.now)
+        case Action.PROMOTE, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED):
+            promoted = _move(progress, Trigger.PROMOTE, Stage.PROMOTING)
+            return replace(promoted, paused_at=None)
+        case Action.ABORT, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED | Stage.PROMOTING):
+            aborted = Rejection(Reason.ROLLOUT_ABORTED, "a person has aborted it", seen.now)
+            return _rejected(progress, Trigger.ABORT, aborted)
+        case Action.RETRY, Stage.FAILED:
+            retried = _move(progress, Trigger.RETRY, Stage.PREPARING)
+            return replace(_from_the_start(retried, seen), resumed_at=seen.now)
+    return progress
+
+
+def _fail(progress: Progress, seen: Observation) -> Progress:
+    """The same, turned back if the target is not to serve."""
+    if not progress.is_running:
+        return progress
+    rejection = seen.failure
+    if rejection is None and seen.obstacle and seen.obstacle.is_final:
+        rejection = Rejection(seen.obstacle.reason, seen.obstacle.message, seen.now)
+    if rejection is None and seen.verdict is Verdict.BAD:
+        rejection = Rejection(Reason.ROLLOUT_FAILED, "the analysis says that it is bad", seen.now)
+    return _rejected(progress, Trigger.FAILURE, rejection) if rejection else progress
+
+
+def _next(progress: Progress, seen: Observation) -> Progress:
+    """One transition, or what it waits for."""
+    match progress.stage:
+        case Stage.PREPARING:
+            return _prepare(progress, seen)
+        case Stage.PROGRESSING:
+            return _hold(_timed(progress, seen), seen)
+        case Stage.PROMOTING:
+            return replace(progress, waiting_for=_obstacle_to_takeover(progress, seen))
+        case _:
+            return replace(progress, waiting_for=Cause.RESUME)
+
+
+def _prepare(progress: Progress, seen: Observation) -> Progress:
+    cause = _obstacle_to_first_share(progress, seen)
+    if cause is not None:
+        return replace(progress, waiting_for=cause)
+    if not seen.steps:
+        return _move(progress, Trigger.READY, Stage.PROMOTING)
+    return _at_step(_move(progress, Trigger.READY, Stage.PROGRESSING), 0)
+
+
+def _timed(progress: Progress, seen: Observation) -> Progress:
+    """The same with the time since when the data plane has the weights of the step.
+
+    It begins again where the target has lost its pods, and so its share. A time in the future is
+    that of another leader's clock.
+    """
+    if not seen.target_state.answers:
+        return replace(progress, step_started_at=None)
+    if progress.step_started_at is not None:
+        return replace(progress, step_started_at=min(progress.step_started_at, seen.now))
+    weight = weight_of(progress, seen.steps)
+    shares = {seen.target: weight, seen.stable: 100 - weight}
+    has_them = (
+        seen.weights is not None and seen.is_listed and _shares(seen.weights) == _shares(shares)
+    )
+    return replace(progress, step_started_at=seen.now) if has_them else progress
+
+
+def _hold(progress: Progress, seen: Observation) -> Progress:
+    """Stays at the step as long as it takes, and goes on to the next."""
+    cause = _obstacle_at_step(progress, seen)
+    if cause is not None:
+        return replace(progress, waiting_for=cause)
+    step = seen.steps[progress.step]
+    if _remaining(progress, step, seen.now) > 0:
+        if math.isinf(step.hold):
+            return _paused(progress, seen)
+        return replace(progress, waiting_for=Cause.HOLD)
+    return _go_on(progress, seen)
+
+
+def _go_on(progress: Progress, seen: Observation) -> Progress:
+    """To the next step, if nothing is in its way."""
+    following = progress.step + 1
+    if following == len(seen.steps):
+        return _move(progress, Trigger.LAST_STEP_DONE, Stage.PROMOTING)
+    if not _has_pods(progress, seen.steps[following].weight, seen):
+        return replace(progress, waiting_for=Cause.PODS)
+    if not _is_route_free(seen, seen.steps[following].weight):
+        return replace(progress, waiting_for=Cause.ROUTE)
+    return _at_step(_move(progress, Trigger.STEP_DONE, Stage.PROGRESSING), following)
+
+
+def _obstacle_to_first_share(progress: Progress, seen: Observation) -> Cause | None:
+    """What must be so before the target gets any request."""
+    weight = next_weight(progress, seen.steps)
+    if seen.obstacle is not None:
+        return Cause.GATES
+    if not seen.target_state.is_ready or not _has_pods(progress, weight, seen):
+        return Cause.PODS
+    if seen.is_stopped or not seen.stable_answers:
+        return Cause.STABLE
+    is_known = seen.is_listed or _is_requested(seen, weight)
+    return None if is_known else Cause.ROUTE
+
+
+def _obstacle_at_step(progress: Progress, seen: Observation) -> Cause | None:
+    """What must be so while the target has a share, before the next step."""
+    if not seen.target_state.answers:
+        return Cause.PODS
+    if not seen.stable_answers:
+        return Cause.STABLE
+    if progress.step_started_at is None:
+        return Cause.ROUTE
+    return Cause.ANALYSIS if seen.verdict is Verdict.INCONCLUSIVE else None
+
+
+def _obstacle_to_takeover(progress: Progress, seen: Observation) -> Cause | None:
+    """What must be so before the target is the stable revision."""
+    has_share = weight_of(progress, seen.steps) > 0
+    if not has_share and seen.obstacle is not None:
+        return Cause.GATES
+    if not seen.target_state.is_ready or not _has_pods(progress, 100, seen):
+        return Cause.PODS
+    is_known = has_share or seen.is_listed or _is_requested(seen, 100)
+    return None if is_known else Cause.ROUTE
+
+
+def _has_pods(progress: Progress, weight: int, seen: Observation) -> bool:
+    """Whether the target has pods for that share of what the stable revision serves."""
+    return seen.target_state.ready >= required_replicas(progress.stable_replicas, weight)
+
+
+def _is_route_free(seen: Observation, weight: int) -> bool:
+    """Whether the last weights are the data plane's.
+
+    Or those of the next step were requested already, by an operator that ended before it recorded
+    that.
+    """
+    return seen.weights is not None or _is_requested(seen, weight)
+
+
+def _is_requested(seen: Observation, weight: int) -> bool:
+    return _shares(seen.requested) == _shares({seen.target: weight, seen.stable: 100 - weight})
+
+
+def _shares(weights: Mapping[str, int]) -> dict[str, int]:
+    return {name: weight for name, weight in weights.items() if weight > 0}
+
+
+def _remaining(progress: Progress, step: Step, now: float) -> float:
+    """The seconds for which the step is still held."""
+    if math.isinf(step.hold):
+        return 0.0 if progress.resumed_at is not None else math.inf
+    return (progress.step_started_at or now) + step.hold - now
+
+
+def _requeue_after(progress: Progress, seen: Observation) -> float | None:
+    if progress.waiting_for is not Cause.HOLD:
+        return None
+    return max(_remaining(progress, seen.steps[progress.step], seen.now), MIN_WAIT)
+
+
+def _at_step(progress: Progress, step: int) -> Progress:
+    return replace(
+        progress, step=step, step_started_at=None, paused_at=None, resumed_at=None, waiting_for=None
+    )
+
+
+def _paused(progress: Progress, seen: Observation) -> Progress:
+    paused = _move(progress, Trigger.PAUSE, Stage.PAUSED)
+    return replace(paused, paused_at=seen.now, waiting_for=Cause.RESUME)
+
+
+def _rejected(progress: Progress, trigger: Trigger, rejection: Rejection) -> Progress:
+    failed = _move(progress, trigger, Stage.FAILED)
+    return replace(failed, rejection=rejection, waiting_for=None, paused_at=None)
+
+
+def _move(progress: Progress, trigger: Trigger, stage: Stage) -> Progress:
+    transition = (progress.stage, trigger, stage)
+    assert transition in TRANSITIONS, transition
+    return replace(progress, stage=stage, waiting_for=None)

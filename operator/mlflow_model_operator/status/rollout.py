@@ -1,0 +1,136 @@
+"""The rollout in the status: its phase and progress, and the history of those before. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.status import RolloutStatus
+from mlflow_model_operator.kube.objects import KubeObject, format_time
+from mlflow_model_operator.rollout import Decision
+from mlflow_model_operator.rollout.progress import Progress
+from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.status.snapshot import Snapshot
+
+MAX_HISTORY = 10
+
+
+def rollout_status(
+    snapshot: Snapshot, decision: Decision, phase: str, message: str
+) -> dict[str, Any]:
+    """`status.rollout`: all that the next reconcile needs to go on from here."""
+    before = snapshot.resource.status.rollout
+    revision = current_target(decision).name
+    is_unchanged = before is not None and (before.phase, before.revision) == (phase, revision)
+    started_at = before.started_at if is_unchanged and before else None
+    fields = {
+        "phase": phase,
+        "revision": revision,
+        "trigger": _trigger(snapshot, decision),
+        "message": message,
+        "startedAt": started_at or format_time(snapshot.now),
+        "lastControl": snapshot.resource.rollout_control or None,
+        **_progress_fields(decision),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def current_target(decision: Decision) -> Revision:
+    """The revision that is rolled out, or was turned back."""
+    return decision.rejected.revision if decision.rejected else decision.target
+
+
+def history(snapshot: Snapshot, decision: Decision) -> list[KubeObject]:
+    """The last rollouts, with those that have ended now."""
+    old = [entry.dump() for entry in snapshot.resource.status.history]
+    new = [{**entry, "at": format_time(snapshot.now)} for entry in _ended(snapshot, decision)]
+    return [*old, *new][-MAX_HISTORY:]
+
+
+def _progress_fields(decision: Decision) -> dict[str, Any]:
+    if decision.trial is not None:
+        trial = decision.trial
+        return _recorded(trial.progress) | {"steps": len(trial.steps), "weight": trial.weight}
+    if decision.rejected is not None:
+        rejected = decision.rejected
+        return _recorded(rejected.progress) | {
+            "failed": [_failed(rejected.revision, rejected.progress)]
+        }
+    return {}
+
+
+def _recorded(progress: Progress) -> dict[str, Any]:
+    return {
+        "schedule": progress.schedule,
+        "targetSince": format_time(progress.since),
+        "stableReplicas": progress.stable_replicas,
+        "step": progress.step + 1,
+        "stepStartedAt": _optional_time(progress.step_started_at),
+        "pausedAt": _optional_time(progress.paused_at),
+        "resumedAt": _optional_time(progress.resumed_at),
+        "waitingFor": progress.waiting_for.value if progress.waiting_for else None,
+    }
+
+
+def _failed(revision: Revision, progress: Progress) -> KubeObject:
+    assert progress.rejection is not None
+    return {
+        "revision": revision.name,
+        "modelVersion": revision.model.version,
+        "schedule": progress.schedule,
+        "reason": str(progress.rejection.reason),
+        "message": progress.rejection.message[:1000],
+        "at": format_time(progress.rejection.at),
+    }
+
+
+def _optional_time(seconds: float | None) -> str | None:
+    return None if seconds is None else format_time(seconds)
+
+
+def _trigger(snapshot: Snapshot, decision: Decision) -> str:
+    """Why the present target is rolled out: as it was recorded when that began."""
+    resource, target = snapshot.resource, current_target(decision)
+    before: RolloutStatus | None = resource.status.rollout
+    stable = resource.status.stable
+    if stable is None:
+        return "Start"
+    if before is not None and before.revision == target.name:
+        return before.trigger or "Spec"
+    if resource.status.observed_generation != resource.generation:
+        return "Spec"
+    return "Operator" if stable.model_uri == target.model.uri else "Registry"
+
+
+def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
+    """The rollouts that end with this decision."""
+    status = snapshot.resource.status
+    before = status.rollout
+    trigger = before.trigger if before and before.trigger else "Spec"
+    stable_before = status.stable.revision if status.stable else None
+    current = {decision.stable.name, current_target(decision).name}
+    if status.target is not None and status.target.revision not in current:
+        yield {
+            "revision": status.target.revision,
+            "modelVersion": status.target.model_version,
+            "trigger": trigger,
+            "verdict": "Superseded",
+        }
+    if decision.rejected is not None and not (before and before.failed):
+        rejection = decision.rejected.progress.rejection
+        is_aborted = rejection is not None and rejection.reason is Reason.ROLLOUT_ABORTED
+        yield _entry(decision.rejected.revision, trigger, "Aborted" if is_aborted else "Failed")
+    if decision.stable.name != stable_before:
+        is_target = decision.stable.name == current_target(decision).name
+        why = _trigger(snapshot, decision) if is_target else "Recovery"
+        yield _entry(decision.stable, why, "Promoted")
+
+
+def _entry(revision: Revision, trigger: str, verdict: str) -> KubeObject:
+    return {
+        "revision": revision.name,
+        "modelVersion": revision.model.version,
+        "trigger": trigger,
+        "verdict": verdict,
+    }

@@ -1,0 +1,428 @@
+"""Table cases for each transition of a rollout in steps, and any course of events."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.rollout.progress import (
+    TRANSITIONS,
+    Action,
+    Advance,
+    Cause,
+    Observation,
+    Obstacle,
+    Progress,
+    Rejection,
+    Stage,
+    Trigger,
+    Verdict,
+    advance,
+    next_weight,
+)
+from mlflow_model_operator.rollout.state import RevisionState
+from mlflow_model_operator.rollout.steps import Schedule, Step, required_replicas
+
+NOW = 1000.0
+STEPS: Schedule = (Step(10, 60.0), Step(10, math.inf), Step(50, 60.0))
+READY = RevisionState(desired=4, ready=4)
+MISSING_TAG = Obstacle(Reason.TAGS_MISSING, "it lacks a tag")
+BAD_MODEL = Rejection(Reason.MODEL_LOAD_FAILED, "it does not load", NOW)
+
+
+def seen(**changes: Any) -> Observation:
+    """All is well, and the route lists the target with weight 0."""
+    return replace(
+        Observation(
+            now=NOW,
+            target="new",
+            stable="old",
+            steps=STEPS,
+            schedule="s1",
+            has_gates=False,
+            target_state=READY,
+            stable_answers=True,
+            stable_replicas=4,
+            weights={"old": 100, "new": 0},
+            requested={"old": 100, "new": 0},
+        ),
+        **changes,
+    )
+
+
+def with_weight(weight: int, **changes: Any) -> Observation:
+    """All is well, and the gateway has this weight."""
+    weights = {"old": 100 - weight, "new": weight}
+    return seen(weights=weights, requested=weights, **changes)
+
+
+def at(stage: Stage = Stage.PREPARING, step: int = -1, **changes: Any) -> Progress:
+    started = {"step_started_at": NOW} if step >= 0 else {}
+    return Progress("new", "s1", NOW, 4, stage, step, **{**started, **changes})
+
+
+def progress_of(result: Advance) -> Progress:
+    assert result.progress is not None
+    return result.progress
+
+
+def test_there_is_no_rollout_where_the_target_is_stable_or_takes_over_at_once() -> None:
+    assert advance(None, seen(target="old")) == Advance(None)
+    assert advance(None, seen(steps=())) == Advance(None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"obstacle": MISSING_TAG}, Cause.GATES),
+        ({"target_state": RevisionState(desired=1, ready=0)}, Cause.PODS),
+        ({"target_state": RevisionState(desired=4, ready=3)}, Cause.PODS),
+        ({"stable_answers": False}, Cause.STABLE),
+        ({"weights": None}, Cause.ROUTE),
+        ({"weights": {"old": 100}}, Cause.ROUTE),
+    ],
+)
+def test_a_target_gets_no_share_before_all_is_ready(changes: dict[str, Any], cause: Cause) -> None:
+    result = advance(None, seen(**changes))
+    assert (progress_of(result).stage, progress_of(result).waiting_for) == (Stage.PREPARING, cause)
+    assert result.weight == 0
+
+
+def test_a_ready_target_gets_the_first_weight() -> None:
+    result = advance(None, seen())
+    assert (result.weight, progress_of(result).step) == (10, 0)
+    assert progress_of(result).waiting_for == Cause.ROUTE
+
+
+def test_a_weight_is_held_from_when_the_gateway_has_it() -> None:
+    waiting = advance(at(Stage.PROGRESSING, 0, step_started_at=None), seen())
+    assert progress_of(waiting).waiting_for == Cause.ROUTE
+    held = advance(waiting.progress, with_weight(10, now=NOW + 5))
+    assert progress_of(held).step_started_at == NOW + 5
+    assert (progress_of(held).waiting_for, held.requeue_after) == (Cause.HOLD, 60.0)
+
+
+def test_a_pause_waits_for_a_person() -> None:
+    paused = advance(at(Stage.PROGRESSING, 0), with_weight(10, now=NOW + 60))
+    assert (progress_of(paused).stage, progress_of(paused).step) == (Stage.PAUSED, 1)
+    assert (paused.weight, progress_of(paused).waiting_for) == (10, Cause.RESUME)
+    assert paused.requeue_after is None
+    resumed = advance(paused.progress, with_weight(10, now=NOW + 90, action=Action.RESUME))
+    assert (resumed.weight, progress_of(resumed).step) == (50, 2)
+
+
+def test_a_step_is_not_left_before_the_target_has_pods_for_the_next() -> None:
+    few = RevisionState(desired=2, ready=1)
+    result = advance(at(Stage.PROGRESSING, 1, resumed_at=NOW), with_weight(10, target_state=few))
+    assert (result.weight, progress_of(result).waiting_for) == (10, Cause.PODS)
+
+
+def test_a_step_is_not_left_while_the_gateway_does_not_follow() -> None:
+    progress = at(Stage.PROGRESSING, 1, resumed_at=NOW)
+    requested = {"old": 90, "new": 10}
+    result = advance(progress, seen(weights=None, requested=requested))
+    assert (result.weight, progress_of(result).waiting_for) == (10, Cause.ROUTE)
+
+
+def test_an_operator_that_ended_before_it_recorded_a_step_takes_the_same_step() -> None:
+    progress = at(Stage.PROGRESSING, 1, resumed_at=NOW)
+    first = advance(progress, with_weight(10))
+    again = advance(progress, seen(weights=None, requested={"old": 50, "new": 50}))
+    assert (first.weight, again.weight) == (50, 50)
+    assert first.progress == again.progress
+
+
+def test_after_the_last_step_the_target_takes_over_with_all_its_pods() -> None:
+    last = at(Stage.PROGRESSING, 2, step_started_at=NOW - 60)
+    few = advance(last, with_weight(50, target_state=RevisionState(desired=4, ready=3)))
+    assert (progress_of(few).stage, progress_of(few).waiting_for) == (Stage.PROMOTING, Cause.PODS)
+    assert (few.weight, few.takes_over) == (50, False)
+    assert advance(few.progress, with_weight(50)).takes_over
+
+
+def test_a_target_that_loses_its_pods_holds_its_weight_again_from_when_it_has_them() -> None:
+    down = advance(
+        at(Stage.PROGRESSING, 0), with_weight(10, target_state=RevisionState(desired=1, ready=0))
+    )
+    assert progress_of(down).waiting_for == Cause.PODS
+    assert progress_of(down).step_started_at is None
+    back = advance(down.progress, with_weight(10, now=NOW + 500))
+    assert back.requeue_after == 60.0
+
+
+def test_a_clock_that_jumps_back_holds_no_longer_than_the_step_says() -> None:
+    jumped = advance(at(Stage.PROGRESSING, 0), with_weight(10, now=NOW - 10_000))
+    assert jumped.requeue_after == 60.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"failure": BAD_MODEL},
+        {"obstacle": replace(MISSING_TAG, is_final=True)},
+        {"verdict": Verdict.BAD},
+        {"action": Action.ABORT},
+    ],
+)
+@pytest.mark.parametrize(
+    "stage", [Stage.PREPARING, Stage.PROGRESSING, Stage.PAUSED, Stage.PROMOTING]
+)
+def test_a_target_that_fails_is_turned_back_at_once(stage: Stage, changes: dict[str, Any]) -> None:
+    result = advance(at(stage, 0), with_weight(10, **changes))
+    assert (progress_of(result).stage, result.weight) == (Stage.FAILED, 0)
+    assert progress_of(result).rejection is not None
+
+
+def test_a_target_that_was_turned_back_stays_so_until_something_else_is_wanted() -> None:
+    failed = at(Stage.FAILED, rejection=BAD_MODEL)
+    assert advance(failed, seen()).progress == failed
+    retried = advance(failed, seen(action=Action.RETRY))
+    assert (progress_of(retried).stage, progress_of(retried).rejection) == (Stage.PROGRESSING, None)
+    assert progress_of(advance(failed, seen(schedule="s2"))).rejection is None
+    assert progress_of(advance(failed, seen(target="newer"))).target == "newer"
+    assert advance(failed, seen(target="old")).progress is None
+
+
+def test_another_target_or_other_steps_start_from_the_beginning() -> None:
+    progress = at(Stage.PROGRESSING, 2)
+    for changes in ({"target": "newer"}, {"schedule": "s2"}):
+        result = advance(progress, with_weight(50, **changes, obstacle=MISSING_TAG))
+        assert (progress_of(result).step, result.weight) == (-1, 0)
+
+
+def test_a_model_that_is_stopped_begins_again() -> None:
+    stopped = advance(at(Stage.PAUSED, 1), seen(is_stopped=True))
+    assert (progress_of(stopped).stage, progress_of(stopped).step) == (Stage.PREPARING, -1)
+    assert (
+        advance(stopped.progress, seen(is_stopped=True, now=NOW + 9)).progress == stopped.progress
+    )
+
+
+def test_people_pause_resume_and_promote() -> None:
+    paused = advance(at(Stage.PROGRESSING, 0), with_weight(10, action=Action.PAUSE))
+    later = advance(paused.progress, with_weight(10, now=NOW + 1000))
+    assert (progress_of(later).stage, later.weight) == (Stage.PAUSED, 10)
+    resumed = advance(later.progress, with_weight(10, now=NOW + 30, action=Action.RESUME))
+    assert (progress_of(resumed).stage, resumed.requeue_after) == (Stage.PROGRESSING, 30.0)
+    promoted = advance(paused.progress, with_weight(10, action=Action.PROMOTE))
+    assert promoted.takes_over
+
+
+def test_promotion_waits_for_gates_pods_and_route() -> None:
+    for changes, cause in (
+        ({"obstacle": MISSING_TAG}, Cause.GATES),
+        ({"target_state": RevisionState(desired=4, ready=1)}, Cause.PODS),
+        ({"weights": None}, Cause.ROUTE),
+    ):
+        result = advance(None, seen(action=Action.PROMOTE, **changes))
+        assert (progress_of(result).stage, progress_of(result).waiting_for) == (
+            Stage.PROMOTING,
+            cause,
+        )
+        assert not result.takes_over
+
+
+def test_gates_without_steps_hold_a_target_that_would_take_over_at_once() -> None:
+    held = advance(None, seen(steps=(), has_gates=True, obstacle=MISSING_TAG))
+    assert progress_of(held).waiting_for == Cause.GATES
+    assert advance(held.progress, seen(steps=(), has_gates=True)).takes_over
+
+
+def test_an_inconclusive_analysis_is_waited_for() -> None:
+    progress = at(Stage.PROGRESSING, 0, step_started_at=NOW - 60)
+    result = advance(progress, with_weight(10, verdict=Verdict.INCONCLUSIVE))
+    assert progress_of(result).waiting_for == Cause.ANALYSIS
+    assert progress_of(advance(progress, with_weight(10, verdict=Verdict.GOOD))).step == 1
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+SCHEDULES: dict[str, Schedule] = {
+    "s1": STEPS,
+    "s2": (Step(0, math.inf), Step(100, 30.0)),
+    "s3": (Step(50), Step(20, 5.0)),
+}
+
+
+class AnyCourseOfEvents(RuleBasedStateMachine):
+    """A rollout from its recorded progress and what is observed, between random events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stable, self.target, self.schedule = "a", "a", "s1"
+        self.progress: Progress | None = None
+        self.ready = {"a": 4, "b": 0, "c": 0}
+        self.requested = {"a": 100}  # by the last reconcile
+        self.weights: dict[str, int] | None = {"a": 100}  # that the gateway has
+        self.stages = {Stage.STABLE}
+        self.now = NOW
+        self.obstacle: Obstacle | None = None
+        self.verdict: Verdict | None = None
+        self.failure: Rejection | None = None
+        self.is_stopped = False
+        self.last: Advance = Advance(None)
+
+    @rule(name=NAMES)
+    def the_alias_moves(self, name: str) -> None:
+        self.target, self.failure = name, None
+
+    @rule(schedule=st.sampled_from(sorted(SCHEDULES)))
+    def the_steps_are_edited(self, schedule: str) -> None:
+        self.schedule = schedule
+
+    @rule(name=NAMES, ready=st.integers(0, 4))
+    def pods_change(self, name: str, ready: int) -> None:
+        self.ready[name] = ready
+
+    @rule()
+    def all_pods_get_ready(self) -> None:
+        self.ready = dict.fromkeys(self.ready, 4)
+
+    @rule(obstacle=st.sampled_from([None, MISSING_TAG, replace(MISSING_TAG, is_final=True)]))
+    def a_gate_opens_or_closes(self, obstacle: Obstacle | None) -> None:
+        self.obstacle = obstacle
+
+    @rule(verdict=st.sampled_from([None, *Verdict]))
+    def the_analysis_says(self, verdict: Verdict | None) -> None:
+        self.verdict = verdict
+
+    @rule()
+    def the_pods_fail_for_good(self) -> None:
+        self.failure = BAD_MODEL
+
+    @rule(stopped=st.booleans())
+    def it_is_stopped_or_started(self, stopped: bool) -> None:
+        self.is_stopped = stopped
+
+    @rule(verdict=st.booleans())
+    def the_gateway_looks(self, verdict: bool) -> None:
+        self.weights = dict(self.requested) if verdict else None
+
+    @rule(seconds=st.sampled_from([-5000.0, -1.0, 1.0, 31.0, 61.0, 5000.0]))
+    def the_clock_moves(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(
+        action=st.sampled_from([None, None, *Action]),
+        is_recorded=st.sampled_from([True] * 3 + [False]),
+    )
+    def it_reconciles(self, action: Action | None, is_recorded: bool) -> None:
+        """Where nothing is recorded, the operator ended before it could write the status."""
+        observation = self.observe(action)
+        result = advance(self.progress, observation)
+        self.check(result, observation)
+        again = advance(self.progress, observation)
+        assert again == result
+        self.apply(result, is_recorded)
+
+    def observe(self, action: Action | None = None) -> Observation:
+        state = RevisionState(4, self.ready[self.target])
+        return Observation(
+            now=self.now,
+            target=self.target,
+            stable=self.stable,
+            steps=SCHEDULES[self.schedule],
+            schedule=self.schedule,
+            has_gates=False,
+            target_state=state,
+            stable_answers=self.ready[self.stable] > 0,
+            stable_replicas=4,
+            weights=self.weights if self.weights == self.requested else None,
+            requested=self.requested,
+            is_stopped=self.is_stopped,
+            failure=self.failure if not state.answers else None,
+            obstacle=self.obstacle,
+            verdict=self.verdict,
+            action=action,
+        )
+
+    def apply(self, result: Advance, is_recorded: bool) -> None:
+        if result.takes_over:
+            self.requested = {self.target: 100}
+        elif result.progress is None or not result.progress.is_running:
+            self.requested = {self.stable: 100}
+        else:
+            weight = result.weight if self.ready[self.target] and not self.is_stopped else 0
+            self.requested = {self.stable: 100 - weight, self.target: weight}
+        if is_recorded:
+            self.progress = None if result.takes_over else result.progress
+            self.stable = self.target if result.takes_over else self.stable
+        self.last = result
+
+    def check(self, result: Advance, observation: Observation) -> None:
+        before, after = self.progress, result.progress
+        assert 0 <= result.weight <= 100
+        self.check_transitions(before, after, result, observation)
+        if after is None or not after.is_running:
+            assert result.weight == 0
+            assert after is None or after.rejection is not None
+            return
+        assert result.takes_over or after.waiting_for is not None, "waits for nothing"
+        had = dict(self.requested).get(self.target, 0)
+        gains = 100 if result.takes_over else result.weight
+        if gains > had and had == 0 and observation.target_state.answers:
+            known = observation.is_listed or observation.requested.get(self.target, 0) == gains
+            is_paused = after.stage is Stage.PAUSED or (before and before.step >= 0)
+            assert known or is_paused
+            assert observation.target_state.is_ready or is_paused
+        if result.takes_over:
+            assert observation.target_state.ready >= required_replicas(4, 100)
+
+    def check_transitions(
+        self,
+        before: Progress | None,
+        after: Progress | None,
+        result: Advance,
+        observation: Observation,
+    ) -> None:
+        """Each change of the stage is a path of the table."""
+        start = before.stage if before else Stage.STABLE
+        end = after.stage if after and not result.takes_over else Stage.STABLE
+        assert end in reachable(start)
+
+    @invariant()
+    def the_next_weight_is_one_of_the_steps(self) -> None:
+        if self.progress is not None and self.progress.schedule == self.schedule:
+            steps = SCHEDULES[self.schedule]
+            weights = {step.weight for step in steps} | {100}
+            assert next_weight(self.progress, steps) in weights
+
+    def teardown(self) -> None:
+        """With good pods, an accepting gateway, open gates and a person, every run ends."""
+        self.obstacle = self.verdict = self.failure = None
+        self.is_stopped = False
+        self.ready = dict.fromkeys(self.ready, 4)
+        if self.progress is not None and not self.progress.is_running:
+            self.schedule = "s1" if self.progress.schedule != "s1" else "s2"
+        for _ in range(30):
+            self.weights = dict(self.requested)
+            self.now += 100.0
+            is_paused = self.progress is not None and self.progress.stage is Stage.PAUSED
+            self.it_reconciles(Action.RESUME if is_paused else None, True)
+            if self.stable == self.target:
+                return
+        raise AssertionError("the rollout never ends")
+
+
+def reachable(start: Stage) -> set[Stage]:
+    """The stages that some transitions lead to, and the stage itself."""
+    stages = {start}
+    while True:
+        following = {end for begin, _, end in TRANSITIONS if begin in stages} | stages
+        if following == stages:
+            return stages
+        stages = following
+
+
+def test_each_trigger_moves_something() -> None:
+    assert {trigger for _, trigger, _ in TRANSITIONS} == set(Trigger)
+
+
+TestAnyCourseOfEvents = AnyCourseOfEvents.TestCase
+TestAnyCourseOfEvents.settings = hypothesis_settings(max_examples=400, deadline=None)
