@@ -36,7 +36,7 @@ def test_there_are_cases() -> None:
 
 
 def objects(case: str) -> list[dict[str, Any]]:
-    """The objects of a case: `resource`, what its URIs mean (`model`, `canary`), what is `live`."""
+    """The objects of a case: `resource`, what its URIs mean (`model`, `canary`), what is live."""
     given = yaml.safe_load((FOLDER / case / "input.yaml").read_text())
     raw = given["resource"]
     raw["metadata"] = {"namespace": "models", "uid": "uid-1", "generation": 1, **raw["metadata"]}
@@ -49,6 +49,8 @@ def objects(case: str) -> list[dict[str, Any]]:
     live = LiveChildren()
     if given.get("canary_is_ready") and isinstance(resolution.canary, ModelVersion):
         resource, live = _ready(raw, resource, names, resolution)
+    if "stable" in given:
+        resource, live = _updating(raw, resource, names, given)
     plan = make_plan(resource, resolution, live, names, SETTINGS, now=0.0)
     assert plan is not None
     return desired_objects(resource, plan, live, SETTINGS)
@@ -78,6 +80,35 @@ def _ready(
     }
     live = LiveChildren(deployments=deployments)
     return MLflowModelDeployment.parse({**raw, "status": {"stable": recorded}}), live
+
+
+def _updating(
+    raw: dict[str, Any], resource: MLflowModelDeployment, names: RevisionNames, given: Any
+) -> tuple[MLflowModelDeployment, LiveChildren]:
+    """The same while the version `stable` serves with `replicas` pods, and no other has any yet."""
+    stable = names.revision(resource, ModelVersion(**given["stable"]))
+    recorded = {
+        "revision": stable.name,
+        "modelUri": stable.model.uri,
+        "modelVersion": stable.model.version,
+        "requestedUri": stable.model.requested,
+        "trackingUri": stable.model.tracking_uri,
+        "name": stable.model.name,
+        "pythonVersion": stable.model.python_version,
+    }
+    status = {
+        "stable": recorded,
+        "traffic": [{"revision": stable.name, "weight": 100}],
+        "rollout": {"phase": "Stable", "revision": stable.name},
+        "observedGeneration": 1,
+    }
+    deployment = {
+        "metadata": {"name": stable.name, "generation": 1},
+        "spec": {"replicas": given["replicas"]},
+        "status": {"observedGeneration": 1, "readyReplicas": given["replicas"]},
+    }
+    live = LiveChildren(deployments={stable.name: deployment})
+    return MLflowModelDeployment.parse({**raw, "status": status}), live
 
 
 if __name__ == "__main__":

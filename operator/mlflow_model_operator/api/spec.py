@@ -531,11 +531,12 @@ class Rollout(KubeModel):
             "[{weight: 10, hold: 2m}, {pause: {}}, {weight: 50, hold: 2m}]."
         ),
     )
-    keep_old: Hold = Field(
-        default="0s",
+    keep_old: Hold | None = Field(
+        default=None,
         description=(
-            "How long the pods of a revision that has lost its requests stay, so that going back "
-            "to it takes no time, and one that was turned back can be looked at."
+            "How long the pods of a revision that has lost its requests stay, like 10m: going back "
+            "to it takes no time then, and one that was turned back can be looked at. Left out, "
+            "as long as requests that it has take."
         ),
     )
     gates: Gates = Field(
@@ -546,7 +547,7 @@ class Rollout(KubeModel):
     @property
     def keep_seconds(self) -> float:
         """keepOld in seconds."""
-        return quantity.seconds(self.keep_old)
+        return quantity.seconds(self.keep_old) if self.keep_old else 0.0
 
 
 class GatewayRef(KubeModel):

@@ -70,6 +70,7 @@ FULL: Resource = {
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
+        "rollout": {"strategy": "direct", "keepOld": "10m", "gates": {"tags": {"approved": "yes"}}},
         "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {
             "gateway": {"name": "shared", "namespace": "gateways"},

@@ -27,6 +27,8 @@ HEADER = (
 COLUMNS = (
     ("Model", "string", ".spec.model.uri", "The model URI."),
     ("Version", "string", ".status.stable.modelVersion", "The stable version."),
+    ("Target", "string", ".status.target.modelVersion", "The version that is to take over."),
+    ("Rollout", "string", ".status.rollout.phase", "The phase of the rollout."),
     ("Canary", "string", ".status.canary.modelVersion", "The canary's version."),
     ("Weight", "integer", ".spec.canary.weight", "The canary's share of the requests, in percent."),
     ("Ready", "integer", ".status.stable.readyReplicas", "Ready pods."),

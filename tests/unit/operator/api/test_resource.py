@@ -124,6 +124,7 @@ def test_status_comes_back() -> None:
             "readyReplicas": 0,
         },
         "traffic": [{"revision": "wine-1", "modelVersion": "3", "weight": 100}],
+        "history": [],
         "draining": [],
     }
     parsed = MLflowModelDeployment.parse(resource() | {"status": status}).status
