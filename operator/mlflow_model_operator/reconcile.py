@@ -16,8 +16,10 @@ from mlflow_model_operator.api.model_version import (
     ResolutionPending,
     ResolutionResult,
 )
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.apply import Applier
+from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.kube.gateway_poller import GatewayPoller
@@ -34,6 +36,7 @@ from mlflow_model_operator.plan import (
     make_plan,
     recorded_objects,
 )
+from mlflow_model_operator.policy import Policy
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.report import Reporter
 from mlflow_model_operator.rollout import Phase
@@ -70,6 +73,7 @@ class Reconciler:
 
     def __post_init__(self) -> None:
         self._revisions = RevisionNames(self.settings)
+        self._policy = Policy(self.settings)
         self._applier = Applier(self.cluster, self.cache)
         self._reporter = Reporter(self.cluster, self.cache)
         self._slots = UpdateSlots(self.settings.max_template_updates, on_turn=self.enqueue)
@@ -113,6 +117,10 @@ class Reconciler:
 
     async def _resolve(self, resource: MLflowModelDeployment) -> Resolution:
         spec = resource.spec
+        denial = self._tracking_denial(resource)
+        if denial is not None:
+            self.registry.unsubscribe(resource.key)
+            return Resolution(model=denial, canary=denial if spec.canary else None)
         tracking_uri = spec.model.tracking_uri
         uris = {spec.model.uri} | ({spec.canary.uri} if spec.canary else set())
         self.registry.unsubscribe(resource.key, except_for={(tracking_uri, uri) for uri in uris})
@@ -120,6 +128,13 @@ class Reconciler:
             model=await self._resolve_uri(resource, spec.model.uri),
             canary=await self._resolve_uri(resource, spec.canary.uri) if spec.canary else None,
         )
+
+    def _tracking_denial(self, resource: MLflowModelDeployment) -> ResolutionError | None:
+        """Why the tracking server of the resource is not asked at all."""
+        message = self._policy.tracking_uri_denial(resource)
+        if message is None and self.cache.uses_excess_server(resource.key):
+            message = self._policy.excess_denial(resource)
+        return ResolutionError(Reason.POLICY_DENIED, message) if message else None
 
     async def _resolve_uri(self, resource: MLflowModelDeployment, uri: str) -> ResolutionResult:
         tracking_uri = resource.spec.model.tracking_uri
@@ -168,11 +183,16 @@ class Reconciler:
     ) -> Plan | None:
         around = Surroundings(
             gateway=self.gateways.subscribe(resource.key, resource.gateway),
-            taken=frozenset(self.cache.rivals(resource.key)),
+            taken=frozenset({*self.cache.rivals(resource.key), *self._denied(resource, live)}),
             may_update=may_update,
         )
         now = self.clock()
         return make_plan(resource, resolution, live, self._revisions, self.settings, now, around)
+
+    def _denied(self, resource: MLflowModelDeployment, live: LiveChildren) -> dict[str, str]:
+        """The host names that the route must leave out, each with the reason."""
+        route = live.routes.get(resource.name)
+        return self._policy.hostname_denials(resource, httproute.hostnames(route) if route else ())
 
     async def _apply(
         self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
@@ -215,6 +235,7 @@ class Reconciler:
             now=self.clock(),
             gateway=self.gateways.subscribe(resource.key, resource.gateway),
             rivals=self.cache.rivals(resource.key),
+            denied_hostnames=self._denied(resource, outcome.live),
             draining=plan.draining if plan else (),
             is_deferred=plan is not None and plan.is_deferred,
             scoring_python_versions=tuple(self.settings.scoring_images),

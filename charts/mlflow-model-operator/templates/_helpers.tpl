@@ -117,6 +117,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ .Values.drainDelay | quote }}
 - name: MMO_WORKERS
   value: {{ .Values.workers | quote }}
+- name: MMO_POLICY
+  value: {{ dict "trackingUris" .Values.policy.trackingUris "maxTrackingServers" .Values.policy.maxTrackingServers "hostnames" .Values.hostnames | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ .Values.scoringImages | toJson | quote }}
 - name: MMO_IMAGE_PULL_POLICY
