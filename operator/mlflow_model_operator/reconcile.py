@@ -117,26 +117,43 @@ class Reconciler:
 
     async def _resolve(self, resource: MLflowModelDeployment) -> Resolution:
         spec = resource.spec
-        denial = self._tracking_denial(resource)
+        denial = self._denial(resource)
         if denial is not None:
             self.registry.unsubscribe(resource.key)
             return Resolution(model=denial, canary=denial if spec.canary else None)
-        tracking_uri = spec.model.tracking_uri
-        uris = {spec.model.uri} | ({spec.canary.uri} if spec.canary else set())
-        self.registry.unsubscribe(resource.key, except_for={(tracking_uri, uri) for uri in uris})
-        return Resolution(
-            model=await self._resolve_uri(resource, spec.model.uri),
-            canary=await self._resolve_uri(resource, spec.canary.uri) if spec.canary else None,
+        fields = {"spec.model.uri": spec.model.uri}
+        if spec.canary:
+            fields["spec.canary.uri"] = spec.canary.uri
+        denials = {
+            field: self._policy.source_denial(resource, uri, field) for field, uri in fields.items()
+        }
+        self.registry.unsubscribe(
+            resource.key,
+            except_for={
+                (spec.model.tracking_uri, uri)
+                for field, uri in fields.items()
+                if denials[field] is None
+            },
         )
+        results = {
+            field: await self._resolve_uri(resource, uri, denials[field])
+            for field, uri in fields.items()
+        }
+        return Resolution(results["spec.model.uri"], results.get("spec.canary.uri"))
 
-    def _tracking_denial(self, resource: MLflowModelDeployment) -> ResolutionError | None:
-        """Why the tracking server of the resource is not asked at all."""
+    def _denial(self, resource: MLflowModelDeployment) -> ResolutionError | None:
+        """Why nothing that the resource names is resolved, and no tracking server asked."""
         message = self._policy.tracking_uri_denial(resource)
         if message is None and self.cache.uses_excess_server(resource.key):
             message = self._policy.excess_denial(resource)
+        message = message or self._policy.format_denial(resource)
         return ResolutionError(Reason.POLICY_DENIED, message) if message else None
 
-    async def _resolve_uri(self, resource: MLflowModelDeployment, uri: str) -> ResolutionResult:
+    async def _resolve_uri(
+        self, resource: MLflowModelDeployment, uri: str, denial: str | None
+    ) -> ResolutionResult:
+        if denial is not None:
+            return ResolutionError(Reason.POLICY_DENIED, denial)
         tracking_uri = resource.spec.model.tracking_uri
         try:
             return await self.registry.resolve(resource.key, uri, tracking_uri)
