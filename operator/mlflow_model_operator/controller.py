@@ -14,6 +14,7 @@ from mlflow_model_operator.kube.client import ApiError, Cluster
 from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.reflector import Reflector
 from mlflow_model_operator.kube.resync import delete_vanished
+from mlflow_model_operator.kube.server_claims import ServerClaims
 from mlflow_model_operator.metrics import Metrics
 from mlflow_model_operator.reconcile import Reconciler
 from mlflow_model_operator.registry import Registry
@@ -35,7 +36,8 @@ class Operator:
         self.settings = settings
         self.cluster = cluster
         self.metrics = metrics
-        self.cache = Cache(on_change=self._enqueue)
+        servers = ServerClaims(settings.policy.max_tracking_servers, settings.tracking_uri)
+        self.cache = Cache(on_change=self._enqueue, servers=servers)
         self.queue: KeyedQueue[Key] = KeyedQueue(
             group=lambda key: key.namespace, on_wait=metrics.queue_waited
         )

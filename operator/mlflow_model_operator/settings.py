@@ -16,6 +16,18 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True)
+class PolicySettings:
+    """What resources may use; an empty list allows all. See policy.py."""
+
+    tracking_uris: tuple[str, ...] = ()  # beside Settings.tracking_uri
+    max_tracking_servers: int = 5  # of one namespace, beside Settings.tracking_uri
+    hostnames: tuple[str, ...] = ()
+    hostnames_by_namespace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     """The operator's settings. Durations are in seconds."""
 
@@ -29,6 +41,7 @@ class Settings:
     resync_interval: float = 600.0
     drain_delay: float = 5.0  # from "no weight any more" to "the pods may end"
     max_template_updates: int = 10  # resources that get the operator's new pod template at a time
+    policy: PolicySettings = PolicySettings()
     http_port: int = 8080
     lease_name: str | None = None  # None: no leader election
     lease_namespace: str = "default"
@@ -53,6 +66,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         max_template_updates=int(
             _number(env, "MMO_MAX_TEMPLATE_UPDATES", Settings.max_template_updates, minimum=1)
         ),
+        policy=_policy(env.get("MMO_POLICY", "{}")),
         http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, minimum=1)),
         lease_name=env.get("MMO_LEASE_NAME") or None,
         lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),
@@ -86,6 +100,35 @@ def _number(env: Mapping[str, str], name: str, default: float, minimum: float) -
     if value < minimum:
         raise SettingsError(f"{name} is {text}: write a number of at least {minimum:g}")
     return value
+
+
+def _policy(text: str) -> PolicySettings:
+    """From JSON with the keys of the chart's `policy`, and `hostnames`."""
+    example = '{"trackingUris": ["http://mlflow.{namespace}:5000"], "maxTrackingServers": 5}'
+    try:
+        rules = json.loads(text)
+        hostnames = rules.get("hostnames", {})
+        return PolicySettings(
+            tracking_uris=_texts(rules.get("trackingUris", [])),
+            max_tracking_servers=int(
+                rules.get("maxTrackingServers", PolicySettings.max_tracking_servers)
+            ),
+            hostnames=_texts(hostnames.get("allowed", [])),
+            hostnames_by_namespace={
+                namespace: _texts(names)
+                for namespace, names in hostnames.get("byNamespace", {}).items()
+            },
+            sources=_texts(rules.get("sources", [])),
+            formats=_texts(rules.get("formats", [])),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"MMO_POLICY cannot be used: write JSON like {example}") from error
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError("not a list of texts")
+    return tuple(value)
 
 
 def _images(text: str) -> Mapping[str, str]:

@@ -117,6 +117,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ .Values.drainDelay | quote }}
 - name: MMO_WORKERS
   value: {{ .Values.workers | quote }}
+- name: MMO_POLICY
+  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "sources" "formats" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ .Values.scoringImages | toJson | quote }}
 - name: MMO_IMAGE_PULL_POLICY

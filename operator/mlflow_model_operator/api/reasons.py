@@ -28,6 +28,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     MODEL_UNRESOLVED = "ModelUnresolved"
     INVALID_URI = "InvalidUri"
+    POLICY_DENIED = "PolicyDenied"
     TRACKING_URI_MISSING = "TrackingUriMissing"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     REGISTRY_UNAUTHORIZED = "RegistryUnauthorized"

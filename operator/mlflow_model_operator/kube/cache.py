@@ -14,6 +14,7 @@ memory, and of a thousand resources only the few that are being reconciled are r
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ from mlflow_model_operator.kube.objects import (
     version_of,
 )
 from mlflow_model_operator.kube.route_claims import RouteClaims
+from mlflow_model_operator.kube.server_claims import ServerClaims
 from mlflow_model_operator.kube.transform import is_healthy_pod, transform
 
 _Identity = tuple[str, str, str]  # kind, namespace, name
@@ -72,8 +74,12 @@ class Cache:
         self,
         on_change: Callable[[Key], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        servers: ServerClaims | None = None,
     ) -> None:
-        """`on_change` is called with each resource that something new concerns."""
+        """`on_change` is called with each resource that something new concerns.
+
+        `servers` says how many tracking servers a namespace may use; left out, any number.
+        """
         self._on_change = on_change
         self._resources: dict[Key, _Entry] = {}
         self._children: dict[Key, dict[tuple[str, str], _Entry]] = {}
@@ -81,6 +87,7 @@ class Cache:
         self._keys: dict[_Identity, Key] = {}
         self._deletions = Deletions(clock)
         self._claims = RouteClaims()
+        self._servers = servers or ServerClaims(limit=sys.maxsize)
 
     def resource(self, key: Key) -> KubeObject | None:
         """The latest version of the resource, without managed fields."""
@@ -100,8 +107,12 @@ class Cache:
         return ready, len(self._resources) - ready
 
     def rivals(self, key: Key) -> Mapping[str, Key]:
-        """By host name that the resource `key` asks for, the older resource that serves it."""
+        """By host name that the resource `key` may not serve, the resource that it leaves it to."""
         return self._claims.rivals(key)
+
+    def uses_excess_server(self, key: Key) -> bool:
+        """Whether the resource names one tracking server more than its namespace may use."""
+        return self._servers.is_excess(key)
 
     def ingest_event(self, kind: Kind, event: str | None, obj: KubeObject) -> None:
         """Stores what a watch or a list brings, and reports it if it is news.
@@ -162,6 +173,11 @@ class Cache:
         is_outdated = previous is not None and version_of(obj) <= previous.version
         if not is_outdated and not self._deletions.covers(obj):
             self._put(kind, obj, is_delivered=False)
+
+    def discard(self, kind: Kind, key: Key, name: str) -> None:
+        """Drops a child of `key` whose end no watch may bring: one that its labels hide."""
+        if self._child(key, kind, name) is not None:
+            self._remove(kind, key, name)
 
     def delete_absent(self, kind: Kind, namespace: str, present: Iterable[str], as_of: str) -> None:
         """Deletes the objects of a kind whose uid is not `present`, and reports them.
@@ -229,13 +245,15 @@ class Cache:
     ) -> _Entry | None:
         if kind is kinds.RESOURCE:
             self._resources[key] = entry = _resource_entry(obj, is_delivered)
-            self._report(self._claims.update(key, obj))
+            self._report(self._claims.update(key, obj) | self._servers.update(key, obj))
             return entry
         name = name_of(obj)
         transformed = transform({**obj, "kind": kind.kind})
         if is_healthy_pod(transformed):
             self._remove(kind, key, name)
             return None
+        if kind is kinds.ROUTE:
+            self._report(self._claims.update_route(key, obj))
         entry = _child_entry(kind, transformed, version_of(obj), is_delivered)
         self._children.setdefault(key, {})[kind.kind, name] = entry
         self._keys[_identity(kind, obj)] = key
@@ -305,8 +323,10 @@ class Cache:
     def _remove(self, kind: Kind, key: Key, name: str) -> None:
         if kind is kinds.RESOURCE:
             self._resources.pop(key, None)
-            self._report(self._claims.update(key, None))
+            self._report(self._claims.update(key, None) | self._servers.update(key, None))
             return
+        if kind is kinds.ROUTE:
+            self._report(self._claims.update_route(key, None))
         self._keys.pop((kind.kind, key.namespace, name), None)
         siblings = self._children.get(key, {})
         siblings.pop((kind.kind, name), None)

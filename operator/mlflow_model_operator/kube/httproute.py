@@ -48,6 +48,18 @@ class Pending:
 Acceptance = Accepted | Refused | Pending
 
 
+def hostnames(route: KubeObject) -> list[str]:
+    """The host names that a route states; "" where it states none, and so has all of them."""
+    return list(route.get("spec", {}).get("hostnames") or [""])
+
+
+def path_of(route: KubeObject) -> str:
+    """The path that a route of ours matches first."""
+    rules = route.get("spec", {}).get("rules") or [{}]
+    matches = rules[0].get("matches") or [{}]
+    return str((matches[0].get("path") or {}).get("value") or "/")
+
+
 def weights(route: KubeObject) -> dict[str, int]:
     """The share of the requests that a route gives each Service; none with weight 0."""
     return {service: weight for service, weight in listed_weights(route).items() if weight > 0}

@@ -254,6 +254,8 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
     not_applied = _route_apply_failure(snapshot)
     if not_applied:
         return not_applied
+    for message in snapshot.denied_hostnames.values():
+        return _false("RouteAccepted", Reason.POLICY_DENIED, message)
     if snapshot.rivals:
         return _hostname_taken(snapshot, gateway)
     if snapshot.gateway is not None and not snapshot.gateway.exists:
@@ -298,7 +300,7 @@ def _not_programmed(state: GatewayState, gateway: Key) -> Condition:
 
 
 def _hostname_taken(snapshot: Snapshot, gateway: Key) -> Condition:
-    """Which host name another resource serves, and which one, where that is no other's secret."""
+    """Which host name another resource has, and which one, where that is no other's secret."""
     hostname, rival = min(snapshot.rivals.items())
     what = f"Host name {hostname}" if hostname else "Any host name"
     is_near = rival.namespace == snapshot.resource.namespace
@@ -307,7 +309,7 @@ def _hostname_taken(snapshot: Snapshot, gateway: Key) -> Condition:
         "RouteAccepted",
         Reason.HOSTNAME_TAKEN,
         f"{what} of Gateway {gateway} with path {snapshot.resource.spec.routing.path} is served by "
-        f"{who}, which is older: change spec.routing.hostnames or spec.routing.path",
+        f"{who}: change spec.routing.hostnames or spec.routing.path",
     )
 
 

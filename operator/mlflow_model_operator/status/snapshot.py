@@ -57,6 +57,8 @@ class Snapshot:
     gateway: GatewayState | None = None  # the Gateway that the spec names; None: not looked up
     # Older resources that serve host names which the spec asks for; "" stands for all host names.
     rivals: Mapping[str, Key] = field(default_factory=dict)
+    # Host names that the spec asks for and the administrator does not allow, each with the reason.
+    denied_hostnames: Mapping[str, str] = field(default_factory=dict)
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
     is_deferred: bool = False  # a new pod template of the operator is for later
     # Those that there are scoring images for, the default first: ("3.11", "3.12").

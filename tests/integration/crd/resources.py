@@ -71,6 +71,7 @@ FULL: Resource = {
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
         "rollout": {"strategy": "direct", "keepOld": "10m", "gates": {"tags": {"approved": "yes"}}},
+        "policy": {"sources": ["models:/wine*", "s3://models/", "/mnt/models/", "runs:"]},
         "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {
             "gateway": {"name": "shared", "namespace": "gateways"},

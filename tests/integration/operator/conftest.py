@@ -17,7 +17,7 @@ from mlflow_model_operator.controller import Operator
 from mlflow_model_operator.kube import client
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.metrics import Metrics
-from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.settings import PolicySettings, Settings
 from tests.integration.control_plane import ApiServer
 from tests.integration.tracking_server import TrackingServer, tracking_server
 
@@ -208,6 +208,7 @@ def operator_settings(mlflow_server: TrackingServer) -> Settings:
         poll_interval=0.5,
         drain_delay=1.0,
         scoring_images={"3.11": "scoring:3.11"},
+        policy=PolicySettings(tracking_uris=("*",)),
     )
 
 

@@ -28,6 +28,15 @@ ALL_ON: dict[str, Any] = {
     "gatewayNamespaces": ["gateways"],
     "serviceAccount": {"annotations": {"example.com/role": "operator"}},
     "imagePullSecrets": ["registry"],
+    "policy": {
+        "trackingUris": ["http://mlflow.{namespace}:5000"],
+        "sources": ["models:/{namespace}-*", "s3://models/"],
+        "formats": ["onnx", "skops"],
+    },
+    "hostnames": {
+        "allowed": ["*.{namespace}.models.example.com"],
+        "byNamespace": {"team-a": ["bank.example.com"]},
+    },
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "infra", "operator": "Exists"}],

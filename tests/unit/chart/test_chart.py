@@ -129,6 +129,20 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
     )
 
 
+def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
+    rules = settings.from_environment(environment(helm.render(**ALL_ON))).policy
+    assert rules == settings.PolicySettings(
+        tracking_uris=("http://mlflow.{namespace}:5000",),
+        max_tracking_servers=5,
+        hostnames=("*.{namespace}.models.example.com",),
+        hostnames_by_namespace={"team-a": ("bank.example.com",)},
+        sources=("models:/{namespace}-*", "s3://models/"),
+        formats=("onnx", "skops"),
+    )
+    defaults = settings.from_environment(environment(helm.render())).policy
+    assert defaults == settings.PolicySettings()
+
+
 def test_every_variable_of_the_operator_is_set(helm: Helm) -> None:
     source = Path(settings.__file__).read_text(encoding="utf-8")
     read = set(re.findall(r'"(MMO_\w+|MLFLOW_\w+|POD_NAME)"', source))

@@ -23,6 +23,12 @@ def test_a_tracking_uri_is_used_as_it_is() -> None:
         ({"MMO_POLL_INTERVAL": "often"}, "write a number, like 15"),
         ({"MMO_SCORING_IMAGES": "{"}, "is not JSON"),
         ({"MMO_SCORING_IMAGES": "[]"}, "must map Python versions"),
+        ({"MMO_POLICY": "{"}, "MMO_POLICY cannot be used: write JSON like"),
+        ({"MMO_POLICY": "[]"}, "MMO_POLICY cannot be used"),
+        ({"MMO_POLICY": '{"trackingUris": "*"}'}, "MMO_POLICY cannot be used"),
+        ({"MMO_POLICY": '{"sources": [1]}'}, "MMO_POLICY cannot be used"),
+        ({"MMO_POLICY": '{"maxTrackingServers": "many"}'}, "MMO_POLICY cannot be used"),
+        ({"MMO_POLICY": '{"hostnames": {"byNamespace": []}}'}, "MMO_POLICY cannot be used"),
     ],
 )
 def test_wrong_values_are_refused_with_what_to_write(variables: dict[str, str], says: str) -> None:

@@ -1,0 +1,507 @@
+"""Rollouts in steps by the real reconciler: told step by step, and in any course of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from mlflow_model_operator.api import names
+from mlflow_model_operator.kube import httproute, kinds
+from mlflow_model_operator.kube.objects import name_of
+from tests.unit.operator.simulation.cluster import KEY, Json
+from tests.unit.operator.simulation.operator import ALIAS, World
+
+STEPS = [{"weight": 10, "hold": "1m"}, {"pause": {}}, {"weight": 50, "hold": "1m"}]
+
+
+def world(*, has_gateway: bool = True, **spec: Any) -> World:
+    """Version 1 is served."""
+    rollout = spec.pop("rollout", {"steps": STEPS})
+    given = World(has_gateway=has_gateway, rollout=rollout, **spec)
+    given.settle()
+    return given
+
+
+def go_on(given: World, seconds: float = 0.0) -> None:
+    """Pods get ready, the gateway follows, time passes."""
+    for _ in range(4):
+        given.reconcile()
+        for name in list(given.deployments):
+            given.set_ready(name)
+        if KEY.name in given.cluster.live(kinds.ROUTE):
+            given.data_plane.gateway_looks("True")
+        given.reconcile()
+    given.now += seconds
+    given.reconcile()
+
+
+def control(given: World, value: str) -> None:
+    """As `kubectl annotate` does it."""
+    annotations = {names.ROLLOUT: value}
+    given.cluster.edit(kinds.RESOURCE, KEY.name, {"metadata": {"annotations": annotations}})
+    given.reconcile()
+
+
+def weights(given: World) -> dict[str, int]:
+    """By version, as the route states them."""
+    versions = {given.revision_of(version): version for version in versions_of(given)}
+    route = given.cluster.live(kinds.ROUTE)[KEY.name]
+    return {versions[name]: w for name, w in httproute.listed_weights(route).items()}
+
+
+def versions_of(given: World) -> list[str]:
+    found = []
+    for version in ("1", "2", "3"):
+        try:
+            given.revision_of(version)
+        except StopIteration:
+            continue
+        found.append(version)
+    return found
+
+
+def rollout(given: World) -> Json:
+    found: Json = given.status["rollout"]
+    return found
+
+
+def test_a_good_version_takes_over_step_by_step() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert (rollout(given)["phase"], rollout(given)["waitingFor"]) == ("Preparing", "Pods")
+    assert weights(given) == {"1": 100, "2": 0}
+
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+    assert (rollout(given)["phase"], rollout(given)["waitingFor"]) == ("Progressing", "Hold")
+    assert given.condition("Progressing") == ("True", "RolloutProgressing")
+    assert "Step 1 of 3: version 2 gets 10 % of the requests" in given.message("Progressing")
+
+    go_on(given, 60.0)
+    assert rollout(given)["phase"] == "Paused"
+    assert "kubectl annotate mmd wine" in given.message("Progressing")
+    go_on(given, 6000.0)
+    assert weights(given) == {"1": 90, "2": 10}
+
+    control(given, "resume/1")
+    go_on(given)
+    assert weights(given) == {"1": 50, "2": 50}
+    go_on(given, 60.0)
+    assert given.status["stable"]["modelVersion"] == "2"
+    given.settle()
+    assert weights(given) == {"2": 100}
+    assert given.condition("Ready") == ("True", "Ready")
+    history = [(e["modelVersion"], e["trigger"], e["verdict"]) for e in given.status["history"]]
+    assert history == [("1", "Start", "Promoted"), ("2", "Registry", "Promoted")]
+
+
+def test_an_aborted_version_loses_its_share_at_once_and_is_not_tried_again() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    control(given, "abort/1")
+    assert weights(given) == {"1": 100}
+    assert rollout(given)["phase"] == "Failed"
+    assert given.condition("Progressing") == ("False", "RolloutAborted")
+    go_on(given, 70.0)
+    go_on(given, 70.0)
+    assert versions_of(given) == ["1"]
+    given.restart()
+    go_on(given, 6000.0)
+    assert versions_of(given) == ["1"]
+    assert [entry["verdict"] for entry in given.status["history"]] == ["Promoted", "Aborted"]
+
+    control(given, "retry/1")
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+
+
+def test_an_alias_that_moves_away_and_back_tries_the_version_again() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    control(given, "abort/1")
+    given.registry.aliases[ALIAS] = "1"
+    go_on(given, 70.0)
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+
+
+def test_a_control_acts_once() -> None:
+    given = world()
+    control(given, "promote/1")  # there is no rollout
+    assert rollout(given)["lastControl"] == "promote/1"
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+    control(given, "promote/2")
+    given.settle()
+    assert given.status["stable"]["modelVersion"] == "2"
+
+
+def test_another_version_mid_rollout_starts_from_the_first_step() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    given.registry.aliases[ALIAS] = "3"
+    given.reconcile()
+    assert weights(given)["1"] == 100
+    go_on(given)
+    assert weights(given) == {"1": 90, "3": 10}
+    assert [entry["verdict"] for entry in given.status["history"]] == ["Promoted", "Superseded"]
+
+
+def test_the_target_has_pods_for_its_next_step_and_stable_keeps_its_own() -> None:
+    given = world(scaling={"minReplicas": 2, "maxReplicas": 8})
+    old = given.revision_of("1")
+    given.cluster.edit(kinds.DEPLOYMENT, old, {"spec": {"replicas": 6}})
+    given.set_ready(old)
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    new = given.revision_of("2")
+    autoscalers = given.cluster.live(kinds.AUTOSCALER)
+    assert given.deployments[new]["spec"]["replicas"] == 1  # 10 % of six
+    assert autoscalers[old]["spec"]["minReplicas"] == 6
+    go_on(given)
+    control(given, "pause/1")
+    go_on(given)
+    assert given.deployments[new]["spec"]["replicas"] == 1
+    control(given, "resume/2")
+    go_on(given, 60.0)
+    assert given.deployments[new]["spec"]["replicas"] == 3  # for 50 %
+    control(given, "promote/3")
+    given.reconcile()
+    assert given.deployments[new]["spec"]["replicas"] == 6
+    given.settle()
+    assert given.cluster.live(kinds.AUTOSCALER)[new]["spec"]["minReplicas"] == 2
+
+
+def test_weights_move_on_only_when_the_gateway_has_the_last_ones() -> None:
+    given = world(rollout={"steps": [{"weight": 10}, {"weight": 50}]})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    given.set_ready(given.revision_of("2"))
+    for _ in range(3):
+        given.reconcile()
+        assert (weights(given)["2"], rollout(given)["waitingFor"]) == (0, "Route")
+    given.data_plane.gateway_looks("True")
+    given.reconcile()
+    for _ in range(3):
+        given.reconcile()
+        assert (weights(given)["2"], rollout(given)["waitingFor"]) == (10, "Route")
+    given.data_plane.gateway_looks("False")
+    given.reconcile()
+    assert weights(given)["2"] == 10
+
+
+def test_a_model_that_does_not_load_is_turned_back_before_its_first_share() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    new = given.revision_of("2")
+    given.cluster.create(kinds.POD, broken_pod(new))
+    given.reconcile()
+    assert given.condition("Progressing") == ("False", "ModelLoadFailed")
+    assert "was turned back" in given.message("Progressing")
+    go_on(given, 70.0)
+    given.reconcile()
+    assert versions_of(given) == ["1"]
+    assert rollout(given)["failed"][0]["modelVersion"] == "2"
+
+
+def broken_pod(revision: str) -> Json:
+    message = '{"reason": "ModelLoadFailed", "message": "the weights are corrupt"}'
+    ended = {"exitCode": 1, "message": message, "reason": "Error"}
+    server = {"name": "server", "ready": False, "state": {"terminated": ended}, "lastState": {}}
+    labels = {names.REVISION: revision, names.DEPLOYMENT: KEY.name}
+    labels[names.MANAGED_BY] = names.MANAGED_BY_VALUE
+    return {
+        "metadata": {"name": f"{revision}-x", "namespace": KEY.namespace, "labels": labels},
+        "status": {"phase": "Running", "containerStatuses": [server]},
+    }
+
+
+def test_an_old_revision_is_kept_as_long_as_the_spec_says_and_going_back_takes_no_time() -> None:
+    given = world(rollout={"keepOld": "10m"})
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    go_on(given, 70.0)
+    assert given.status["stable"]["modelVersion"] == "2"
+    assert versions_of(given) == ["1", "2"]
+    assert given.condition("Ready") == ("True", "Ready")
+    given.registry.aliases[ALIAS] = "1"
+    given.reconcile()
+    assert given.status["stable"]["modelVersion"] == "1"
+    go_on(given, 600.0)
+    go_on(given)
+    assert versions_of(given) == ["1"]
+
+
+def test_without_a_gateway_pods_approximate_the_steps() -> None:
+    given = world(has_gateway=False, scaling={"minReplicas": 3})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    new = given.revision_of("2")
+    assert given.deployments[new]["spec"]["replicas"] == 1
+    assert given.data_plane.by_service() == {given.revision_of("1")}
+    go_on(given)
+    assert given.data_plane.by_service() == {given.revision_of("1"), new}
+    assert given.condition("TrafficSplit") == ("False", "Approximate")
+    assert "Requested 10 %, actual 25 %" in given.message("TrafficSplit")
+    go_on(given, 60.0)
+    control(given, "resume/1")
+    go_on(given)
+    assert given.deployments[new]["spec"]["replicas"] == 3
+    go_on(given, 60.0)
+    given.settle()
+    assert given.status["stable"]["modelVersion"] == "2"
+
+
+def test_blue_green_changes_over_at_once_and_back_at_once() -> None:
+    given = world(rollout={"strategy": "blueGreen"}, scaling={"minReplicas": 2})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert given.deployments[given.revision_of("2")]["spec"]["replicas"] == 2
+    go_on(given)
+    assert weights(given) == {"1": 0, "2": 100}
+    control(given, "abort/1")
+    assert weights(given) == {"1": 100}
+    assert given.data_plane.ready(given.revision_of("1")) == 2
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_a_restart_anywhere_gives_the_same_next_step(step: int) -> None:
+    """The status is all that there is."""
+    stories = []
+    for restarts in (False, True):
+        given = world()
+        given.registry.aliases[ALIAS] = "2"
+        story = []
+        for turn in range(8):
+            if restarts and turn == step:
+                given.restart()
+            go_on(given, 60.0)
+            if turn == 4:
+                control(given, "resume/1")
+            story.append((rollout(given)["phase"], rollout(given).get("step"), weights(given)))
+        stories.append(story)
+    assert stories[0] == stories[1]
+
+
+def test_a_model_that_is_stopped_mid_rollout_begins_it_again() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    given.spec({"scaling": {"minReplicas": 0}})
+    given.reconcile()
+    assert weights(given)["1"] == 100
+    assert {d["spec"]["replicas"] for d in given.deployments.values()} == {0}
+    given.spec({"scaling": {"minReplicas": 1}})
+    given.reconcile()
+    assert rollout(given)["step"] == 0
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+
+
+def test_another_form_of_the_uri_is_rolled_out_by_the_same_steps() -> None:
+    """Where it resolves to the same version with the same template, nothing is rolled out."""
+    given = world()
+    given.spec({"model": {"uri": "models:/wine/1"}})
+    go_on(given)
+    assert given.condition("Ready") == ("True", "Ready")
+    given.spec({"model": {"uri": "models:/wine/2"}})
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+    given.spec({"model": {"uri": ALIAS}})
+    go_on(given, 70.0)
+    given.settle()
+    assert versions_of(given) == ["1"]
+    assert [entry["verdict"] for entry in given.status["history"]] == ["Promoted", "Superseded"]
+
+
+VERSIONS = st.sampled_from(["1", "2", "3"])
+CHOICE = st.integers(0, 5)
+ROLLOUTS = [
+    {"steps": STEPS},
+    {"strategy": "canary"},
+    {"strategy": "blueGreen", "keepOld": "2m"},
+    {"strategy": "direct"},
+    {"steps": [{"pause": {}}, {"weight": 100}, {"weight": 20}], "keepOld": "1m"},
+]
+ACTIONS = st.sampled_from(["pause", "resume", "promote", "abort", "retry", "nonsense"])
+
+
+class AnyCourseOfRollouts(RuleBasedStateMachine):
+    """Rollouts while users, pods, gateways and the operator do whatever they do."""
+
+    has_gateway = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(has_gateway=self.has_gateway, rollout=ROLLOUTS[0])
+        self.world.settle()
+        self.world.cluster.before_delete = self.check_deletion
+        self.token = 0
+
+    @rule(version=VERSIONS)
+    def the_alias_moves(self, version: str) -> None:
+        self.world.registry.aliases[ALIAS] = version
+
+    @rule(index=st.integers(0, len(ROLLOUTS) - 1))
+    def the_rollout_is_edited(self, index: int) -> None:
+        absent = dict.fromkeys(("strategy", "steps", "keepOld"))
+        self.world.spec({"rollout": {**absent, **ROLLOUTS[index]}})
+
+    @rule(mode=st.sampled_from(["a", "b"]))
+    def the_template_changes(self, mode: str) -> None:
+        self.world.spec({"server": {"env": [{"name": "MODE", "value": mode}]}})
+
+    @rule(replicas=st.integers(0, 3), maximum=st.sampled_from([None, 5]))
+    def it_is_scaled(self, replicas: int, maximum: int | None) -> None:
+        most = maximum if replicas else None
+        self.world.spec({"scaling": {"minReplicas": replicas, "maxReplicas": most}})
+
+    @rule(action=ACTIONS)
+    def a_person_acts(self, action: str) -> None:
+        self.token += 1
+        annotations = {names.ROLLOUT: f"{action}/{self.token}"}
+        self.world.cluster.edit(
+            kinds.RESOURCE, KEY.name, {"metadata": {"annotations": annotations}}
+        )
+
+    @rule()
+    def the_status_is_lost(self) -> None:
+        self.world.cluster.edit(kinds.RESOURCE, KEY.name, {"status": None})
+
+    @rule(ready=st.integers(0, 3), choice=CHOICE)
+    def pods_change(self, ready: int, choice: int) -> None:
+        deployments = sorted(self.world.deployments)
+        if deployments:
+            self.world.set_ready(deployments[choice % len(deployments)], ready)
+
+    @rule()
+    def all_pods_get_ready(self) -> None:
+        for name in list(self.world.deployments):
+            self.world.set_ready(name)
+
+    @rule(choice=CHOICE)
+    def a_model_does_not_load(self, choice: int) -> None:
+        revision = sorted(self.world.deployments)[choice % len(self.world.deployments)]
+        if f"{revision}-x" not in self.world.cluster.live(kinds.POD):
+            self.world.cluster.create(kinds.POD, broken_pod(revision))
+
+    @rule()
+    def the_broken_pods_go(self) -> None:
+        for name in list(self.world.cluster.live(kinds.POD)):
+            self.world.cluster.remove(kinds.POD, name)
+
+    @rule(verdict=st.sampled_from(["True", "True", "False"]))
+    def the_gateway_looks(self, verdict: str) -> None:
+        if self.has_gateway:
+            self.world.data_plane.gateway_looks(verdict)
+
+    @rule(seconds=st.sampled_from([-300.0, 1.0, 6.0, 70.0, 400.0]))
+    def the_clock_moves(self, seconds: float) -> None:
+        self.world.now += seconds
+
+    @rule()
+    def it_restarts(self) -> None:
+        self.world.restart()
+
+    @rule()
+    def all_goes_well_for_a_while(self) -> None:
+        go_on(self.world)
+
+    @rule()
+    def it_reconciles(self) -> None:
+        given = self.world
+        given.cluster.deliver()
+        before, answering = self.shares(), self.answering()
+        listed = self.route_weights()
+        given.reconcile()
+        self.check_traffic(before, answering, listed)
+        self.check_wait()
+
+    def shares(self) -> dict[str, int]:
+        return {s["revision"]: s["weight"] for s in self.world.status.get("traffic", ())}
+
+    def route_weights(self) -> set[str]:
+        """The revisions that the gateway knows."""
+        route = self.world.cluster.live(kinds.ROUTE).get(KEY.name)
+        return set(httproute.listed_weights(route)) if route else set()
+
+    def answering(self) -> set[str]:
+        return {name for name in self.world.deployments if self.world.data_plane.ready(name)}
+
+    def check_deletion(self, obj: Json) -> None:
+        if obj["kind"] in ("Deployment", "Service"):
+            assert name_of(obj) not in self.world.data_plane.reached(), "removed, while reached"
+
+    def check_traffic(self, before: dict[str, int], answering: set[str], listed: set[str]) -> None:
+        status, shares = self.world.status, self.shares()
+        assert sum(shares.values()) == 100
+        assert all(weight > 0 for weight in shares.values())
+        phase = status["rollout"]["phase"]
+        if phase == "Stopped":
+            return
+        stable = status["stable"]["revision"]
+        target = status.get("target", {}).get("revision")
+        if phase in ("Preparing", "Failed") and stable in answering:
+            assert shares == {stable: 100}
+        for name in set(shares) - set(before):
+            is_ready = self.is_ready(name) or not answering & set(before)
+            assert is_ready, "moved to what is not ready, from what answers"
+        is_first = phase in ("Progressing", "Promoting") and target in set(shares) - set(before)
+        if self.has_gateway and is_first and stable in answering:
+            assert target in listed, "a share before the gateway knows the revision"
+
+    def check_wait(self) -> None:
+        """Every rollout ends, or waits for something that has a name."""
+        found = rollout(self.world)
+        if found["phase"] in ("Preparing", "Progressing", "Paused", "Promoting"):
+            assert found["waitingFor"], found
+            assert found["message"]
+        if found["phase"] == "Failed":
+            assert found["failed"]
+
+    def is_ready(self, name: str) -> bool:
+        deployment = self.world.deployments.get(name)
+        replicas = deployment["spec"]["replicas"] if deployment else 0
+        return 0 < replicas <= self.world.data_plane.ready(name)
+
+    def teardown(self) -> None:
+        """With a person who resumes and retries, all is as the spec says in the end."""
+        given = self.world
+        self.the_broken_pods_go()
+        for action in ("retry", "resume", "resume", "promote"):
+            self.a_person_acts(action)
+            go_on(given, 400.0)
+        given.settle()
+        if given.resource["spec"].get("scaling", {}).get("minReplicas") == 0:
+            return
+        assert given.status["stable"]["modelVersion"] == given.registry.aliases[ALIAS]
+        assert given.condition("Ready") == ("True", "Ready"), given.message("Ready")
+        assert set(given.deployments) == {given.status["stable"]["revision"]}
+        assert len(given.status["history"]) <= 10
+
+
+class AnyCourseOfRolloutsWithoutGateway(AnyCourseOfRollouts):
+    has_gateway = False
+
+
+PROFILE = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestWithGateway = AnyCourseOfRollouts.TestCase
+TestWithoutGateway = AnyCourseOfRolloutsWithoutGateway.TestCase
+for _case in (TestWithGateway, TestWithoutGateway):
+    _case.settings = PROFILE
