@@ -440,8 +440,9 @@ class AnyCourseOfRollouts(RuleBasedStateMachine):
         return {name for name in self.world.deployments if self.world.data_plane.ready(name)}
 
     def check_deletion(self, obj: Json) -> None:
-        if obj["kind"] in ("Deployment", "Service"):
-            assert name_of(obj) not in self.world.data_plane.reached(), "removed, while reached"
+        data_plane = self.world.data_plane
+        reached = {"Deployment": data_plane.reached(), "Service": data_plane.by_route()}
+        assert name_of(obj) not in reached.get(obj["kind"], set()), "removed, while reached"
 
     def check_traffic(self, before: dict[str, int], answering: set[str], listed: set[str]) -> None:
         status, shares = self.world.status, self.shares()
