@@ -21,6 +21,7 @@ from e2e.tests.steps.then import (
     wait_for,
 )
 from e2e.tests.steps.when import (
+    when_a_person_says,
     when_it_is_deleted,
     when_the_alias_moves,
     when_the_operator_is_back,
@@ -48,6 +49,7 @@ __all__ = [
     "then_no_other_version_answered",
     "then_nothing_failed",
     "wait_for",
+    "when_a_person_says",
     "when_it_is_deleted",
     "when_the_alias_moves",
     "when_the_operator_is_back",

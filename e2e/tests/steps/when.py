@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from e2e import installation, kube
@@ -12,6 +13,7 @@ from e2e.tests.steps.given import (
     registry_client,
     wait_for_tracking_server,
 )
+from mlflow_model_operator.api import names
 
 OPERATOR_SECONDS = 120
 
@@ -24,6 +26,13 @@ def when_the_alias_moves(model: RegisteredModel, alias: str, version: int) -> No
 def when_the_spec_changes(deployed: DeployedModel, **spec: Any) -> None:
     """A part of spec is written anew (by JSON merge patch: None removes)."""
     kube.patch(kube.RESOURCE, deployed.name, deployed.namespace, {"spec": spec})
+
+
+def when_a_person_says(deployed: DeployedModel, word: str) -> None:
+    """As `kubectl annotate mmd`: pause, resume, promote, abort or retry."""
+    annotations = {names.ROLLOUT: f"{word}/{uuid.uuid4().hex[:8]}"}
+    patch = {"metadata": {"annotations": annotations}}
+    kube.patch(kube.RESOURCE, deployed.name, deployed.namespace, patch)
 
 
 def when_it_is_deleted(deployed: DeployedModel) -> None:

@@ -327,7 +327,7 @@ def test_another_form_of_the_uri_is_rolled_out_by_the_same_steps() -> None:
 
 VERSIONS = st.sampled_from(["1", "2", "3"])
 CHOICE = st.integers(0, 5)
-ROLLOUTS = [
+ROLLOUTS: list[Json] = [
     {"steps": STEPS},
     {"strategy": "canary"},
     {"strategy": "blueGreen", "keepOld": "2m"},
