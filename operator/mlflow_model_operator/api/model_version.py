@@ -20,6 +20,8 @@ class ModelVersion:
     # When it was registered, in milliseconds since 1970: a number that was registered again is
     # another version. None where the URI says it all, like models:/m-….
     created: int | None = None
+    # Of a registered version. They may change, and make no other revision.
+    tags: tuple[tuple[str, str], ...] = ()
 
     def is_same(self, other: ModelVersion) -> bool:
         """Whether pods get the same model, whatever URI it was requested by."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlflow_model_operator import render
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import LiveChildren
+from mlflow_model_operator.plan.gates import first_obstacle
 from mlflow_model_operator.plan.previous import (
     live_revisions,
     model_to_serve,
@@ -17,7 +18,7 @@ from mlflow_model_operator.plan.previous import (
     previous_models,
     revision_from_status,
 )
-from mlflow_model_operator.plan.rollout import plan_rollout, recorded_progress
+from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, recorded_progress
 from mlflow_model_operator.rollout import (
     Decision,
     Desired,
@@ -111,26 +112,16 @@ def make_plan(
     model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
-    target = names.revision(resource, model)
+    target = names.revision(resource, replace(model, tags=()))
     is_deferred = not around.may_update and is_operators_change(resource, previous, target, live)
     if is_deferred and previous.stable is not None:
         target = previous.stable
-    rollout = plan_rollout(
-        resource, target, previous.stable, _snapshot(resource, resolution, live, now, around), None
-    )
-    target = rollout.target
-    renderable = _renderable(resource, previous, target, canary, names)
+    snapshot = _snapshot(resource, resolution, live, now, around)
+    obstacle = first_obstacle(resource, resolution.model, target, previous.stable)
+    rollout = plan_rollout(resource, target, previous.stable, snapshot, obstacle)
+    renderable = _renderable(resource, previous, rollout.target, canary, names)
     decision = decide(
-        Desired(
-            target=target,
-            canary=canary,
-            canary_weight=resource.spec.canary.weight if resource.spec.canary else 0,
-            stopped=resource.spec.scaling.min_replicas == 0,
-            splits_by_weight=resource.spec.routing.gateway is not None,
-            trial=rollout.trial,
-            rejected=rollout.rejected,
-            keep_delay=resource.spec.rollout.keep_seconds,
-        ),
+        _desired(resource, rollout, canary),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -143,6 +134,22 @@ def make_plan(
     existing = live_revisions(live, settings) if decision.draining else {}
     draining = tuple(existing[name] for name in decision.draining if name in existing)
     return Plan(decision, rendered, around.taken, is_deferred, draining)
+
+
+def _desired(
+    resource: MLflowModelDeployment, rollout: RolloutPlan, canary: Revision | None
+) -> Desired:
+    spec = resource.spec
+    return Desired(
+        target=rollout.target,
+        canary=canary,
+        canary_weight=spec.canary.weight if spec.canary else 0,
+        stopped=spec.scaling.min_replicas == 0,
+        splits_by_weight=spec.routing.gateway is not None,
+        trial=rollout.trial,
+        rejected=rollout.rejected,
+        keep_delay=spec.rollout.keep_seconds,
+    )
 
 
 def _snapshot(
@@ -192,7 +199,7 @@ def _canary(
         return None
     previous = revision_from_status(resource.status.canary)
     model = model_to_serve(resolution.canary, [previous.model] if previous else [])
-    return names.revision(resource, model) if model else None
+    return names.revision(resource, replace(model, tags=())) if model else None
 
 
 def _renderable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
@@ -138,20 +139,10 @@ def _observe(
 ) -> Observation:
     live = snapshot.live
     steps = schedule(resource.spec)
-    has_gateway = resource.gateway is not None
     hashed = schedule_hash(resource)
     is_same = recorded is not None and (recorded.target, recorded.schedule) == (target.name, hashed)
     begun = recorded if is_same else None
-    requested = (
-        listed_weights(resource, live)
-        if has_gateway
-        else _service_weights(
-            resource, live, stable, target, weight_of(begun, steps) if begun else 0
-        )
-    )
-    programmed = (
-        programmed_weights(resource, live, snapshot.gateway) if has_gateway else requested or None
-    )
+    weights = _weights(resource, snapshot, stable, target, weight_of(begun, steps) if begun else 0)
     return Observation(
         now=snapshot.now,
         target=target.name,
@@ -162,13 +153,36 @@ def _observe(
         target_state=deployment_state(live.deployments.get(target.name)),
         stable_answers=snapshot.answers(stable),
         stable_replicas=_stable_replicas(resource, live, stable, begun),
-        weights=programmed,
-        requested=requested,
+        weights=weights.programmed,
+        requested=weights.requested,
         is_stopped=resource.spec.scaling.min_replicas == 0,
         failure=_failure(resource, target, snapshot, begun, steps),
         obstacle=obstacle,
         action=requested_action(resource),
     )
+
+
+class _Weights(NamedTuple):
+    """The weights of the data plane, also those of 0."""
+
+    requested: Mapping[str, int]
+    programmed: Mapping[str, int] | None  # None: it has not followed yet
+
+
+def _weights(
+    resource: MLflowModelDeployment,
+    snapshot: Snapshot,
+    stable: Revision,
+    target: Revision,
+    weight: int,
+) -> _Weights:
+    """By the route, or without a gateway by the Service, for which `weight` was asked for."""
+    live = snapshot.live
+    if resource.gateway is None:
+        shares = _service_weights(resource, live, stable, target, weight)
+        return _Weights(shares, shares or None)
+    programmed = programmed_weights(resource, live, snapshot.gateway)
+    return _Weights(listed_weights(resource, live), programmed)
 
 
 def _service_weights(

@@ -152,28 +152,20 @@ def decide(
     if desired.rejected and desired.rejected.revision.name in states:
         leaving |= {desired.rejected.revision.name} - current
     since = _leaving_since(previous.draining, desired.rejected)
-    delays = Delays(drain_delay, desired.keep_delay)
-    draining, wait = _drain(leaving, since, routing, now, delays)
-    waits = [seconds for seconds in (wait, requeue_after) if seconds is not None]
-    kept = frozenset(
-        name
-        for name, start in draining.items()
-        if start + max(drain_delay, routing.retention(name)) <= now
-    )
-    trial = desired.trial if stable.name != desired.target.name else None
+    ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
+    is_draining = bool(set(ending.since) - current - ending.kept)
+    waits = [seconds for seconds in (ending.requeue_after, requeue_after) if seconds is not None]
     return Decision(
         stable=stable,
         target=desired.target,
         canary=canary,
         traffic=traffic,
-        draining=draining,
-        phase=_phase(
-            desired, previous, stable, states, is_draining=bool(set(draining) - current - kept)
-        ),
+        draining=ending.since,
+        phase=_phase(desired, previous, stable, states, is_draining=is_draining),
         requeue_after=min(waits, default=None),
-        trial=trial,
+        trial=desired.trial if stable.name != desired.target.name else None,
         rejected=desired.rejected,
-        kept=kept,
+        kept=ending.kept,
     )
 
 
@@ -283,29 +275,39 @@ class Delays(NamedTuple):
     keep: float  # because the spec says so
 
 
+class Draining(NamedTuple):
+    """The revisions that stay though they have no traffic."""
+
+    since: Mapping[str, float]
+    kept: frozenset[str]  # those whose requests have ended
+    requeue_after: float | None  # seconds until time alone changes that
+
+
 def _drain(
     leaving: set[str],
     since: Mapping[str, float],
     routing: LiveRouting,
     now: float,
     delays: Delays,
-) -> tuple[Mapping[str, float], float | None]:
-    """Retains a leaving revision as long as requests may reach it, and for the delays.
-
-    Returns since when each drains, and the seconds after which to look again.
-    """
+) -> Draining:
+    """Retains a leaving revision as long as requests may reach it, and for the delays."""
     draining: dict[str, float] = {}
+    kept: set[str] = set()
     waits: list[float] = []
     for name in sorted(leaving):
         started = min(since.get(name, now), now)  # another leader's clock may have been ahead
         routed = started + max(delays.drain, routing.retention(name)) - now
-        kept = started + delays.keep - now
-        if max(routed, kept) <= 0:
+        remaining = started + delays.keep - now
+        if max(routed, remaining) <= 0:
             continue
         draining[name] = started
-        # The routing may change with no event: by our own next write.
-        waits.append(max(min(routed, delays.drain) if routed > 0 else kept, 1.0))
-    return draining, min(waits, default=None)
+        if routed > 0:
+            # The routing may change with no event: by our own next write.
+            waits.append(max(min(routed, delays.drain), 1.0))
+        else:
+            kept.add(name)
+            waits.append(max(remaining, 1.0))
+    return Draining(draining, frozenset(kept), min(waits, default=None))
 
 
 def _phase(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any
 
 from mlflow_model_operator.api.reasons import Reason
-from mlflow_model_operator.api.status import RolloutStatus
 from mlflow_model_operator.kube.objects import KubeObject, format_time
 from mlflow_model_operator.rollout import Decision
 from mlflow_model_operator.rollout.progress import Progress
@@ -14,6 +14,25 @@ from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_HISTORY = 10
+
+
+class RolloutTrigger(StrEnum):
+    """Why a revision is rolled out."""
+
+    START = "Start"  # the first one
+    REGISTRY = "Registry"  # the URI resolves to another version
+    SPEC = "Spec"
+    OPERATOR = "Operator"  # a new pod template of the operator
+    RECOVERY = "Recovery"  # it answers where the stable revision does not
+
+
+class RolloutOutcome(StrEnum):
+    """What became of a rollout."""
+
+    PROMOTED = "Promoted"
+    FAILED = "Failed"
+    ABORTED = "Aborted"
+    SUPERSEDED = "Superseded"  # another one was to be rolled out before it was
 
 
 def rollout_status(
@@ -27,7 +46,7 @@ def rollout_status(
     fields = {
         "phase": phase,
         "revision": revision,
-        "trigger": _trigger(snapshot, decision),
+        "trigger": str(_trigger(snapshot, decision)),
         "message": message,
         "startedAt": started_at or format_time(snapshot.now),
         "lastControl": snapshot.resource.rollout_control or None,
@@ -92,45 +111,49 @@ def _optional_time(seconds: float | None) -> str | None:
 def _trigger(snapshot: Snapshot, decision: Decision) -> str:
     """Why the present target is rolled out: as it was recorded when that began."""
     resource, target = snapshot.resource, current_target(decision)
-    before: RolloutStatus | None = resource.status.rollout
-    stable = resource.status.stable
+    before, stable = resource.status.rollout, resource.status.stable
     if stable is None:
-        return "Start"
+        return RolloutTrigger.START
     if before is not None and before.revision == target.name:
-        return before.trigger or "Spec"
+        return before.trigger or RolloutTrigger.SPEC
     if resource.status.observed_generation != resource.generation:
-        return "Spec"
-    return "Operator" if stable.model_uri == target.model.uri else "Registry"
+        return RolloutTrigger.SPEC
+    is_same_model = stable.model_uri == target.model.uri
+    return RolloutTrigger.OPERATOR if is_same_model else RolloutTrigger.REGISTRY
 
 
 def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
     """The rollouts that end with this decision."""
     status = snapshot.resource.status
-    before = status.rollout
-    trigger = before.trigger if before and before.trigger else "Spec"
-    stable_before = status.stable.revision if status.stable else None
-    current = {decision.stable.name, current_target(decision).name}
-    if status.target is not None and status.target.revision not in current:
-        yield {
-            "revision": status.target.revision,
-            "modelVersion": status.target.model_version,
-            "trigger": trigger,
-            "verdict": "Superseded",
-        }
+    before, target = status.rollout, current_target(decision)
+    trigger = before.trigger if before and before.trigger else RolloutTrigger.SPEC
+    if status.target and status.target.revision not in (decision.stable.name, target.name):
+        yield _entry(
+            status.target.revision,
+            status.target.model_version,
+            trigger,
+            RolloutOutcome.SUPERSEDED,
+        )
     if decision.rejected is not None and not (before and before.failed):
-        rejection = decision.rejected.progress.rejection
-        is_aborted = rejection is not None and rejection.reason is Reason.ROLLOUT_ABORTED
-        yield _entry(decision.rejected.revision, trigger, "Aborted" if is_aborted else "Failed")
-    if decision.stable.name != stable_before:
-        is_target = decision.stable.name == current_target(decision).name
-        why = _trigger(snapshot, decision) if is_target else "Recovery"
-        yield _entry(decision.stable, why, "Promoted")
+        outcome = _outcome(decision.rejected.progress)
+        yield _entry(target.name, target.model.version, trigger, outcome)
+    stable = decision.stable
+    if status.stable is None or status.stable.revision != stable.name:
+        is_target = stable.name == target.name
+        why = _trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
+        yield _entry(stable.name, stable.model.version, why, RolloutOutcome.PROMOTED)
 
 
-def _entry(revision: Revision, trigger: str, verdict: str) -> KubeObject:
+def _outcome(progress: Progress) -> RolloutOutcome:
+    rejection = progress.rejection
+    is_aborted = rejection is not None and rejection.reason is Reason.ROLLOUT_ABORTED
+    return RolloutOutcome.ABORTED if is_aborted else RolloutOutcome.FAILED
+
+
+def _entry(revision: str, version: str, trigger: str, outcome: RolloutOutcome) -> KubeObject:
     return {
-        "revision": revision.name,
-        "modelVersion": revision.model.version,
-        "trigger": trigger,
-        "verdict": verdict,
+        "revision": revision,
+        "modelVersion": version,
+        "trigger": str(trigger),
+        "verdict": outcome.value,
     }
