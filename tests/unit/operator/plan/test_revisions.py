@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan import Plan, Resolution, RevisionNames, make_plan
+from mlflow_model_operator.plan.revisions import is_operators_change
+from mlflow_model_operator.rollout import Previous
 from mlflow_model_operator.settings import Settings
 from tests.unit.operator.status.pods import V3, V4, deployment, resource
 
@@ -43,3 +47,14 @@ def test_a_stable_revision_of_an_older_pod_template_is_stale() -> None:
     canary = ModelVersion("models:/wine/3", V3.model.uri, "3", V3.model.tracking_uri)
     template_changed = plan(canary, workers=2)
     assert template_changed.stale == template_changed.decision.stable
+
+
+def test_a_template_that_was_turned_back_is_no_change_of_the_operator() -> None:
+    """Else its turn would have to come first, and its failure would be forgotten meanwhile."""
+    target = replace(V3, name="wine-new")
+    failed = {"phase": "Failed", "revision": target.name, "schedule": "s1"}
+    given = resource(status={"observedGeneration": 7, "rollout": failed})
+    live = LiveChildren(deployments={V3.name: deployment(V3, ready=1)})
+    assert not is_operators_change(given, Previous(V3), target, live)
+    unknown = resource(status={"observedGeneration": 7})
+    assert is_operators_change(unknown, Previous(V3), target, live)

@@ -325,6 +325,39 @@ def test_another_form_of_the_uri_is_rolled_out_by_the_same_steps() -> None:
     assert [entry["verdict"] for entry in given.status["history"]] == ["Promoted", "Superseded"]
 
 
+def test_where_the_stable_version_is_down_the_target_serves_and_does_not_take_over() -> None:
+    given = world()
+    old = given.revision_of("1")
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    given.set_ready(old, 0)
+    given.reconcile()
+    assert weights(given) == {"1": 0, "2": 100}
+    assert given.status["stable"]["modelVersion"] == "1"
+    assert rollout(given)["waitingFor"] == "Stable"
+    assert given.condition("TrafficSplit") == ("False", "StableNotReady")
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+
+
+def test_a_template_that_was_turned_back_is_not_taken_for_a_change_of_the_operator() -> None:
+    given = world()
+    given.spec({"server": {"env": [{"name": "MODE", "value": "new"}]}})
+    go_on(given)
+    assert weights_in_order(given) == [10, 90]
+    control(given, "abort/1")
+    for _ in range(4):
+        go_on(given, 70.0)
+    assert rollout(given)["phase"] == "Failed"
+    assert weights_in_order(given) == [100]
+    assert given.status["history"][-1]["trigger"] == "Spec"
+
+
+def weights_in_order(given: World) -> list[int]:
+    route = given.cluster.live(kinds.ROUTE)[KEY.name]
+    return sorted(httproute.listed_weights(route).values())
+
+
 VERSIONS = st.sampled_from(["1", "2", "3"])
 CHOICE = st.integers(0, 5)
 ROLLOUTS: list[Json] = [
