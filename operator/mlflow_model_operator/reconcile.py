@@ -148,7 +148,7 @@ class Reconciler:
         message = self._policy.tracking_uri_denial(resource)
         if message is None and self.cache.uses_excess_server(resource.key):
             message = self._policy.excess_denial(resource)
-        message = message or self._policy.format_denial(resource)
+        message = message or self._policy.files_denial(resource)
         return ResolutionError(Reason.POLICY_DENIED, message) if message else None
 
     async def _resolve_uri(

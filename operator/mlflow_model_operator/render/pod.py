@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,7 +23,7 @@ from mlflow_model_operator.api.contract import (
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
-from mlflow_model_operator.policy import allowed_formats
+from mlflow_model_operator.policy import allowed_formats, required_signatures
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels
 from mlflow_model_operator.settings import Settings
@@ -148,8 +149,7 @@ def _environment(
         values[Variable.MODEL_NAME] = resource.name
         values[Variable.MODEL_VERSION] = None if model.version == "-" else model.version
     values |= _access_variables(resource)
-    formats = allowed_formats(resource, settings.policy)
-    values[Variable.ALLOWED_FORMATS] = None if formats is None else " ".join(formats)
+    values |= _policy_variables(resource, settings)
     ours = [
         {"name": variable.value, "value": value}
         for variable, value in values.items()
@@ -197,6 +197,18 @@ def _access_variables(resource: MLflowModelDeployment) -> dict[Variable, str | N
         Variable.JWT_SUBJECTS: " ".join(access.subjects) or None,
         Variable.RATE_LIMIT: str(limit.requests_per_second) if limit else None,
         Variable.RATE_BURST: str(limit.burst) if limit and limit.burst else None,
+    }
+
+
+def _policy_variables(
+    resource: MLflowModelDeployment, settings: Settings
+) -> dict[Variable, str | None]:
+    """What the prepare step has to check of the model's files."""
+    formats = allowed_formats(resource, settings.policy)
+    signatures = required_signatures(resource, settings.policy)
+    return {
+        Variable.ALLOWED_FORMATS: None if formats is None else " ".join(formats),
+        Variable.MODEL_SIGNATURES: json.dumps(signatures) if signatures else None,
     }
 
 
