@@ -209,6 +209,14 @@ class Server(KubeModel):
             "the model's own Python version is used."
         ),
     )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None,
+        description=(
+            "When the kubelet pulls the image. Left out, the chart's scoringImagePullPolicy for "
+            "the scoring image, and Kubernetes' own rule for server.image: Always for the tag "
+            "latest and for no tag, else IfNotPresent."
+        ),
+    )
     workers: int = Field(
         default=1,
         ge=1,
@@ -255,7 +263,8 @@ class Server(KubeModel):
         default="10m",
         description=(
             "How long a new pod may take to fetch, install and load the model before the rollout "
-            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h."
+            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h. A change makes "
+            "new pods."
         ),
     )
 
@@ -482,7 +491,11 @@ class Routing(KubeModel):
     )
     timeout: Duration = Field(
         default="30s",
-        description="How long a request may take, like 500ms, 30s or 2m; 0s means no limit.",
+        description=(
+            "How long a request may take, like 500ms, 30s or 2m; 0s means no limit. Requests in "
+            "flight get as much time when a pod ends, but no more than an hour (with server.image "
+            "and 0s: 30 seconds). A change makes new pods."
+        ),
     )
 
 
