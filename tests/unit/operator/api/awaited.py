@@ -8,5 +8,5 @@ from __future__ import annotations
 from mlflow_model_operator.api.contract import Variable
 from mlflow_model_operator.api.reasons import Reason
 
-VARIABLES = {Variable.JWT_SUBJECTS, Variable.ALLOWED_FORMATS}
+VARIABLES = {Variable.JWT_SUBJECTS, Variable.ALLOWED_FORMATS, Variable.MODEL_SIGNATURES}
 REASONS = {Reason.ACCESS_SECRET_INVALID, Reason.POLICY_DENIED}

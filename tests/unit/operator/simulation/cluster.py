@@ -1,4 +1,4 @@
-"""A cluster in memory: an API server, a gateway and the pods' readiness, as reconciling sees them."""
+"""A cluster in memory: API server, gateway and the readiness of pods, as reconciling sees them."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ class World:
         return "", ""
 
     def message(self, type_: str) -> str:
-        return next(c["message"] for c in self.status["conditions"] if c["type"] == type_)
+        found = (c for c in self.status["conditions"] if c["type"] == type_)
+        return str(next(found)["message"])
 
     def revision_of(self, version: str) -> str:
         """The name of the Deployment that serves a version."""

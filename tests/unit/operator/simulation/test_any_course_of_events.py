@@ -1,8 +1,8 @@
 """Whatever happens in whatever order: what serves is kept, and in the end all is as the spec says.
 
 Users move versions, edit, hide and delete objects, lose the status, stop and start; pods fail,
-policies refuse, gateways are silent, refuse or are deleted; the operator restarts. The truth is what
-the Service and the gateway do, not what the operator believes.
+policies refuse, gateways are silent, refuse or are deleted; the operator restarts. The truth is
+what the Service and the gateway do, not what the operator believes.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     # What must be true.
 
     def check_deletion(self, obj: Json) -> None:
-        """At that very moment. The gateway needs a revision's Service, the public Service does not."""
+        """At that very moment. The gateway needs a revision's Service, the public one does not."""
         data_plane = self.world.data_plane
         reached = {"Deployment": data_plane.reached(), "Service": data_plane.by_route()}
         assert name_of(obj) not in reached.get(obj["kind"], ()), "removed, while requests reach it"

@@ -1,4 +1,4 @@
-"""What serves goes on serving, and the status says so, whatever is refused, hidden, lost or gone."""
+"""What serves goes on serving, and the status says so: whatever is refused, hidden or lost."""
 
 from __future__ import annotations
 
