@@ -32,6 +32,11 @@ class TrackingServer:
         """Sets an alias."""
         self._post("registered-models/alias", {"name": name, "alias": alias, "version": version})
 
+    def tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Sets a tag on a version."""
+        body = {"name": name, "version": version, "key": key, "value": value}
+        self._post("model-versions/set-tag", body)
+
     def drop_alias(self, name: str, alias: str) -> None:
         """Deletes an alias."""
         response = requests.delete(

@@ -505,14 +505,12 @@ class RolloutStep(KubeModel):
 class Gates(KubeModel):
     """What a new model version must fulfil before it gets any request."""
 
-    tags: Annotated[dict[str, Annotated[str, Field(max_length=5000)]], Field(max_length=16)] = (
-        Field(
-            default_factory=dict,
-            description=(
-                "Tags that the registered model's version must have, like validation_status: "
-                "approved. A version without them waits until it has them."
-            ),
-        )
+    tags: Annotated[dict[str, Annotated[str, Field(max_length=250)]], Field(max_length=16)] = Field(
+        default_factory=dict,
+        description=(
+            "Tags that the registered model's version must have, like validation_status: "
+            "approved. A version without them waits until it has them."
+        ),
     )
 
 

@@ -72,6 +72,7 @@ class VersionMetadata:
     python_version: str | None = None
     model_id: str | None = None  # of a version: the logged model that it is, if it is one
     created: int | None = None  # of a version: when it was registered, in milliseconds since 1970
+    tags: tuple[tuple[str, str], ...] = ()  # of a version; the only part that may change
 
     def is_same(self, other: VersionMetadata) -> bool:
         """Whether both are of one version, and not of two with the same number."""
@@ -134,7 +135,7 @@ def resolve(
         resolved_uri = f"models:/{metadata.model_id}"
     created = None if metadata.model_id else metadata.created
     python = metadata.python_version
-    return ModelVersion(uri, resolved_uri, version, server, name, python, created)
+    return ModelVersion(uri, resolved_uri, version, server, name, python, created, metadata.tags)
 
 
 def is_immutable(query: Query) -> bool:

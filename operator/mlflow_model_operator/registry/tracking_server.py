@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from mlflow_model_operator.api import uri as model_uri
@@ -44,6 +45,9 @@ Artifact = tuple[str, dict[str, str]]  # the path and the query that bring a fil
 API = "/api/2.0/mlflow"
 # Of a run that has logged many models, so many are looked at.
 MAX_OUTPUTS = 10
+# Of a version's tags no more are kept, and none that is longer, for key and value each.
+MAX_TAGS = 64
+MAX_TAG_LENGTH = 250  # characters
 MAX_MESSAGE_LENGTH = 200  # characters of a server's own words
 
 # What can pass without anybody changing the model URI or the registry's content.
@@ -148,9 +152,9 @@ class TrackingServer:
         response = await self._json("/model-versions/get", query, subject, missing)
         found = response["model_version"]
         self._check_ready(found, subject)
-        current = VersionMetadata(model_id=_logged_model_id(found), created=_created(found))
+        current = VersionMetadata(None, _logged_model_id(found), _created(found), _tags(found))
         if isinstance(previous, VersionMetadata) and previous.is_same(current):
-            return previous
+            return replace(previous, tags=current.tags)
         artifact = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
         mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(found)
         return replace(current, python_version=python_version(mlmodel or ""))
@@ -327,6 +331,17 @@ def _created(version: Any) -> int | None:
     """When a version was registered; None where the server does not say."""
     created = version.get("creation_timestamp")
     return created if isinstance(created, int) and 0 < created < 1 << 53 else None
+
+
+def _tags(version: Any) -> tuple[tuple[str, str], ...]:
+    """The tags of a version that a gate may ask for; anybody may set others."""
+    tags = ((tag.get("key"), tag.get("value") or "") for tag in version.get("tags") or ())
+    usable = (tag for tag in tags if all(_is_short_text(part) for part in tag))
+    return tuple(sorted(islice(usable, MAX_TAGS)))
+
+
+def _is_short_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TAG_LENGTH
 
 
 def _version_metadata(mlmodel: str | None) -> VersionMetadata:

@@ -118,7 +118,8 @@ def _trigger(snapshot: Snapshot, decision: Decision) -> str:
         return before.trigger or RolloutTrigger.SPEC
     if resource.status.observed_generation != resource.generation:
         return RolloutTrigger.SPEC
-    is_same_model = stable.model_uri == target.model.uri
+    model = target.model
+    is_same_model = (stable.model_uri, stable.model_created) == (model.uri, model.created)
     return RolloutTrigger.OPERATOR if is_same_model else RolloutTrigger.REGISTRY
 
 

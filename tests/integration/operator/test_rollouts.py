@@ -227,3 +227,18 @@ def test_the_pods_of_the_old_version_stay_for_a_while(world: Rollouts) -> None:
 
     world.mlflow.point(world.model, "champion", "1")
     world.until("version 1", lambda: world.status()["stable"]["modelVersion"] == "1")
+
+
+def test_a_version_waits_for_its_tags_and_no_longer(world: Rollouts) -> None:
+    world.given_version_1_is_served(gates={"tags": {"validation_status": "approved"}})
+    world.mlflow.point(world.model, "champion", "2")
+    new = world.until_revision_of("2")
+    world.set_ready(new)
+    message = world.until_condition("Progressing", "False", "TagsMissing")["message"]
+    assert "lacks the tags validation_status=approved" in message
+    world.accept_route()
+    assert world.weights() == {"1": 100, "2": 0}
+
+    world.mlflow.tag(world.model, "2", "validation_status", "approved")
+    world.play_until("version 2", lambda: world.status()["stable"]["modelVersion"] == "2")
+    world.play_until("ready", lambda: world.condition("Ready").get("status") == "True")

@@ -56,7 +56,7 @@ def test_the_first_version_and_another_template_of_the_same_have_no_gates() -> N
 
 
 def test_a_message_is_short_whatever_the_tags_are() -> None:
-    long = {"gates": {"tags": {f"tag-{number}": "x" * 5000 for number in range(16)}}}
+    long = {"gates": {"tags": {f"tag-{number}": "x" * 250 for number in range(16)}}}
     found = first_obstacle(resource(rollout=long), tagged(), REGISTERED, V3)
     assert found is not None
     assert len(found.message) < 600

@@ -195,6 +195,20 @@ async def test_a_version_that_is_registered_again_is_reported(
     assert not again.is_same(first)
 
 
+async def test_a_version_whose_tags_change_is_reported_and_is_still_the_same(
+    server: Server, subscribers: Subscribers
+) -> None:
+    server.versions["1"] = VersionMetadata("3.11.7", created=1_000)
+    first = await subscribers.resolved()
+    tags = (("validation_status", "approved"),)
+    server.versions["1"] = VersionMetadata("3.11.7", created=1_000, tags=tags)
+    await subscribers.poller.poll()
+    assert await subscribers.notifications() == [KEY]
+    again = subscribers.resolve()
+    assert (first.tags, again.tags) == ((), tags)
+    assert again.is_same(first)
+
+
 async def test_a_version_that_is_deleted_is_reported(
     server: Server, subscribers: Subscribers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

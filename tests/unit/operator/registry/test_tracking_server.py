@@ -125,3 +125,21 @@ async def test_the_python_version_of_a_version_of_a_runs_model_is_read_from_the_
     client = Client(files, source="runs:/0a1b/models/wine", run_id="0a1b")
     result = await TrackingServer(client).execute(VERSION)
     assert result == VersionMetadata("3.9.1")
+
+
+async def test_the_tags_of_a_version_are_read_again_and_bounded() -> None:
+    client = Client({}, creation_timestamp=1000, tags=[{"key": "status", "value": "pending"}])
+    server = TrackingServer(client)
+    first = await server.execute(VERSION)
+    assert first == VersionMetadata(None, None, 1000, (("status", "pending"),))
+    client.version["tags"] = [{"key": "status", "value": "approved"}, {"key": "empty"}]
+    again = await server.execute(VERSION, previous=first)
+    assert isinstance(again, VersionMetadata)
+    assert again.tags == (("empty", ""), ("status", "approved"))
+    many = [{"key": f"k{number}", "value": "v"} for number in range(1000)]
+    odd = [{"key": "long", "value": "x" * 251}, {"key": 7}, {"value": "v"}]
+    client.version["tags"] = [*odd, *many]
+    hostile = await server.execute(VERSION, previous=first)
+    assert isinstance(hostile, VersionMetadata)
+    assert len(hostile.tags) == 64
+    assert {value for _, value in hostile.tags} == {"v"}
