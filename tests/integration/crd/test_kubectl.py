@@ -18,7 +18,7 @@ from tests.integration.crd.resources import (
     read,
 )
 
-STATUS = {
+STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "conditions": [
         {
@@ -51,7 +51,50 @@ STATUS = {
         {"revision": "wine-7d9f4c", "modelVersion": "3", "weight": 90},
         {"revision": "wine-8e0a5d", "modelVersion": "4", "weight": 10},
     ],
-    "rollout": {"phase": "Stable", "message": "", "startedAt": "2026-01-02T03:04:05Z"},
+    "target": {
+        "revision": "wine-9b2c7e",
+        "modelVersion": "5",
+        "modelUri": "models:/wine/5",
+        "requestedUri": "models:/wine@champion",
+        "readyReplicas": 1,
+    },
+    "rollout": {
+        "phase": "Progressing",
+        "revision": "wine-9b2c7e",
+        "trigger": "Registry",
+        "message": "",
+        "startedAt": "2026-01-02T03:04:05Z",
+        "waitingFor": "Hold",
+        "step": 1,
+        "steps": 3,
+        "weight": 10,
+        "targetSince": "2026-01-02T03:04:05Z",
+        "stepStartedAt": "2026-01-02T03:04:05Z",
+        "pausedAt": "2026-01-02T03:04:05Z",
+        "resumedAt": "2026-01-02T03:04:05Z",
+        "stableReplicas": 2,
+        "schedule": "bcdfghjklm",
+        "lastControl": "resume/1",
+        "failed": [
+            {
+                "revision": "wine-1a1a1a",
+                "modelVersion": "2",
+                "schedule": "bcdfghjklm",
+                "reason": "ModelLoadFailed",
+                "message": "the weights are corrupt",
+                "at": "2026-01-02T03:04:05Z",
+            }
+        ],
+    },
+    "history": [
+        {
+            "revision": "wine-7d9f4c",
+            "modelVersion": "3",
+            "trigger": "Start",
+            "verdict": "Promoted",
+            "at": "2026-01-02T03:04:05Z",
+        }
+    ],
     "draining": [{"revision": "wine-6c8e3b", "since": "2026-01-02T03:04:05Z"}],
 }
 
@@ -145,9 +188,11 @@ def test_kubectl_get_shows_the_status(crds: ApiServer, namespace: str) -> None:
 
     header, row = crds.kubectl("get", "mmd", "--namespace", namespace).splitlines()
 
-    columns = ["NAME", "MODEL", "VERSION", "CANARY", "WEIGHT", "READY", "AVAILABLE", "URL", "AGE"]
-    assert header.split() == columns
-    shown = ["wine", "models:/wine@champion", "3", "4", "10", "2", "True", STATUS["url"]]
+    columns = ["NAME", "MODEL", "VERSION", "TARGET", "ROLLOUT", "CANARY", "WEIGHT", "READY"]
+    assert header.split() == [*columns, "AVAILABLE", "URL", "AGE"]
+    target, phase = STATUS["target"]["modelVersion"], STATUS["rollout"]["phase"]
+    shown = ["wine", "models:/wine@champion", "3", target, phase, "4", "10", "2", "True"]
+    shown.append(STATUS["url"])
     assert row.split()[:-1] == shown
 
 
