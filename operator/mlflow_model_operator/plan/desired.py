@@ -23,7 +23,10 @@ def desired_objects(
         objects += render.scaling_objects(resource, plan.stale, scale)
     objects += _missing_services(resource, plan, live)
     return objects + render.routing_objects(
-        resource, plan.decision.listed, is_stale=plan.stale is not None, taken=plan.taken
+        resource,
+        plan.decision.listed,
+        is_stale=plan.stale is not None,
+        excluded_hostnames=plan.excluded_hostnames,
     )
 
 

@@ -150,13 +150,13 @@ class TrackingServer:
         )
         query = {"name": name, "version": version}
         response = await self._json("/model-versions/get", query, subject, missing)
-        found = response["model_version"]
-        self._check_ready(found, subject)
-        current = VersionMetadata(None, _logged_model_id(found), _created(found), _tags(found))
+        entry = response["model_version"]
+        self._check_ready(entry, subject)
+        current = VersionMetadata(None, _logged_model_id(entry), _created(entry), _tags(entry))
         if isinstance(previous, VersionMetadata) and previous.is_same(current):
             return replace(previous, tags=current.tags)
         artifact = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
-        mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(found)
+        mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(entry)
         return replace(current, python_version=python_version(mlmodel or ""))
 
     async def _source_mlmodel(self, version: Any) -> str | None:
