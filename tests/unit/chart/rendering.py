@@ -27,6 +27,17 @@ ALL_ON: dict[str, Any] = {
     "watchNamespaces": ["team-a", "team-b"],
     "gatewayNamespaces": ["gateways"],
     "serviceAccount": {"annotations": {"example.com/role": "operator"}},
+    "policy": {
+        "serviceAccounts": ["models"],
+        "images": ["registry.example.com/models/"],
+        "annotations": {"allowed": ["example.com/"]},
+        "priorityClasses": ["high"],
+        "runtimeClasses": ["nvidia"],
+    },
+    "hostnames": {
+        "allowed": ["*.{namespace}.models.example.com"],
+        "byNamespace": {"team-a": ["bank.example.com"]},
+    },
     "imagePullSecrets": ["registry"],
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
     "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -43,6 +54,12 @@ ALL_ON: dict[str, Any] = {
         "enabled": True,
         "from": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
         "egress": [{"ports": [{"port": 443}]}],
+    },
+    "modelNetworkPolicy": {
+        "enabled": True,
+        "from": [{"namespaceSelector": {"matchLabels": {"name": "gateways"}}}],
+        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+        "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
     },
 }
 
