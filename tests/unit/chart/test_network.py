@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflow_model_operator.domain import KubeObject
 from tests.unit.chart.rendering import NAMESPACE, RELEASE, Helm, of_kind, the
+
+JsonObject = dict[str, Any]
 
 POLICY = "NetworkPolicy"
 GATEWAYS = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}]
@@ -30,7 +31,7 @@ def network(helm: Helm, **values: Any) -> dict[str, Any]:
     return dict(the(objects, POLICY)["spec"])
 
 
-def models(helm: Helm, **values: Any) -> list[KubeObject]:
+def models(helm: Helm, **values: Any) -> list[JsonObject]:
     """The policies of the models' pods in two namespaces."""
     values = {"enabled": True, **values}
     objects = helm.render(modelNetworkPolicy=values, watchNamespaces=["team-a", "team-b"])

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.domain import KubeObject
 from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, RELEASE, Helm, of_kind
+
+JsonObject = dict[str, Any]
 
 POLICY, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 PREFIX = f"{RELEASE}.{NAMESPACE}"
 HOSTNAMES = {"hostnames": {"allowed": ["*.{namespace}.models.example.com"]}}
 
 
-def by_name(objects: list[KubeObject], kind: str) -> dict[str, KubeObject]:
+def by_name(objects: list[JsonObject], kind: str) -> dict[str, JsonObject]:
     return {obj["metadata"]["name"].removeprefix(PREFIX): obj for obj in of_kind(objects, kind)}
 
 
@@ -72,7 +73,7 @@ def test_two_releases_of_one_name_have_policies_of_their_own(helm: Helm) -> None
 
 
 def test_empty_lists_make_no_rules(helm: Helm) -> None:
-    def fields(objects: list[KubeObject]) -> list[str]:
+    def fields(objects: list[JsonObject]) -> list[str]:
         validations = by_name(objects, POLICY)[".pods"]["spec"]["validations"]
         return [rule["message"].partition(":")[0] for rule in validations]
 
