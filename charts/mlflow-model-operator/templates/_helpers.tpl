@@ -135,7 +135,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{- /* ValidatingAdmissionPolicies are the cluster's: the namespace keeps two releases apart. */}}
+{{- /* ValidatingAdmissionPolicies have no namespace: its name keeps two releases apart. */}}
 {{- define "operator.policyName" -}}
 {{- printf "%s.%s" (include "operator.fullname" .) .Release.Namespace }}
 {{- end }}
@@ -147,7 +147,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     'system:serviceaccount:{{ .Release.Namespace }}:{{ include "operator.serviceAccountName" . }}'
 {{- end }}
 
-{{- /* CEL: whether a variable has one of these fields. */}}
+{{- /* CEL: whether a variable has any of these fields. */}}
 {{- define "operator.policy.hasAny" -}}
 {{- $tests := list }}
 {{- range .fields }}
@@ -156,7 +156,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- join " || " $tests }}
 {{- end }}
 
-{{- /* The rule that a field of spec, called the same in the pod, is left out or in a list. */}}
+{{- /* The rule that a field of spec, of the same name in the pod, is left out or in a list. */}}
 {{- define "operator.policy.allowed" -}}
 {{- $field := first . }}
 {{- $value := printf "variables.pod.?%s.orValue('')" (splitList "." $field | last) -}}
@@ -164,8 +164,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     {{ $value }} in {{ append (last .) "" | toJson }}
   messageExpression: >-
     '{{ $field }}: ' + {{ $value }} +
-    ' is not allowed here: leave it out, or use one of {{ join ", " (last .) }}'
-  message: "{{ $field }}: this one is not allowed here"
+    ' is not allowed: leave it out, or use one of {{ join ", " (last .) }}'
+  message: "{{ $field }}: this value is not allowed"
 {{- end }}
 
 {{- define "operator.policy.binding" -}}
@@ -189,7 +189,7 @@ spec:
     - {port: 5353, protocol: TCP}
 {{- end }}
 
-{{- /* An egress rule. Pods are named beside addresses, for which some network plugins count no pods. */}}
+{{- /* An egress rule. Pods are listed too: for some network plugins, addresses do not include pods. */}}
 {{- define "operator.network.allButMetadata" -}}
 {{- $v4 := list }}
 {{- $v6 := list }}
