@@ -3,6 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# Python would not even start, and its own message is about an enum.
+ifneq ($(wildcard operator/__init__.py),)
+$(error operator/__init__.py shadows Python's own module operator: remove it. \
+operator/ is a source root; the package is operator/mlflow_model_operator)
+endif
+
 export MMO_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mlflow-model-operator
 export PATH := $(CURDIR)/.venv/bin:$(MMO_CACHE)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/scoring:$(CURDIR)
