@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.cluster import cluster
-from e2e.cluster.baseimage import ensure_base_image
-from e2e.cluster.command import exit_code, one_at_a_time
-from e2e.cluster.engine import Engine, ensure_engine
-from e2e.cluster.progress import say, step
-from e2e.cluster.settings import REPOSITORY, Settings, read_settings
-from e2e.cluster.shell import attempt, capture, run
+from dev.cluster import cluster
+from dev.cluster.baseimage import ensure_base_image
+from dev.cluster.command import exit_code, one_at_a_time
+from dev.cluster.engine import Engine, ensure_engine
+from dev.cluster.progress import say, step
+from dev.cluster.settings import REPOSITORY, Settings, read_settings
+from dev.cluster.shell import attempt, capture, run
 
 VERSION = "0.1.0"
 LABEL = "mlflow-model-operator.dev/fingerprint"

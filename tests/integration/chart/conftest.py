@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster.binaries import source_folder
+from dev.cluster.binaries import source_folder
 from tests.integration import control_plane
 from tests.integration.control_plane import ApiServer
 from tests.unit.chart.rendering import CHART, NAMESPACE, RELEASE, Helm
