@@ -20,11 +20,21 @@ RUN python3 -m venv --without-pip /opt/venv \
  && printf '#!/opt/venv/bin/python\nimport sys\nfrom mlflow_model_server.cli import main\nsys.exit(main())\n' \
       > /opt/venv/bin/mlflow-model-server \
  && chmod +x /opt/venv/bin/mlflow-model-server
+# A bill of materials of the Python packages, for scanners.
+ARG VERSION=0
+RUN printf '[project]\nname = "mlflow-model-server"\nversion = "%s"\nlicense = "Apache-2.0"\n' "$VERSION" \
+      > /tmp/pyproject.toml \
+ && /opt/build/bin/cyclonedx-py environment --no-validate --output-reproducible \
+      --pyproject /tmp/pyproject.toml --output-file /opt/sbom.cdx.json /opt/venv/bin/python
 COPY scoring/mlflow_model_server /opt/mlflow-model-server/mlflow_model_server
 RUN /opt/venv/bin/python -m compileall -q /opt/mlflow-model-server
 
 FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="mlflow-model-server" \
+      org.opencontainers.image.description="Prepares and serves an MLflow model" \
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/sbom.cdx.json /usr/local/share/sbom/scoring.cdx.json
 COPY --from=build /opt/mlflow-model-server /opt/mlflow-model-server
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet HOME=/tmp
