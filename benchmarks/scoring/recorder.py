@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_model_server import baseline
-from mlflow_model_server.observe.recorder import Recorder, make_recorder
-from mlflow_model_server.observe.scrape import Scraper
-from mlflow_model_server.observe.shared import Shared
+from mlflow_model_server.metrics.collector import Scraper
+from mlflow_model_server.metrics.recorder import Recorder, make_recorder
+from mlflow_model_server.metrics.shared_memory import Shared
 from mlflow_model_server.settings import Settings
 
 ROUNDS, CALLS = 7, 2000

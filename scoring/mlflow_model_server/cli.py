@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from mlflow_model_server.runtime.termination import Failed, leave_word
 from mlflow_model_server.settings import Settings, SettingsError, from_environment
-from mlflow_model_server.termination import Failed, leave_word
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def _run_one(command: Callable[[Settings], int], settings: Settings) -> int:
 
 def _prepare(settings: Settings) -> int:
     # Imported here: serving must not have loaded what preparing needs.
-    from mlflow_model_server.prepare import prepare
+    from mlflow_model_server.prepare.init_container import prepare
 
     prepare(settings)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflow_model_server.openinference.tensors import DTYPES
+from mlflow_model_server.codecs.tensors import DTYPES
 
 JSON = "application/json"
 

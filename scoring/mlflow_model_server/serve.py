@@ -15,18 +15,18 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from mlflow_model_server import paths, threads, trust, workers
-from mlflow_model_server.listener import bind
-from mlflow_model_server.observe.server import start_metrics_server
-from mlflow_model_server.observe.shared import Shared
+from mlflow_model_server.metrics.server import start_metrics_server
+from mlflow_model_server.metrics.shared_memory import Shared
+from mlflow_model_server.runtime import ca_certificates, cgroup, site_packages, workers
+from mlflow_model_server.runtime.listener import bind
+from mlflow_model_server.runtime.termination import Failed, leave_word
 from mlflow_model_server.settings import Settings
-from mlflow_model_server.termination import Failed, leave_word
 
 if TYPE_CHECKING:
     import grpc
     import uvicorn
 
-    from mlflow_model_server.app.application import Application
+    from mlflow_model_server.http.app import Application
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ def serve(settings: Settings) -> int:
     if not (settings.artifact / "MLmodel").is_file():
         raise Failed("InvalidModel", f"There is no model in {settings.artifact}: prepare it first")
     if settings.onnx:
-        paths.use_packages(settings.onnx_packages)
-    paths.use_packages(settings.packages)
-    trust.use_trusted(settings)
-    threads.limit_threads(settings.workers)
+        site_packages.use_packages(settings.onnx_packages)
+    site_packages.use_packages(settings.packages)
+    ca_certificates.use_trusted(settings)
+    cgroup.limit_threads(settings.workers)
     # It listens once uvicorn starts: until then connections are refused, as probes expect it.
     listener = bind(settings.port)
     shared = Shared(settings.workers)
@@ -90,10 +90,10 @@ def _serve_here(
     # costs time.
     gc.disable()
     # Imported here: what is installed for the model goes before the image's own packages.
-    from mlflow_model_server import application
-    from mlflow_model_server.app.express import http_protocol
+    from mlflow_model_server import bootstrap
+    from mlflow_model_server.http.fast_path import http_protocol
 
-    app = application.load(settings, shared, slot)
+    app = bootstrap.load(settings, shared, slot)
     gc.freeze()
     gc.enable()
 
@@ -135,7 +135,7 @@ async def _start_grpc(app: Application, settings: Settings) -> grpc.aio.Server |
     if not settings.grpc_port:
         return None
     # Imported here: it takes time and memory, and few want it.
-    from mlflow_model_server.grpc_service import server
+    from mlflow_model_server.grpc import server
 
     return await server.start(app, settings)
 

@@ -31,13 +31,13 @@ class Settings:
     shutdown_timeout: int = 30  # SHUTDOWN_TIMEOUT: seconds for requests in flight
     onnx: bool = False  # ONNX: predict scikit-learn models by ONNX Runtime where it answers alike
     termination_log: Path = Path("/dev/termination-log")  # TERMINATION_LOG
-    # What app/ needs
+    # What inference/ and http/ need
     batching: str = "auto"  # BATCHING: auto, on or off
     max_body_bytes: int = 64 * 2**20  # MAX_BODY_BYTES
     max_rows: int = 100_000  # MAX_ROWS: of one request
     max_queue: int = 512  # MAX_QUEUE: requests in flight in one process
     request_timeout: int = 60  # MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT: seconds
-    # What observe/ needs
+    # What metrics/, drift/ and request_log.py need
     model_name: str = ""  # MODEL_NAME: a label of all metrics, as are the next two
     model_version: str = ""  # MODEL_VERSION
     revision: str = ""  # REVISION
@@ -49,7 +49,7 @@ class Settings:
     request_log_max_bytes: int = 100 * 2**20  # REQUEST_LOG_MAX_BYTES: on disk, all together
     drift: bool = True  # DRIFT: auto or off
     drift_baseline_rows: int = 1000  # DRIFT_BASELINE_ROWS: where the model brings no baseline
-    # What guard/ needs
+    # What auth/ needs
     api_keys_file: Path | None = None  # API_KEYS_FILE: bearer keys, one a line
     jwks_url: str | None = None  # JWKS_URL: keys of who issues JWTs
     jwt_issuer: str | None = None  # JWT_ISSUER

@@ -12,10 +12,10 @@ import atheris
 from tests.fuzz.corpus import fuzz
 
 with atheris.instrument_imports(include=["mlflow_model_server"]):
-    from mlflow_model_server.grpc_service import convert
-    from mlflow_model_server.grpc_service.messages import message
-    from mlflow_model_server.openinference.metadata import Field, Spec
-    from mlflow_model_server.openinference.tensors import BadRequest
+    from mlflow_model_server.codecs.metadata import Field, Spec
+    from mlflow_model_server.codecs.tensors import BadRequest
+    from mlflow_model_server.grpc import convert
+    from mlflow_model_server.grpc.messages import message
 
 from google.protobuf.message import DecodeError
 

@@ -15,8 +15,8 @@ import numpy as np
 from tests.fuzz.corpus import fuzz
 
 with atheris.instrument_imports(include=["mlflow_model_server"]):
-    from mlflow_model_server.model.plan import ColumnPlan, Plan, TensorPlan, Unsure
-    from mlflow_model_server.protocol import decode
+    from mlflow_model_server.codecs import mlflow as decode
+    from mlflow_model_server.model.input_schema import ColumnPlan, Plan, TensorPlan, Unsure
 
 INT, FLOAT = frozenset({int}), frozenset({int, float})
 F8, F4, I4 = np.dtype("f8"), np.dtype("f4"), np.dtype("i4")

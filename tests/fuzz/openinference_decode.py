@@ -11,9 +11,9 @@ import atheris
 from tests.fuzz.corpus import fuzz
 
 with atheris.instrument_imports(include=["mlflow_model_server"]):
-    from mlflow_model_server.openinference import codec
-    from mlflow_model_server.openinference.metadata import Field, Spec
-    from mlflow_model_server.openinference.tensors import BadRequest
+    from mlflow_model_server.codecs import openinference as codec
+    from mlflow_model_server.codecs.metadata import Field, Spec
+    from mlflow_model_server.codecs.tensors import BadRequest
 
 SPECS = (
     Spec(),

@@ -1,4 +1,4 @@
-"""The short cut of app/express.py: who takes it, and what becomes of those who can't."""
+"""The short cut of http/fast_path.py: who takes it, and what becomes of those who can't."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_server import batch
-from mlflow_model_server.app.application import Application
+from mlflow_model_server.http.app import Application
+from mlflow_model_server.inference import batcher
+from mlflow_model_server.metrics.recorder import Recorder, make_recorder
+from mlflow_model_server.metrics.shared_memory import Shared
 from mlflow_model_server.model import loading
-from mlflow_model_server.observe.recorder import Recorder, make_recorder
-from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import from_environment
 from tests.parity.asgi import SECONDS_TO_ANSWER, Request
 from tests.parity.bodies import dumps, split
@@ -41,7 +41,7 @@ class Switched:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All predictions are, however slow the machine is."""
-    monkeypatch.setattr(batch, "QUICK", 60.0)
+    monkeypatch.setattr(batcher, "QUICK", 60.0)
 
 
 class Express:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlflow_model_server.app.application import Application
+from mlflow_model_server.codecs import tensors
+from mlflow_model_server.codecs.metadata import Spec, spec_of
+from mlflow_model_server.http.app import Application
+from mlflow_model_server.metrics.recorder import make_recorder
+from mlflow_model_server.metrics.shared_memory import Shared
 from mlflow_model_server.model import loading
-from mlflow_model_server.model.plan import TensorPlan
-from mlflow_model_server.observe.recorder import make_recorder
-from mlflow_model_server.observe.shared import Shared
-from mlflow_model_server.openinference import tensors
+from mlflow_model_server.model.input_schema import TensorPlan
 from mlflow_model_server.settings import from_environment
 from tests.parity.asgi import Request, Server
 from tests.parity.compare import RELATIVE, RELATIVE_SINGLE, differences
@@ -36,6 +37,7 @@ class Ways:
 
     sample: Sample
     loaded: loading.Loaded
+    spec: Spec
     quick: Server
     mlflows: Server
     batches: Callable[[], float]  # that the quick one has predicted
@@ -63,7 +65,8 @@ def _served(name: str, folder: Path) -> Iterator[Ways]:
     )
     first, second = map(Server, apps)
     with first, second:
-        yield Ways(sample, loaded, first, second, lambda: len(asked))
+        spec = spec_of(loaded.signature)
+        yield Ways(sample, loaded, spec, first, second, lambda: len(asked))
 
 
 def _counted(direct: Any, asked: list[int]) -> Any:
@@ -95,12 +98,12 @@ def _request(label: str, *inputs: Tensor) -> Request:
 def _inputs(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
     if isinstance(both.loaded.plan, TensorPlan):
         yield from _of_a_tensor(both)
-    elif both.sample.rows and both.loaded.spec.is_table:
+    elif both.sample.rows and both.spec.is_table:
         yield from _of_columns(both)
 
 
 def _of_a_tensor(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
-    wanted = both.loaded.spec.inputs[0].datatype
+    wanted = both.spec.inputs[0].datatype
     for values in both.sample.inputs:
         if isinstance(values, dict):
             continue
@@ -117,7 +120,7 @@ def _of_a_tensor(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
 
 def _of_columns(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
     rows = both.sample.rows
-    fields = [field for field in both.loaded.spec.inputs if field.name in rows[0]]
+    fields = [field for field in both.spec.inputs if field.name in rows[0]]
     plain = [
         _tensor(field.name, field.datatype, [row[field.name] for row in rows]) for field in fields
     ]

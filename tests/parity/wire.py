@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 import uvicorn
 from uvicorn.server import ServerState
 
-from mlflow_model_server.app.application import Application
-from mlflow_model_server.app.express import http_protocol
+from mlflow_model_server.http.app import Application
+from mlflow_model_server.http.fast_path import http_protocol
 from tests.parity.asgi import SECONDS_TO_ANSWER, Answer, Request, Scope
 
 T = TypeVar("T")

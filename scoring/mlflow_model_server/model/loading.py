@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mlflow_model_server.model.arrays import Direct, direct
-from mlflow_model_server.model.plan import Plan, TensorPlan, plan_of
+from mlflow_model_server.model.candidates import Direct, direct
+from mlflow_model_server.model.input_schema import Plan, TensorPlan, plan_of
 from mlflow_model_server.settings import Settings
 
-if TYPE_CHECKING:
-    from mlflow_model_server.openinference.metadata import Spec
-    from mlflow_model_server.openinference.routes import Predict, Served
+# Gets the settings, the model and its plan; gives the way by its conversion, if there is one.
+ByConversion = Callable[[Settings, Any, Plan | None], Direct | None]
 
 _MODEL_CONFIG = "SERVING_MODEL_CONFIG"  # MLflow's name
 
@@ -45,33 +43,18 @@ class Loaded:
         rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
         return self.plan.frame(rows) if self.direct.takes_frame else self.plan.array(rows)
 
-    def framed(self, data: Any) -> Any:
-        """What the Open Inference Protocol brought, as MLflow's own code takes it."""
-        from mlflow_model_server.openinference.codec import frame_of
 
-        return frame_of(data, self.spec)
+def load(settings: Settings, by_conversion: ByConversion | None = None) -> Loaded:
+    """Loads what was prepared. Raises whatever MLflow or the model's code raises.
 
-    @cached_property
-    def spec(self) -> Spec:
-        """The signature as the Open Inference Protocol has it."""
-        from mlflow_model_server.openinference.metadata import spec_of
-
-        return spec_of(self.signature)
-
-    def served(self, settings: Settings, predict: Predict) -> Served:
-        """The model as the Open Inference Protocol sees it."""
-        from mlflow_model_server.openinference.routes import Served
-
-        return Served(settings.model_name, settings.model_version, self.spec, lambda: True, predict)
-
-
-def load(settings: Settings) -> Loaded:
-    """Loads what was prepared. Raises whatever MLflow or the model's code raises."""
+    Where `by_conversion` gives a way to predict, that is the one.
+    """
     model = load_model(settings)
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     signature = model.metadata.signature
     plan = plan_of(signature)
-    return Loaded(model, signature, plan, _quickest(settings, model, plan))
+    way = by_conversion(settings, model, plan) if by_conversion is not None else None
+    return Loaded(model, signature, plan, way or direct(model, plan, model.loader_module))
 
 
 def load_model(settings: Settings) -> Any:
@@ -85,14 +68,3 @@ def load_model(settings: Settings) -> Any:
         suppress_warnings=True,
         model_config=json.loads(config) if config else None,
     )
-
-
-def _quickest(settings: Settings, model: Any, plan: Plan | None) -> Direct | None:
-    if settings.onnx:
-        # Imported here: few ask for it.
-        from mlflow_model_server.conversion.use import by_onnx
-
-        way = by_onnx(settings, model, plan)
-        if way is not None:
-            return way
-    return direct(model, plan, model.loader_module)

@@ -1,0 +1,58 @@
+"""The application that answers requests, with the prepared model loaded."""
+
+from __future__ import annotations
+
+import traceback
+
+from mlflow_model_server.auth.admission import make_gate
+from mlflow_model_server.http.app import Application
+from mlflow_model_server.metrics import slots
+from mlflow_model_server.metrics.recorder import make_recorder
+from mlflow_model_server.metrics.shared_memory import Shared
+from mlflow_model_server.model import loading
+from mlflow_model_server.model.input_schema import ColumnPlan
+from mlflow_model_server.runtime.termination import Failed, last_line, without_passwords
+from mlflow_model_server.settings import Settings
+
+
+def load(settings: Settings, shared: Shared | None = None, slot: int = 0) -> Application:
+    """The ASGI application of the worker with number `slot`, which counts in `shared`.
+
+    Raises Failed with ModelLoadFailed, naming the exception, and SettingsError for keys that can't
+    be used.
+    """
+    gate = make_gate(settings)
+    shared = shared or Shared()
+    recorder = make_recorder(settings, shared, slot)
+    loaded = _load(settings)
+    shared.slot(slot)[slots.ONNX] = slots.BY_ONNX if loaded.is_onnx else slots.NOT_BY_ONNX
+    if isinstance(loaded.plan, ColumnPlan):
+        recorder.model_is(loaded.plan.names)
+    return Application(loaded, settings, recorder, gate)
+
+
+def _load(settings: Settings) -> loading.Loaded:
+    try:
+        return loading.load(settings, _conversion(settings))
+    # A model's code may raise anything, and may even exit.
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        what = without_passwords(settings.model_uri) or "The model"
+        cause = last_line(_unwrapped(error))
+        raise Failed("ModelLoadFailed", f"{what} does not load: {cause}") from error
+
+
+def _conversion(settings: Settings) -> loading.ByConversion | None:
+    if not settings.onnx:
+        return None
+    # Imported here: few ask for it.
+    from mlflow_model_server.onnx.load import by_onnx
+
+    return by_onnx
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """What the model's own code raised, where MLflow wrapped it in an exception of its own."""
+    while type(error).__name__ == "MlflowException" and error.__cause__ is not None:
+        error = error.__cause__
+    return error

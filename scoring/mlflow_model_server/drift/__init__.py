@@ -1,0 +1,1 @@
+"""How far what the model gets and answers is from its baseline."""

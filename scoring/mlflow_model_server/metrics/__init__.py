@@ -1,0 +1,1 @@
+"""Counting in memory that all workers share, and telling Prometheus."""
