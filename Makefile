@@ -47,7 +47,7 @@ check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
 
 .PHONY: test-unit
 test-unit: $(VENV) ## Unit and golden tests: no cluster
-	@pytest -q tests/unit tests/golden
+	@pytest -q tests/unit tests/golden tests/attack
 
 .PHONY: test-parity
 test-parity: $(VENV) ## The scoring server's answers against MLflow's: a part of the requests

@@ -23,6 +23,8 @@ class Settings:
     model_dir: Path = Path("/model")  # MODEL_DIR: where it goes
     index_url: str | None = None  # INDEX_URL: the package index; None: uv's default
     find_links: tuple[str, ...] = ()  # FIND_LINKS: folders or pages of wheels, with spaces between
+    # REQUIREMENTS_ENV: names, with spaces between, of variables that a model's requirements may use
+    requirements_env: tuple[str, ...] = ()
     no_index: bool = False  # NO_INDEX: take packages from FIND_LINKS only
     ca_bundle: Path | None = None  # CA_BUNDLE: a PEM file, trusted beside the public authorities
     workers: int = 1  # WORKERS
@@ -94,6 +96,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         model_dir=Path(env.get("MODEL_DIR") or Settings.model_dir),
         index_url=env.get("INDEX_URL") or None,
         find_links=tuple(env.get("FIND_LINKS", "").split()),
+        requirements_env=tuple(env.get("REQUIREMENTS_ENV", "").split()),
         no_index=_switch(env, "NO_INDEX"),
         ca_bundle=Path(bundle) if bundle else None,
         workers=_whole(env, "WORKERS", Settings.workers, least=1),

@@ -42,23 +42,26 @@ class Client:
         self.uri = uri
         self.trusted = trusted
 
-    def get(self, path: str, query: dict[str, str], again: bool = True) -> tuple[int, bytes]:
+    def get(
+        self, path: str, query: dict[str, str], again: bool = True, first: int | None = None
+    ) -> tuple[int, bytes]:
         """Status and body. Raises Unreachable or TooLarge.
 
-        `again`: a kept connection that the server has closed meanwhile is no failure yet.
+        `again`: a kept connection that the server has closed meanwhile is no failure yet. `first`:
+        so many bytes of the body are read, and no more.
         """
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
         try:
-            return self._get_once(path, query)
+            return self._get_once(path, query, first)
         except (MlflowException, RequestException) as error:
             causes = list(_causes(error))
             if any(isinstance(cause, _CLOSED) for cause in causes) and again:
-                return self.get(path, query, again=False)
+                return self.get(path, query, again=False, first=first)
             raise Unreachable(_why(causes)) from error
 
-    def _get_once(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+    def _get_once(self, path: str, query: dict[str, str], first: int | None) -> tuple[int, bytes]:
         from mlflow.utils.rest_utils import http_request
 
         # Who may name a server could otherwise have it send us to what only we can reach.
@@ -81,6 +84,8 @@ class Client:
             body = b""
             for chunk in response.iter_content(65536):
                 body += chunk
+                if first is not None and len(body) >= first:
+                    return response.status_code, body[:first]
                 if len(body) > MOST_BYTES:
                     raise TooLarge(f"{path} is larger than {MOST_BYTES} bytes")
             return response.status_code, body

@@ -46,10 +46,10 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 _OVERLOADED = frozenset({429, 502, 503, 504})
 _READY = frozenset({"READY", "LOGGED_MODEL_READY", "LOGGED_MODEL_STATUS_UNSPECIFIED"})
 # MLmodel is YAML, but it comes from anybody who may register a model, and hostile YAML can take
-# all memory: so the one line is looked for, in the shape in which MLflow writes it.
-_PYTHON_VERSION = re.compile(
-    r"^  python_function:\n(?:   .*\n)*?    python_version: '?(\d+\.\d+[\w.]*)'?$", re.MULTILINE
-)
+# all memory or time: so the one line is looked for, in the shape in which MLflow writes it, and
+# only near the beginning, where MLflow writes it.
+MAX_MLMODEL_BYTES = 65_536
+_PYTHON_VERSION = re.compile(r"'?(\d{1,3}\.\d{1,3}[\w.]{0,40})'?")
 
 
 class _Refused(Exception):
@@ -221,16 +221,16 @@ class TrackingServer:
         """From the first MLmodel file that can be read; if none can, pods will say why."""
         try:
             for path, query in artifacts:
-                status, body = self._get(path, query)
+                status, body = self._get(path, query, first=MAX_MLMODEL_BYTES)
                 if status == 200:
                     return python_version(body.decode(errors="replace"))
         except (_Refused, *_MALFORMED):
             log.debug("no Python version from %s", self.uri, exc_info=True)
         return None
 
-    def _get(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+    def _get(self, path: str, query: dict[str, str], first: int | None = None) -> tuple[int, bytes]:
         try:
-            return self._client.get(path, query)
+            return self._client.get(path, query, first=first)
         except Unreachable as error:
             what = f"can't be reached: {error}"
             raise _Refused(self._failure(UNREACHABLE, what, of_server=True)) from error
@@ -241,8 +241,15 @@ class TrackingServer:
 
 def python_version(mlmodel: str) -> str | None:
     """The Python version that an MLmodel file names, like "3.11.7"."""
-    found = _PYTHON_VERSION.search(mlmodel)
-    return found[1] if found else None
+    in_flavor = False
+    for line in mlmodel[:MAX_MLMODEL_BYTES].splitlines():
+        if not line.startswith("   "):
+            in_flavor = line == "  python_function:"
+        elif in_flavor and line.startswith("    python_version: "):
+            match = _PYTHON_VERSION.fullmatch(line.removeprefix("    python_version: "))
+            if match:
+                return match[1]
+    return None
 
 
 def _logged_mlmodel(model_id: str) -> Artifact:

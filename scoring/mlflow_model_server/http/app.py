@@ -19,6 +19,9 @@ from mlflow_model_server.responses import Refusal, Reply
 from mlflow_model_server.settings import Settings
 
 _GETS = ("/ping", "/health", "/version", "/openapi.json")
+# All that is answered without a key, a token or a place in the queue: what probes ask for. Any
+# other route, known or not, needs what the settings ask for.
+OPEN_ROUTES = frozenset({"/ping", "/health", "/version", "/v2/health/live", "/v2/health/ready"})
 # MLflow's, byte for byte.
 _ALIVE = Reply(200, b"\n")
 GONE = 499  # nginx's number for a client that has left
@@ -90,10 +93,10 @@ class Application:
         return True
 
     async def _invocations(self, scope: Scope, receive: Receive) -> Reply:
-        if scope["method"] != "POST":
-            return _not_allowed("POST")
         if refused := self._refused(scope):
             return refused.reply()
+        if scope["method"] != "POST":
+            return _not_allowed("POST")
         began, caller = time.perf_counter(), self.caller
         try:
             body = await read_body(receive, self._settings.max_body_bytes)
@@ -108,10 +111,12 @@ class Application:
 
     async def _other(self, scope: Scope, receive: Receive) -> tuple[str, Reply]:
         path, method = scope["path"], scope["method"]
-        if path in _GETS:
-            return path, self._get(path) if method == "GET" else _not_allowed("GET")
         if path == "/v2" or path.startswith("/v2/"):
             return await self._openinference(scope, receive)
+        if path not in OPEN_ROUTES and (refused := self._refused(scope)):
+            return path if path in _GETS else OTHER, refused.reply()
+        if path in _GETS:
+            return path, self._get(path) if method == "GET" else _not_allowed("GET")
         if path[:-1] in (INVOCATIONS, *_GETS) and path.endswith("/"):
             return OTHER, _redirect(scope, path[:-1])
         return OTHER, Reply(404, b'{"detail":"Not Found"}')
@@ -137,12 +142,16 @@ class Application:
         # Imported with the first request: most servers never see one.
         from mlflow_model_server.http import openinference
 
-        began = time.perf_counter()
-        if scope["path"].endswith("/infer") and (refused := self._refused(scope)):
-            return INFER, openinference.refused(refused)
-        caller = self.caller
+        began, route, caller = time.perf_counter(), openinference.route_of(scope["path"]), ""
+        if route not in OPEN_ROUTES:
+            if refused := self._refused(scope):
+                return route, openinference.refused(refused)
+            caller = self.caller
         try:
-            body = await read_body(receive, self._settings.max_body_bytes)
+            # Nothing but `infer` has use for a body.
+            body = (
+                await read_body(receive, self._settings.max_body_bytes) if route == INFER else b""
+            )
         except TooLong:
             return INFER, openinference.refused(self._too_long())
         try:

@@ -77,6 +77,19 @@ def refused(why: Refusal) -> Reply:
     return Reply(why.status, body, headers=why.headers)
 
 
+def route_of(path: str) -> str:
+    """The route that a percent-decoded path below `/v2` leads to, "other" where it leads nowhere.
+
+    Whoever decides anything by the path (who may ask, what is counted) asks here, so that no
+    spelling of a path is judged as one route and answered as another.
+    """
+    path = path.rstrip("/")
+    if path in _SERVER_PATHS:
+        return path
+    match = _MODEL.fullmatch(path)
+    return "/v2/models/{model}" + (match["verb"] or "") if match else "other"
+
+
 async def handle(
     method: str,
     path: str,
@@ -91,7 +104,7 @@ async def handle(
     found = _MODEL.fullmatch(path)
     if found is None:
         return refusal(404, f"there is no {path}: write a path of the protocol, like /v2/models/…")
-    route = "/v2/models/{model}" + (found["verb"] or "")
+    route = route_of(path)
     wrong = wrong_model(found["name"], found["version"], served)
     if wrong:
         return refusal(404, wrong, route)

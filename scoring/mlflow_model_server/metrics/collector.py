@@ -75,7 +75,9 @@ class Scraper:
 
     @cached_property
     def _as_pinned(self) -> bool | None:
-        return self._asked_of_model(environment.as_pinned)
+        return self._asked_of_model(
+            lambda artifact: environment.as_pinned(artifact, self._settings.requirements_env)
+        )
 
     @cached_property
     def _created(self) -> float | None:

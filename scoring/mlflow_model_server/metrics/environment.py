@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,29 +30,29 @@ def created(artifact: Path) -> float | None:
     return moment.replace(tzinfo=UTC).timestamp() if moment else None
 
 
-def as_pinned(artifact: Path) -> bool:
+def as_pinned(artifact: Path, variables: Collection[str] = ()) -> bool:
     """Whether Python and the packages are those which the model's files name; logs what differs.
 
     mlflow-skinny of a version counts as mlflow of that version: it is the same code.
     """
-    different = _differences(artifact)
+    different = _differences(artifact, variables)
     if different:
         log.warning("the environment is not as the model's files name it: %s", different)
     return not different
 
 
-def _differences(artifact: Path) -> str:
+def _differences(artifact: Path, variables: Collection[str]) -> str:
     import yaml
 
     try:
         mlmodel = yaml.safe_load((artifact / "MLmodel").read_text("utf-8"))
-        wanted = requirements.read(artifact, mlmodel)
+        wanted = requirements.read(artifact, mlmodel, variables)
     except (Failed, OSError, ValueError, yaml.YAMLError) as error:
         return str(error)
     ours = ".".join(map(str, sys.version_info[:2]))
     theirs = ".".join((wanted.python or ours).split(".")[:2])
     python = [f"Python {theirs}, and this is {ours}"] if theirs != ours else []
-    return ", ".join([*python, *(line.text for line in wanted.lines if not _has(line))])
+    return ", ".join([*python, *(line.package for line in wanted.lines if not _has(line))])
 
 
 def _has(line: Line) -> bool:

@@ -39,7 +39,7 @@ def install(settings: Settings, mlmodel: dict[str, Any]) -> Wanted:
 
     Raises Failed with DependencyInstallFailed and the essence of what uv says.
     """
-    wanted = requirements.read(settings.artifact, mlmodel)
+    wanted = requirements.read(settings.artifact, mlmodel, settings.requirements_env)
     _warn_of_python(wanted.python)
     wanted.lines = [line for raw in wanted.lines if (line := installed.with_skinny(raw))]
     shutil.rmtree(settings.packages, ignore_errors=True)
@@ -219,7 +219,7 @@ def explanation(said: str, lines: Sequence[Line]) -> str:
     for line in lines:
         name = re.escape(canonicalize_name(line.requirement.name)) if line.requirement else "(?!)"
         if re.search(rf"Because (there is no version of {name}\b|{name} was not found)", cause):
-            return f"{line.file} names {line.text}, which no index has: {cause}"
+            return f"{line.file} names {line.package}, which no index has: {cause}"
     files = ", ".join(dict.fromkeys(line.file for line in lines)) or "the model"
     return f"The packages that {files} names can't be installed: {cause}"
 

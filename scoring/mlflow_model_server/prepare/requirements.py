@@ -6,6 +6,11 @@ https://mlflow.org/docs/latest/ml/model/dependencies/.
 
 `build_dependencies` (pip, setuptools, wheel) are not taken: uv builds with what each package names,
 and the image has a setuptools for code that still imports pkg_resources.
+
+The files come from whoever registered the model, and what is said of them ends in the resource's
+status, which more people read than Secrets. So they include nothing outside the model's folder,
+expand only the variables that the administrator allows (REQUIREMENTS_ENV), and a message names a
+file and a line but never repeats it.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import logging
 import os
 import re
 import shlex
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +32,7 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from mlflow_model_server.runtime.termination import Failed, last_line, without_passwords
+from mlflow_model_server.runtime.termination import Failed
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +51,12 @@ _INDEX = {
 _KEPT = {"--no-binary", "--only-binary"}
 _EDITABLE = {"-e", "--editable"}
 _CONDA_TOOLS = {"python", "pip", "setuptools", "wheel"}
+# A line break in a line would be a line of its own in the file that uv reads.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+# As pip and uv expand them: https://pip.pypa.io/en/stable/reference/requirements-file-format/.
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_HASH = re.compile(r"--hash=[a-z0-9]{2,16}:[0-9a-fA-F]{1,256}")
+_PACKAGES = re.compile(r"[\w.,:*-]+")
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,11 @@ class Line:
     def __str__(self) -> str:
         return f"{self.text} {self.hashes}".strip()
 
+    @property
+    def package(self) -> str:
+        """Name and versions, for messages; "" where nothing but uv can say what it is."""
+        return f"{self.requirement.name}{self.requirement.specifier}" if self.requirement else ""
+
 
 @dataclass
 class Wanted:
@@ -75,15 +92,16 @@ class Wanted:
     prereleases: bool = False
 
 
-def read(model: Path, mlmodel: dict[str, Any]) -> Wanted:
+def read(model: Path, mlmodel: dict[str, Any], variables: Collection[str] = ()) -> Wanted:
     """Reads the environment files of a model folder. Relative paths in them start there.
 
-    `mlmodel` is the content of its MLmodel file, which may name the files. Raises Failed with
+    `mlmodel` is the content of its MLmodel file, which may name the files; `variables` are the
+    names of environment variables that the files may use, as `${NAME}`. Raises Failed with
     DependencyInstallFailed for what can't be read as a requirement.
     """
-    reader = _Reader(model)
+    reader = _Reader(model, variables)
     python_env, conda = _file_names(mlmodel)
-    if (model / python_env).is_file():
+    if (model / python_env).is_file():  # a link to elsewhere is refused by its reader
         reader.python_env(python_env)
     else:
         reader.conda(conda, take_pip=not (model / "requirements.txt").is_file())
@@ -104,24 +122,26 @@ def _file_names(mlmodel: dict[str, Any]) -> tuple[str, str]:
 class _Reader:
     """Collects what the files of one model name, following those that they include."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, variables: Collection[str]) -> None:
         self.wanted = Wanted()
         self._model = model
+        self._variables = variables
         self._open: list[str] = []
 
     def python_env(self, name: str) -> None:
         content = self._yaml(name)
         self.wanted.python = _text(content.get("python"))
-        for line in content.get("dependencies") or ():
-            self._take(str(line), name, self.wanted.lines)
+        for number, line in enumerate(content.get("dependencies") or (), start=1):
+            self._take(str(line), name, f"dependency {number}", self.wanted.lines)
 
     def conda(self, name: str, take_pip: bool) -> None:
         if not (self._model / name).is_file():
             return
         for entry in self._yaml(name).get("dependencies") or ():
             if isinstance(entry, dict):
-                for line in (entry.get("pip") or ()) if take_pip else ():
-                    self._take(str(line), name, self.wanted.lines)
+                lines = (entry.get("pip") or ()) if take_pip else ()
+                for number, line in enumerate(lines, start=1):
+                    self._take(str(line), name, f"pip dependency {number}", self.wanted.lines)
             else:
                 self._conda_package(str(entry), name)
 
@@ -144,76 +164,93 @@ class _Reader:
     def _lines(self, name: str, into: list[Line], named_by: str) -> None:
         if name in self._open:
             return
-        if not (self._model / name).is_file():
-            raise _refused(named_by, f"refers to {name}, which does not exist")
+        if not self._inside(name).is_file():
+            raise _refused(named_by, "refers to a file that does not exist in the model's folder")
         self._open.append(name)
-        # A backslash at its end continues a line.
-        text = re.sub(r"\\\r?\n", " ", self._read(name))
-        for line in text.splitlines():
-            self._take(line, name, into)
+        for number, line in _logical_lines(self._read(name)):
+            self._take(line, name, f"line {number}", into)
         self._open.pop()
 
-    def _take(self, line: str, file: str, into: list[Line]) -> None:
-        """Takes one line of a requirements file that is called `file`."""
+    def _take(self, line: str, file: str, place: str, into: list[Line]) -> None:
+        """Takes one line of a requirements file that is called `file`; `place` is where in it."""
+        where = f"{file} {place}"
         line = re.sub(r"(^|\s)#.*$", "", line).strip()
         if not line:
             return
-        line = re.sub(r"\$\{([A-Z0-9_]+)\}", lambda m: os.environ.get(m[1], m[0]), line)
+        if _CONTROL.search(line):
+            raise _refused(where, "has a control character, like a line break: take it out")
+        line = self._expanded(line, where)
         if line.startswith("-"):
-            self._option(line, file, into)
+            self._option(line, file, where, into)
         else:
-            into.append(self._requirement(line, file))
+            into.append(self._requirement(line, file, where))
 
-    def _option(self, line: str, file: str, into: list[Line]) -> None:
+    def _expanded(self, line: str, where: str) -> str:
+        for name in _VARIABLE.findall(line):
+            if name not in self._variables:
+                raise _refused(
+                    where,
+                    "uses a variable of the environment that requirements may not use: write what "
+                    "it stands for, or name the variable in REQUIREMENTS_ENV",
+                )
+            if name not in os.environ:
+                raise _refused(where, "uses a variable that is not set: set it, or take it out")
+        return _VARIABLE.sub(lambda match: os.environ[match[1]], line)
+
+    def _option(self, line: str, file: str, where: str, into: list[Line]) -> None:
         option, value = _split_option(line)
         if option in _INCLUDE or option in _CONSTRAIN:
             if "://" in value:
-                raise _refused(file, f"includes {value}: write what it holds into {file} itself")
+                raise _refused(where, f"includes a URL: write what it holds into {file} itself")
             # As pip does: from the file that includes, not from the folder where it all began.
             included = (Path(file).parent / value).as_posix()
             lines = into if option in _INCLUDE else self.wanted.constraints
-            self._lines(included, lines, named_by=file)
+            self._lines(included, lines, named_by=where)
         elif option in _INDEX:
             flag = _INDEX[option]
             self.wanted.index_options.append(f"{flag}={self._place(value)}" if value else flag)
         elif option in _EDITABLE:
-            into.append(self._requirement(value, file))
+            into.append(self._requirement(value, file, where))
         elif option in _KEPT:
+            if not _PACKAGES.fullmatch(value):
+                raise _refused(where, f"gives {option} a value that is no list of package names")
             into.append(Line(f"{option} {value}", file))
         elif option == "--pre":
             self.wanted.prereleases = True
         else:
-            log.warning("%s: the option %s is ignored", file, without_passwords(line))
+            log.warning(
+                "%s: the option is ignored; requirements.txt in a model can't set it", where
+            )
 
-    def _requirement(self, line: str, file: str) -> Line:
-        text, options = _split_requirement(line)
+    def _requirement(self, line: str, file: str, where: str) -> Line:
+        text, options = _split_requirement(line, where)
         hashes = " ".join(part for part in options if part.startswith("--hash"))
         try:
             parsed = Requirement(text)
-        except InvalidRequirement as error:
+        except InvalidRequirement:
             if not _is_place(text):
                 raise _refused(
-                    file, f"has a line that is no requirement, {text!r}: {last_line(error)}"
+                    where, "is not a requirement: write it like `name==1.0` (PEP 508)"
                 ) from None
-            return self._unnamed(text, file, hashes)
+            return self._unnamed(text, file, where, hashes)
         if parsed.url and "://" not in parsed.url:
             parsed.url = self._place(parsed.url)
             text = str(parsed)
         return Line(text, file, parsed, hashes)
 
-    def _unnamed(self, text: str, file: str, hashes: str) -> Line:
+    def _unnamed(self, text: str, file: str, where: str, hashes: str) -> Line:
         """A wheel, source archive, folder or URL without `name @` before it."""
         text, semicolon, marker = text.partition(" ;")
         place, bar, extras = text.strip().partition("[")
-        where = self._place(place)
-        if "://" not in where:
-            if not Path(where).exists():
-                raise _refused(file, f"names {place}, which the model's folder does not have")
-            where = Path(where).as_uri()
+        source = self._place(place)
+        if "://" not in source:
+            if not Path(source).exists():
+                raise _refused(where, "names a file that the model's folder does not have")
+            source = Path(source).as_uri()
         name = _package_name(place)
         if name is None:
-            return Line(f"{where}{semicolon}{marker}", file, None, hashes)
-        named = f"{name}{bar}{extras} @ {where}{semicolon}{marker}"
+            return Line(f"{source}{semicolon}{marker}", file, None, hashes)
+        named = f"{name}{bar}{extras} @ {source}{semicolon}{marker}"
         return Line(named, file, Requirement(named), hashes)
 
     def _place(self, text: str) -> str:
@@ -226,14 +263,42 @@ class _Reader:
         try:
             content = yaml.safe_load(self._read(name))
         except yaml.YAMLError as error:
-            raise _refused(name, f"is not YAML: {last_line(error)}") from error
+            raise _refused(name, f"is not YAML{_line_of(error)}") from None
         return content if isinstance(content, dict) else {}
 
     def _read(self, name: str) -> str:
         try:
-            return (self._model / name).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise _refused(name, f"can't be read: {last_line(error)}") from error
+            return self._inside(name).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise _refused(name, f"can't be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise _refused(name, "can't be read: it is not UTF-8") from None
+
+    def _inside(self, name: str) -> Path:
+        """The file itself, through all links. Raises Failed for one outside the model's folder."""
+        folder = self._model.resolve()
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder):
+            raise _refused("The model", "refers to a file outside its own folder: put it there")
+        return file
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with the number of their first; a backslash at its end continues a line."""
+    parts: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        continued = line.endswith("\\")
+        parts.append(line.removesuffix("\\"))
+        if not continued:
+            yield number - len(parts) + 1, " ".join(parts)
+            parts = []
+    if parts:
+        yield len(text.splitlines()) - len(parts) + 1, " ".join(parts)
+
+
+def _line_of(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f": see line {mark.line + 1}" if mark else ""
 
 
 def _split_option(line: str) -> tuple[str, str]:
@@ -244,10 +309,17 @@ def _split_option(line: str) -> tuple[str, str]:
     return option, value.strip().strip("\"'")
 
 
-def _split_requirement(line: str) -> tuple[str, list[str]]:
+def _split_requirement(line: str, where: str) -> tuple[str, list[str]]:
     """A requirement and the options behind it (`--hash=…`, `--config-settings=…`)."""
-    text, found, options = line.partition(" --")
-    return " ".join(text.split()), shlex.split(f"--{options}") if found else []
+    text, has_options, rest = line.partition(" --")
+    try:
+        options = shlex.split(f"--{rest}") if has_options else []
+    except ValueError:
+        raise _refused(where, "has options with a quote that is not closed") from None
+    for option in options:
+        if option.startswith("--hash") and not _HASH.fullmatch(option):
+            raise _refused(where, "has a hash that is none: write it like --hash=sha256:2cf2…")
+    return " ".join(text.split()), options
 
 
 def _is_place(text: str) -> bool:

@@ -104,7 +104,7 @@ def test_index_options_are_kept_apart(model: Path, monkeypatch: pytest.MonkeyPat
         requirements__txt="--index-url https://x:${TOKEN}@example.com/simple\n"
         "--extra-index-url=https://example.org/simple\n-f wheels\n--pre\n--no-binary :all:\na\n",
     )
-    wanted = requirements.read(model, NEW_STYLE)
+    wanted = requirements.read(model, NEW_STYLE, variables=["TOKEN"])
     assert wanted.index_options == [
         "--index-url=https://x:secret@example.com/simple",
         "--extra-index-url=https://example.org/simple",
@@ -119,7 +119,7 @@ def test_unknown_options_are_ignored_with_a_warning(
 ) -> None:
     write(model, requirements__txt="--use-feature=fast-deps\na\n")
     assert lines(model) == ["a"]
-    assert "--use-feature=fast-deps is ignored" in caplog.text
+    assert "requirements.txt line 1: the option is ignored" in caplog.text
 
 
 def test_wheels_in_the_model_are_named_and_absolute(model: Path) -> None:
@@ -146,10 +146,14 @@ def test_hashes_stay_with_their_line(model: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("this is nothing\n", "requirements.txt has a line that is no requirement"),
-        ("-r gone.txt\n", "requirements.txt refers to gone.txt, which does not exist"),
-        ("./gone.whl\n", "requirements.txt names ./gone.whl, which the model's folder does not"),
-        ("-r https://example.com/r.txt\n", "requirements.txt includes https://example.com/r.txt"),
+        ("a\nthis is nothing\n", "requirements.txt line 2 is not a requirement: write it like"),
+        ("-r gone.txt\n", "requirements.txt line 1 refers to a file that does not exist in the"),
+        ("./gone.whl\n", "requirements.txt line 1 names a file that the model's folder does not"),
+        ("-r https://example.com/r.txt\n", "requirements.txt line 1 includes a URL: write what"),
+        ("a \\\n ==1\nb ==\n", "requirements.txt line 3 is not a requirement"),
+        ("a --hash='sha256:aa --index-url x'\n", "line 1 has a hash that is none"),
+        ("a --hash='\n", "line 1 has options with a quote that is not closed"),
+        ("--only-binary a --index-url=x\n", "line 1 gives --only-binary a value that is no list"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(model: Path, text: str, sentence: str) -> None:
