@@ -35,7 +35,7 @@ class RequestLog:
         self._share = 0.0
         self._waiting: deque[_Entry] = deque()
 
-    def wants(self) -> bool:
+    def should_log(self) -> bool:
         """Whether this request is one of the sample; ask once for each."""
         self._share += self._sample
         if self._share < 1:

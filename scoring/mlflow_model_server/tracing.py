@@ -31,7 +31,7 @@ def traceparent(headers: Headers) -> str | None:
 
 
 @contextmanager
-def passed_on(headers: Headers) -> Iterator[str | None]:
+def propagate(headers: Headers) -> Iterator[str | None]:
     """Within it, spans that the model's code begins belong to the request's trace.
 
     Does nothing where the request has no `traceparent`. For OpenTelemetry the globally set
