@@ -8,26 +8,26 @@ from mlflow_model_server.auth.admission import make_gate
 from mlflow_model_server.http.app import Application
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.recorder import make_recorder
-from mlflow_model_server.metrics.shared_memory import Shared
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.model import loading
-from mlflow_model_server.model.input_schema import ColumnPlan
-from mlflow_model_server.runtime.termination import Failed, last_line, without_passwords
+from mlflow_model_server.model.input_schema import ColumnSchema
+from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
 from mlflow_model_server.settings import Settings
 
 
-def load(settings: Settings, shared: Shared | None = None, slot: int = 0) -> Application:
+def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) -> Application:
     """The ASGI application of the worker with number `slot`, which counts in `shared`.
 
-    Raises Failed with ModelLoadFailed, naming the exception, and SettingsError for keys that can't
+    Raises StartupError with ModelLoadFailed, naming the exception, and SettingsError for keys that can't
     be used.
     """
     gate = make_gate(settings)
-    shared = shared or Shared()
+    shared = shared or SharedMemory()
     recorder = make_recorder(settings, shared, slot)
     loaded = _load(settings)
-    shared.slot(slot)[slots.ONNX] = slots.BY_ONNX if loaded.is_onnx else slots.NOT_BY_ONNX
-    if isinstance(loaded.plan, ColumnPlan):
-        recorder.model_is(loaded.plan.names)
+    shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
+    if isinstance(loaded.input_schema, ColumnSchema):
+        recorder.set_feature_names(loaded.input_schema.names)
     return Application(loaded, settings, recorder, gate)
 
 
@@ -37,18 +37,18 @@ def _load(settings: Settings) -> loading.Loaded:
     # A model's code may raise anything, and may even exit.
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        what = without_passwords(settings.model_uri) or "The model"
+        what = redact_urls(settings.model_uri) or "The model"
         cause = last_line(_unwrapped(error))
-        raise Failed("ModelLoadFailed", f"{what} does not load: {cause}") from error
+        raise StartupError("ModelLoadFailed", f"{what} does not load: {cause}") from error
 
 
 def _conversion(settings: Settings) -> loading.ByConversion | None:
     if not settings.onnx:
         return None
     # Imported here: few ask for it.
-    from mlflow_model_server.onnx.load import by_onnx
+    from mlflow_model_server.onnx.load import load_onnx_predictor
 
-    return by_onnx
+    return load_onnx_predictor
 
 
 def _unwrapped(error: BaseException) -> BaseException:

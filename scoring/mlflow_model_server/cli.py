@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from mlflow_model_server.runtime.termination import Failed, leave_word
+from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings, SettingsError, from_environment
 
 
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_one(command: Callable[[Settings], int], settings: Settings) -> int:
     try:
         return command(settings)
-    except Failed as failure:
-        leave_word(failure, settings.termination_log)
+    except StartupError as failure:
+        write_termination_message(failure, settings.termination_log)
         return 1
 
 

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from mlflow_model_server.metrics.server import start_metrics_server
-from mlflow_model_server.metrics.shared_memory import Shared
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.runtime import ca_certificates, cgroup, site_packages, workers
 from mlflow_model_server.runtime.listener import bind
-from mlflow_model_server.runtime.termination import Failed, leave_word
+from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ KEEP_ALIVE_SECONDS = 3660
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM, with `settings.workers` processes; returns the exit code.
 
-    Raises Failed with InvalidModel where nothing was prepared, with ModelLoadFailed where the only
+    Raises StartupError with InvalidModel where nothing was prepared, with ModelLoadFailed where the only
     process can't load the model; of several, each leaves the word itself.
     """
     if not (settings.artifact / "MLmodel").is_file():
-        raise Failed("InvalidModel", f"There is no model in {settings.artifact}: prepare it first")
+        raise StartupError("InvalidModel", f"There is no model in {settings.artifact}: prepare it first")
     if settings.onnx:
         site_packages.use_packages(settings.onnx_packages)
     site_packages.use_packages(settings.packages)
@@ -50,7 +50,7 @@ def serve(settings: Settings) -> int:
     cgroup.limit_threads(settings.workers)
     # It listens once uvicorn starts: until then connections are refused, as probes expect it.
     listener = bind(settings.port)
-    shared = Shared(settings.workers)
+    shared = SharedMemory(settings.workers)
     if settings.workers == 1:
         start_metrics_server(settings, shared)
         _serve_here(settings, listener, shared, 0, on_ready=lambda: None)
@@ -59,29 +59,29 @@ def serve(settings: Settings) -> int:
         lambda slot, on_ready: _work(settings, listener, shared, slot, on_ready),
         on_started=lambda: start_metrics_server(settings, shared),
         # Else connections would still be taken that nobody answers.
-        on_end=listener.close,
-        seconds_to_end=settings.shutdown_timeout + 5,
+        on_stop=listener.close,
+        stop_timeout=settings.shutdown_timeout + 5,
     )
 
 
 def _work(
     settings: Settings,
     listener: socket.socket,
-    shared: Shared,
+    shared: SharedMemory,
     slot: int,
     on_ready: Callable[[], None],
 ) -> None:
     try:
         _serve_here(settings, listener, shared, slot, on_ready)
-    except Failed as failure:
-        leave_word(failure, settings.termination_log)
+    except StartupError as failure:
+        write_termination_message(failure, settings.termination_log)
         os._exit(1)
 
 
 def _serve_here(
     settings: Settings,
     listener: socket.socket,
-    shared: Shared,
+    shared: SharedMemory,
     slot: int,
     on_ready: Callable[[], None],
 ) -> NoReturn:

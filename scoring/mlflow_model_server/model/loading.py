@@ -1,4 +1,4 @@
-"""Loads the prepared model, and finds the quickest way to ask it."""
+"""Loads the prepared model, and finds the fastest way to predict."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_model_server.model.candidates import Direct, direct
-from mlflow_model_server.model.input_schema import Plan, TensorPlan, plan_of
+from mlflow_model_server.model.candidates import DirectPredictor, find_direct_predictor
+from mlflow_model_server.model.input_schema import InputSchema, TensorSchema, input_schema_of
 from mlflow_model_server.settings import Settings
 
-# Gets the settings, the model and its plan; gives the way by its conversion, if there is one.
-ByConversion = Callable[[Settings, Any, Plan | None], Direct | None]
+# Gets the settings, the model and its input schema; returns a predictor, or None.
+ByConversion = Callable[[Settings, Any, InputSchema | None], DirectPredictor | None]
 
 _MODEL_CONFIG = "SERVING_MODEL_CONFIG"  # MLflow's name
 
@@ -27,34 +27,38 @@ class Loaded:
 
     model: Any  # mlflow.pyfunc.PyFuncModel
     signature: Any  # mlflow.models.ModelSignature or None
-    plan: Plan | None
-    direct: Direct | None
+    input_schema: InputSchema | None
+    direct: DirectPredictor | None
 
     @property
     def is_onnx(self) -> bool:
         """Whether its conversion to ONNX predicts."""
         return self.direct is not None and self.direct.is_onnx
 
-    def joined(self, parts: Sequence[Any]) -> Any:
-        """What the direct way takes, made of the rows of one or more requests."""
-        assert self.plan is not None and self.direct is not None
-        if isinstance(self.plan, TensorPlan):
+    def merge_rows(self, parts: Sequence[Any]) -> Any:
+        """The direct predictor's input, made of the rows of several requests."""
+        assert self.input_schema is not None and self.direct is not None
+        if isinstance(self.input_schema, TensorSchema):
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
         rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
-        return self.plan.frame(rows) if self.direct.takes_frame else self.plan.array(rows)
+        if self.direct.accepts_dataframe:
+            return self.input_schema.frame(rows)
+        return self.input_schema.array(rows)
 
 
 def load(settings: Settings, by_conversion: ByConversion | None = None) -> Loaded:
     """Loads what was prepared. Raises whatever MLflow or the model's code raises.
 
-    Where `by_conversion` gives a way to predict, that is the one.
+    A predictor that `by_conversion` returns is preferred.
     """
     model = load_model(settings)
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     signature = model.metadata.signature
-    plan = plan_of(signature)
-    way = by_conversion(settings, model, plan) if by_conversion is not None else None
-    return Loaded(model, signature, plan, way or direct(model, plan, model.loader_module))
+    input_schema = input_schema_of(signature)
+    direct = by_conversion(settings, model, input_schema) if by_conversion is not None else None
+    if direct is None:
+        direct = find_direct_predictor(model, input_schema, model.loader_module)
+    return Loaded(model, signature, input_schema, direct)
 
 
 def load_model(settings: Settings) -> Any:
@@ -64,7 +68,7 @@ def load_model(settings: Settings) -> Any:
     config = os.environ.get(_MODEL_CONFIG)
     return pyfunc.load_model(
         str(settings.artifact.resolve()),  # MLflow refuses a link that leads out of its folder
-        # They are about mlflow-skinny not being mlflow, and about Python: `prepare` has told.
+        # About mlflow-skinny not being mlflow, and about Python: `prepare` has logged that.
         suppress_warnings=True,
         model_config=json.loads(config) if config else None,
     )

@@ -10,35 +10,36 @@ import numpy as np
 _PLAIN_KINDS = "biufU"
 
 
-class NotPlain(Exception):
+class NotSerializable(Exception):
     """MLflow's own encoder is to write this."""
 
 
-class About(NamedTuple):
+class ArrayInfo(NamedTuple):
     """What lists don't say of the predictions that they were."""
 
     finite: bool  # JSON has all their numbers: it has no NaN
     dtype: Any  # numpy's; or a dict of them, by name
 
 
-def plain(predictions: Any) -> tuple[Any, About]:
+def to_lists(predictions: Any) -> tuple[Any, ArrayInfo]:
     """Predictions as lists, and what these don't say.
 
-    Raises NotPlain for what is neither an array of numbers, strings or booleans nor a dict of such.
+    Raises NotSerializable for anything but an array of numbers, strings or booleans, or a dict of
+    such arrays.
     """
     if isinstance(predictions, dict):
-        parts = {name: plain(value) for name, value in predictions.items()}
+        parts = {name: to_lists(value) for name, value in predictions.items()}
         lists = {name: part for name, (part, _) in parts.items()}
         dtypes = {name: about.dtype for name, (_, about) in parts.items()}
-        return lists, About(all(about.finite for _, about in parts.values()), dtypes)
+        return lists, ArrayInfo(all(about.finite for _, about in parts.values()), dtypes)
     if type(predictions) is not np.ndarray or predictions.dtype.kind not in _PLAIN_KINDS:
-        raise NotPlain
+        raise NotSerializable
     finite = predictions.dtype.kind != "f" or bool(np.isfinite(predictions).all())
-    return predictions.tolist(), About(finite, predictions.dtype)
+    return predictions.tolist(), ArrayInfo(finite, predictions.dtype)
 
 
-def arrays(lists: Any, dtype: Any) -> Any:
+def to_arrays(lists: Any, dtype: Any) -> Any:
     """The predictions again, as arrays: what `plain` has made lists of."""
     if isinstance(lists, dict):
-        return {name: arrays(part, dtype[name]) for name, part in lists.items()}
+        return {name: to_arrays(part, dtype[name]) for name, part in lists.items()}
     return np.array(lists, dtype)

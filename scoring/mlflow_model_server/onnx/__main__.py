@@ -13,18 +13,18 @@ from mlflow_model_server.runtime import cgroup, site_packages
 from mlflow_model_server.settings import Settings
 
 
-def main(model_dir: Path, most_bytes: int | None) -> None:
+def main(model_dir: Path, max_bytes: int | None) -> None:
     """Converts the prepared model, and writes the note of what became of it."""
-    if most_bytes is not None:
-        cgroup.limit(most_bytes)
+    if max_bytes is not None:
+        cgroup.limit_memory(max_bytes)
     settings = Settings(model_dir=model_dir)
     site_packages.use_packages(settings.onnx_packages)
     site_packages.use_packages(settings.packages)
     warnings.simplefilter("ignore")
     # Imported here: what is installed for the model goes before the image's own packages.
-    from mlflow_model_server.onnx.convert import converted
+    from mlflow_model_server.onnx.convert import convert_prepared
 
-    converted(settings).write(settings.converted)
+    convert_prepared(settings).write(settings.converted)
 
 
 if __name__ == "__main__":

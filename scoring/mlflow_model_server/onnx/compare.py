@@ -25,7 +25,9 @@ def tolerance_of(expected: NDArray[Any], answer: NDArray[Any]) -> float | None:
         return None
     if expected.dtype.kind != "f":
         return TOLERANCES[0] if bool((expected == answer).all()) else None
-    return next((one for one in TOLERANCES if _close(expected, answer, one).all()), None)
+    return next(
+        (tolerance for tolerance in TOLERANCES if _close(expected, answer, tolerance).all()), None
+    )
 
 
 def different_rows(expected: NDArray[Any], answer: NDArray[Any]) -> int:
@@ -42,7 +44,7 @@ def different_rows(expected: NDArray[Any], answer: NDArray[Any]) -> int:
 def _close(expected: NDArray[Any], answer: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
     # Near zero, of the largest value: what cancels out there leaves only rounding. At most of 1.
     scale = min(1.0, float(np.abs(expected).max(initial=0.0)))
-    found: NDArray[np.bool_] = np.isclose(
+    close: NDArray[np.bool_] = np.isclose(
         answer, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True
     )
-    return found
+    return close

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from mlflow_model_server.model.candidates import Direct, answers_alike
-from mlflow_model_server.model.input_schema import Plan
+from mlflow_model_server.model.candidates import DirectPredictor, matches_model
+from mlflow_model_server.model.input_schema import InputSchema
 from mlflow_model_server.onnx import result
 from mlflow_model_server.runtime.termination import last_line
 from mlflow_model_server.settings import Settings
@@ -14,30 +14,32 @@ from mlflow_model_server.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def by_onnx(settings: Settings, model: Any, plan: Plan | None) -> Direct | None:
-    """The way by ONNX Runtime, if `prepare` found that it answers alike, and it does so here.
+def load_onnx_predictor(
+    settings: Settings, model: Any, schema: InputSchema | None
+) -> DirectPredictor | None:
+    """The predictor by ONNX Runtime, if its answers matched in `prepare`, and match here too.
 
     The log says which it is, and why not.
     """
-    told = result.read(settings.converted)
-    how = told.converted
-    if how is None or plan is None:
-        log.warning("the model is served without ONNX: %s", told.message)
+    conversion = result.read(settings.converted)
+    spec = conversion.spec
+    if spec is None or schema is None:
+        log.warning("the model is served without ONNX: %s", conversion.message)
         return None
     try:
         from mlflow_model_server.onnx.session import Session
 
-        session = Session(settings.converted / result.MODEL, how)
-        way = Direct(
+        session = Session(settings.converted / result.MODEL, spec)
+        predictor = DirectPredictor(
             session.predict,
-            takes_frame=False,
-            independent=True,
-            tolerance=how.tolerance,
+            accepts_dataframe=False,
+            rows_independent=True,
+            tolerance=spec.tolerance,
             is_onnx=True,
         )
-        if answers_alike(model, way, plan):
-            log.info("ONNX Runtime predicts: %s", told.message)
-            return way
+        if matches_model(model, predictor, schema):
+            log.info("ONNX Runtime predicts: %s", conversion.message)
+            return predictor
         why = "it answers otherwise than when it was prepared"
     except Exception as error:  # the library may be broken in any way
         why = last_line(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MODEL = "model.onnx"
-_NOTE = "note.json"
+_FILE = "conversion.json"
 
 # Why a model is served as it is: the metric's label `reason`.
 NOT_PREPARED = "NotPrepared"
@@ -18,7 +18,7 @@ NO_EXAMPLE = "NoInputExample"
 NO_PACKAGES = "PackagesNotInstalled"
 NOT_CONVERTIBLE = "NotConvertible"
 ANSWERS_DIFFER = "AnswersDiffer"
-BROKEN_OFF = "BrokenOff"
+ABORTED = "BrokenOff"
 REFUSED = "RefusedAtStart"
 
 # How the converted model takes its rows.
@@ -27,7 +27,7 @@ COLUMNS = "columns"  # a tensor (rows, 1) for each column
 
 
 @dataclass(frozen=True)
-class Converted:
+class OnnxSpec:
     """How the converted model is asked, and how its answer becomes the model's own."""
 
     layout: str  # TABLE or COLUMNS
@@ -36,43 +36,43 @@ class Converted:
     answer_shape: tuple[int, ...]  # for one row
     answer_dtype: str
     tolerance: float  # by which floats were seen to be the model's
-    most: tuple[float, ...]  # for each column: larger numbers are not for it
+    max_abs: tuple[float, ...]  # for each column: larger numbers are not for it
 
 
 @dataclass(frozen=True)
-class Note:
+class Conversion:
     """What became of a conversion: how to use it, or why there is none."""
 
-    converted: Converted | None
+    spec: OnnxSpec | None
     reason: str = ""
     message: str = ""  # a sentence for the log
 
     def write(self, folder: Path) -> None:
         """Into `folder`, at once: a reader finds the one before or this one."""
-        draft = folder / f"{_NOTE}.draft"
+        draft = folder / f"{_FILE}.draft"
         draft.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
-        draft.rename(folder / _NOTE)
+        draft.rename(folder / _FILE)
 
 
-def unconverted(reason: str, message: str) -> Note:
+def not_converted(reason: str, message: str) -> Conversion:
     """Why a model is served as it is."""
-    return Note(None, reason, message)
+    return Conversion(None, reason, message)
 
 
-def read(folder: Path) -> Note:
+def read(folder: Path) -> Conversion:
     """What `write` wrote there."""
     try:
-        told = json.loads((folder / _NOTE).read_text("utf-8"))
-        return Note(_how(told.pop("converted")), **told)
+        content = json.loads((folder / _FILE).read_text("utf-8"))
+        return Conversion(_spec_of(content.pop("spec")), **content)
     except FileNotFoundError:
-        return unconverted(NOT_PREPARED, "it was prepared without ONNX")
+        return not_converted(NOT_PREPARED, "it was prepared without ONNX")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return unconverted(NOT_PREPARED, f"what was prepared can't be read: {error}")
+        return not_converted(NOT_PREPARED, f"what was prepared can't be read: {error}")
 
 
-def _how(told: dict[str, Any] | None) -> Converted | None:
+def _spec_of(content: dict[str, Any] | None) -> OnnxSpec | None:
     """JSON has lists for tuples."""
-    if told is None:
+    if content is None:
         return None
-    fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
-    return Converted(**fields)
+    fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    return OnnxSpec(**fields)

@@ -1,6 +1,6 @@
-"""The rows that both models are asked with: those of the input example, and some made up from them.
+"""The rows that both models predict: those of the input example, and some made up from them.
 
-Only rows that the quick way would take: all others never reach the converted model.
+Only rows that the fast path accepts: all others never reach the converted model.
 """
 
 from __future__ import annotations
@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlflow_model_server.model.input_schema import ColumnPlan, Plan, TensorPlan, Unsure, is_frame
+from mlflow_model_server.model.input_schema import (
+    ColumnSchema,
+    FallbackRequired,
+    InputSchema,
+    TensorSchema,
+    is_dataframe,
+)
 
-# Rows as `plan.frame` and `plan.array` take them, or a tensor.
+# Rows as `schema.frame` and `schema.array` take them, or a tensor.
 Rows = Any
 
 MADE_UP = 1000  # rows of each kind
@@ -24,37 +30,37 @@ _DECIMALS = 4
 _ODD_WORDS = ("", "x", "naïve", "ÉTÉ", "o'clock", "two\nlines", "3.5%", "_", "李雷", "UPPER")
 
 
-def example_rows(model: Any, plan: Plan) -> Rows | None:
-    """The rows of the model's input example that are plainly right; None if there are none."""
+def example_rows(model: Any, schema: InputSchema) -> Rows | None:
+    """The rows of the model's input example that the fast path accepts; None if none."""
     example = model.input_example
-    if isinstance(plan, TensorPlan):
-        return _tensor(example, plan)
-    if not is_frame(example) or set(example.columns) != set(plan.names):
+    if isinstance(schema, TensorSchema):
+        return _tensor(example, schema)
+    if not is_dataframe(example) or set(example.columns) != set(schema.names):
         return None
-    rows = example[list(plan.names)].to_numpy(dtype=object).tolist()
-    return [row for row in rows if _is_right(row, plan)] or None
+    rows = example[list(schema.names)].to_numpy(dtype=object).tolist()
+    return [row for row in rows if _is_right(row, schema)] or None
 
 
-def made_up(rows: Rows, plan: Plan) -> dict[str, Rows]:
+def made_up(rows: Rows, schema: InputSchema) -> dict[str, Rows]:
     """More rows, by what they are: mixed from the example's values, other numbers, other words.
 
     A model may refuse some kinds, as an encoder does that knows its categories.
     """
     rng = np.random.default_rng(0)
-    if isinstance(plan, TensorPlan):
+    if isinstance(schema, TensorSchema):
         return {"with other numbers": _jittered_tensor(rows, rng)}
     columns = list(zip(*rows, strict=True))
     mixed = [[column[i] for i in rng.integers(len(column), size=MADE_UP)] for column in columns]
     numbers = [
-        _jittered(values, dtype, rng) for values, dtype in zip(mixed, plan.dtypes, strict=True)
+        _jittered(values, dtype, rng) for values, dtype in zip(mixed, schema.dtypes, strict=True)
     ]
     kinds = {"mixed": mixed, "with other numbers": numbers}
-    if any(dtype.kind == "O" for dtype in plan.dtypes):
+    if any(dtype.kind == "O" for dtype in schema.dtypes):
         kinds["with other words"] = [
             _with_odd_words(values, rng) if dtype.kind == "O" else values
-            for values, dtype in zip(numbers, plan.dtypes, strict=True)
+            for values, dtype in zip(numbers, schema.dtypes, strict=True)
         ]
-    return {what: _rows(columns, plan) for what, columns in kinds.items()}
+    return {kind: _rows(columns, schema) for kind, columns in kinds.items()}
 
 
 def some_of(rows: Rows, places: NDArray[np.intp]) -> Rows:
@@ -70,16 +76,16 @@ def largest(parts: list[Rows]) -> list[float]:
     ]
 
 
-def _rows(columns: list[list[Any]], plan: ColumnPlan) -> Rows:
+def _rows(columns: list[list[Any]], schema: ColumnSchema) -> Rows:
     rows = [list(row) for row in zip(*columns, strict=True)]
-    return [row for row in rows if _is_right(row, plan)]
+    return [row for row in rows if _is_right(row, schema)]
 
 
-def _is_right(row: list[Any], plan: ColumnPlan) -> bool:
+def _is_right(row: list[Any], schema: ColumnSchema) -> bool:
     try:
-        plan.check([row])
-        plan.array([row])
-    except Unsure:
+        schema.check([row])
+        schema.array([row])
+    except FallbackRequired:
         return False
     return True
 
@@ -93,8 +99,8 @@ def _jittered(values: list[Any], dtype: np.dtype[Any], rng: np.random.Generator)
         bounds = np.iinfo(np.int32)  # what all kinds of whole numbers hold
         whole: list[Any] = np.clip(np.rint(moved), bounds.min, bounds.max).astype(int).tolist()
         return whole
-    found: list[Any] = moved.tolist()
-    return found
+    floats: list[Any] = moved.tolist()
+    return floats
 
 
 def _jittered_tensor(rows: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
@@ -122,9 +128,9 @@ def _with_odd_words(values: list[str], rng: np.random.Generator) -> list[str]:
     return [word if a else both for word, both, a in zip(words, joined, alone, strict=True)]
 
 
-def _tensor(example: Any, plan: TensorPlan) -> NDArray[Any] | None:
+def _tensor(example: Any, schema: TensorSchema) -> NDArray[Any] | None:
     try:
-        rows = plan.rows_of(np.asarray(example))
-    except Unsure:
+        rows = schema.rows_of(np.asarray(example))
+    except FallbackRequired:
         return None
     return rows if len(rows) else None

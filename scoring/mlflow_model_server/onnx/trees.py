@@ -33,10 +33,11 @@ def _parts(node: Any) -> Iterator[Any]:
     if not node.op_type.startswith("TreeEnsemble"):
         yield node
         return
-    taken, given = node.input[0], node.output[-1]  # a classifier's first output is labels
+    # A classifier's first output is labels.
+    input_name, output_name = node.input[0], node.output[-1]
     node.input[0], node.output[-1] = f"{node.name}_single", f"{node.name}_sums"
-    yield helper.make_node("Cast", [taken], [node.input[0]], to=TensorProto.FLOAT)
+    yield helper.make_node("Cast", [input_name], [node.input[0]], to=TensorProto.FLOAT)
     yield node
     yield helper.make_node(
-        "Cast", [node.output[-1]], [given], name=f"{node.name}{_BACK}", to=TensorProto.DOUBLE
+        "Cast", [node.output[-1]], [output_name], name=f"{node.name}{_BACK}", to=TensorProto.DOUBLE
     )

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from mlflow_model_server.runtime.termination import Failed, bounded, last_line, without_passwords
+from mlflow_model_server.runtime.termination import StartupError, bounded, last_line, redact_urls
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ _TRANSIENT_STATUSES = {408, 425, 429}
 def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any]:
     """Leaves the model in `settings.artifact`; returns the content of its MLmodel file.
 
-    A model on a mounted volume is not copied. Raises Failed with ArtifactUnreadable or
+    A model on a mounted volume is not copied. Raises StartupError with ArtifactUnreadable or
     InvalidModel.
     """
     if not settings.model_uri:
-        raise Failed("ArtifactUnreadable", "MODEL_URI is not set: write the URI of a model")
+        raise StartupError("ArtifactUnreadable", "MODEL_URI is not set: write the URI of a model")
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     _remove(settings.artifact)
     folder = _local_folder(settings.model_uri)
@@ -51,7 +51,7 @@ def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any
     elif folder.is_dir():
         settings.artifact.symlink_to(folder)
     else:
-        raise Failed(
+        raise StartupError(
             "ArtifactUnreadable",
             f"There is no folder {folder} in the pod: mount the volume that holds the model there",
         )
@@ -71,7 +71,7 @@ def _require_tracking_uri(uri: str) -> None:
     parts = urlsplit(uri)
     asks_server = parts.scheme in ("models", "runs", "mlflow-artifacts") and not parts.netloc
     if asks_server and not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise Failed(
+        raise StartupError(
             "ArtifactUnreadable",
             f"{uri} is known to an MLflow server only: set MLFLOW_TRACKING_URI to its address",
         )
@@ -90,10 +90,10 @@ def _download(settings: Settings, pauses: Sequence[float]) -> None:
         # MLflow's stores raise whatever their libraries do: botocore's, requests', OSErrors.
         except Exception as error:
             if pause is None or _is_permanent(error):
-                raise Failed(
+                raise StartupError(
                     "ArtifactUnreadable", f"{settings.model_uri} can't be fetched: {_told(error)}"
                 ) from error
-            told = bounded(without_passwords(_told(error)))
+            told = bounded(redact_urls(_told(error)))
             log.warning("fetching failed, trying again in %g s: %s", pause, told)
             time.sleep(pause)
         finally:
@@ -150,14 +150,18 @@ def _read_mlmodel(settings: Settings) -> dict[str, Any]:
     except FileNotFoundError:
         raise _without_mlmodel(settings) from None
     except OSError as error:
-        raise Failed("ArtifactUnreadable", f"{uri} can't be read: {last_line(error)}") from error
+        raise StartupError(
+            "ArtifactUnreadable", f"{uri} can't be read: {last_line(error)}"
+        ) from error
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise Failed("InvalidModel", f"The MLmodel file of {uri} is not YAML: {error}") from error
+        raise StartupError(
+            "InvalidModel", f"The MLmodel file of {uri} is not YAML: {error}"
+        ) from error
     flavors = content.get("flavors") if isinstance(content, dict) else None
     if not isinstance(flavors, dict) or not isinstance(flavors.get("python_function"), dict):
-        raise Failed(
+        raise StartupError(
             "InvalidModel",
             f"{uri} has no python_function flavor (its flavors: "
             f"{', '.join(map(str, flavors or ())) or 'none'}), so MLflow can't serve it",
@@ -165,14 +169,14 @@ def _read_mlmodel(settings: Settings) -> dict[str, Any]:
     return dict(content)
 
 
-def _without_mlmodel(settings: Settings) -> Failed:
+def _without_mlmodel(settings: Settings) -> StartupError:
     # An object store has no folders: one whose files are gone looks like one that is empty.
     if next(settings.artifact.iterdir(), None) is None:
-        return Failed(
+        return StartupError(
             "ArtifactUnreadable",
             f"There are no files at {settings.model_uri}: they were deleted or never stored",
         )
-    return Failed(
+    return StartupError(
         "InvalidModel", f"{settings.model_uri} has no MLmodel file, so it is no MLflow model"
     )
 

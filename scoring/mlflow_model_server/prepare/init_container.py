@@ -6,11 +6,11 @@ import logging
 import time
 from functools import partial
 
-from mlflow_model_server.onnx.prepare import attempt
+from mlflow_model_server.onnx.prepare import prepare_onnx
 from mlflow_model_server.prepare import install
 from mlflow_model_server.prepare.download import fetch
 from mlflow_model_server.runtime import ca_certificates
-from mlflow_model_server.runtime.termination import without_passwords
+from mlflow_model_server.runtime.termination import redact_urls
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -20,22 +20,22 @@ def prepare(settings: Settings) -> None:
     """Leaves the model in `settings.artifact` and its packages in `settings.packages`.
 
     With `settings.onnx`, what became of its conversion in `settings.converted`.
-    Raises Failed with ArtifactUnreadable, InvalidModel or DependencyInstallFailed.
+    Raises StartupError with ArtifactUnreadable, InvalidModel or DependencyInstallFailed.
     """
     prepared = settings.model_dir / "prepared"
     if prepared.is_file() and prepared.read_text() == settings.model_uri:
         # The container was started again in its pod, and a model version never changes.
-        log.info("%s is prepared already", without_passwords(settings.model_uri))
+        log.info("%s is prepared already", redact_urls(settings.model_uri))
         ca_certificates.use_trusted(settings)
         return
     started = time.monotonic()
     ca_certificates.add_ca_bundle(settings)
     mlmodel = fetch(settings)
     fetched = time.monotonic()
-    log.info("fetched %s in %.1f s", without_passwords(settings.model_uri), fetched - started)
-    wanted = install.install(settings, mlmodel)
+    log.info("fetched %s in %.1f s", redact_urls(settings.model_uri), fetched - started)
+    needed = install.install(settings, mlmodel)
     log.info("its packages are ready after %.1f s", time.monotonic() - fetched)
     # Before the conversion: if that has the container killed, the next one serves without.
     prepared.write_text(settings.model_uri)
     if settings.onnx:
-        attempt(settings, mlmodel, partial(install.install_beside, settings, wanted))
+        prepare_onnx(settings, mlmodel, partial(install.install_beside, settings, needed))

@@ -21,8 +21,8 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from mlflow_model_server.prepare import installed, requirements
-from mlflow_model_server.prepare.requirements import Line, Wanted
-from mlflow_model_server.runtime.termination import Failed, without_passwords
+from mlflow_model_server.prepare.requirements import Line, ModelRequirements
+from mlflow_model_server.runtime.termination import StartupError, redact_urls
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,19 +34,19 @@ SERVABLE = f"{installed.SKINNY}>={installed.FIRST_SERVABLE}"
 _CHANGE = re.compile(r"^ [+~] (?P<name>[^\s=@]+)(?:==(?P<version>\S+)| @ (?P<url>\S+))", re.M)
 
 
-def install(settings: Settings, mlmodel: dict[str, Any]) -> Wanted:
+def install(settings: Settings, mlmodel: dict[str, Any]) -> ModelRequirements:
     """Installs into `settings.packages` what the model needs beyond the image; returns all of it.
 
-    Raises Failed with DependencyInstallFailed and the essence of what uv says.
+    Raises StartupError with DependencyInstallFailed and the essence of what uv says.
     """
-    wanted = requirements.read(settings.artifact, mlmodel, settings.requirements_env)
-    _warn_of_python(wanted.python)
-    wanted.lines = [line for raw in wanted.lines if (line := installed.with_skinny(raw))]
+    needed = requirements.read(settings.artifact, mlmodel, settings.requirements_env)
+    _warn_of_python(needed.python)
+    needed.lines = [line for raw in needed.lines if (line := installed.with_skinny(raw))]
     shutil.rmtree(settings.packages, ignore_errors=True)
-    if all(map(installed.has, wanted.lines)) and all(map(installed.allows, wanted.constraints)):
-        log.info("the image has all that the model's %d requirements name", len(wanted.lines))
-        return wanted
-    installer = _Installer(settings, wanted)
+    if all(map(installed.has, needed.lines)) and all(map(installed.allows, needed.constraints)):
+        log.info("the image has all that the model's %d requirements name", len(needed.lines))
+        return needed
+    installer = _Installer(settings, needed)
     try:
         changes = installer.changes()
         if changes:
@@ -54,20 +54,22 @@ def install(settings: Settings, mlmodel: dict[str, Any]) -> Wanted:
             installer.install(list(changes.values()), settings.packages)
     finally:
         installer.clean_up()
-    return wanted
+    return needed
 
 
-def install_beside(settings: Settings, wanted: Wanted, names: Sequence[str], folder: Path) -> None:
+def install_beside(
+    settings: Settings, needed: ModelRequirements, names: Sequence[str], folder: Path
+) -> None:
     """Installs into `folder` packages that fit what the model has, all of which stays as it is.
 
-    `wanted` is what `install` returned. Raises Failed with DependencyInstallFailed where no
+    `needed` is what `install` returned. Raises StartupError with DependencyInstallFailed where no
     versions of them fit.
     """
     there = _versions(settings.packages)
     if not there and all(installed.version_of(name) for name in names):
         return
     pins = {**_versions(), **there}
-    installer = _Installer(settings, wanted)
+    installer = _Installer(settings, needed)
     try:
         changes = installer.changes(names, [f"{name}=={pins[name]}" for name in pins])
         more = [line for name, line in changes.items() if name not in pins]
@@ -88,14 +90,14 @@ def _versions(folder: Path | None = None) -> dict[str, str]:
     }
 
 
-def _warn_of_python(wanted: str | None) -> None:
+def _warn_of_python(needed: str | None) -> None:
     ours = ".".join(map(str, sys.version_info[:2]))
-    theirs = ".".join((wanted or ours).split(".")[:2])
+    theirs = ".".join((needed or ours).split(".")[:2])
     if theirs != ours:
         log.warning(
             "the model was logged with Python %s and runs with this image's %s: if it does not "
             "load, give the operator a scoring image with Python %s",
-            wanted,
+            needed,
             ours,
             theirs,
         )
@@ -104,9 +106,9 @@ def _warn_of_python(wanted: str | None) -> None:
 class _Installer:
     """Runs uv, with files in a folder of its own beside the model's."""
 
-    def __init__(self, settings: Settings, wanted: Wanted) -> None:
+    def __init__(self, settings: Settings, needed: ModelRequirements) -> None:
         self._settings = settings
-        self._wanted = wanted
+        self._needed = needed
         self._folder = settings.model_dir / "uv"
         self._folder.mkdir(parents=True, exist_ok=True)
 
@@ -115,18 +117,18 @@ class _Installer:
 
         By name; `more` is asked for besides what the model names, and `pins` are further bounds.
         """
-        wanted = self._wanted
+        needed = self._needed
         excluded = [name for name in installed.PARTS_OF_MLFLOW if name != installed.SKINNY]
         said = self._uv(
             "--dry-run",
-            self._file("--requirement", "wanted", [*wanted.lines, *self._server_lines(), *more]),
-            self._file("--constraint", "constraints", [*wanted.constraints, SERVABLE, *pins]),
+            self._file("--requirement", "needed", [*needed.lines, *self._server_lines(), *more]),
+            self._file("--constraint", "constraints", [*needed.constraints, SERVABLE, *pins]),
             # Other packages may depend on mlflow itself, which mlflow-skinny stands in for.
             self._file("--excludes", "excluded", excluded),
         )
         hashes = {
             canonicalize_name(line.requirement.name): line.hashes
-            for line in wanted.lines
+            for line in needed.lines
             if line.requirement
         }
         found = {canonicalize_name(one["name"]): one for one in _CHANGE.finditer(said)}
@@ -149,11 +151,11 @@ class _Installer:
 
     def _server_lines(self) -> list[str]:
         """The server's own packages, where the model does not say which."""
-        named = {canonicalize_name(x.requirement.name) for x in self._wanted.lines if x.requirement}
+        named = {canonicalize_name(x.requirement.name) for x in self._needed.lines if x.requirement}
         return [name for name in SERVER_PACKAGES if name not in named]
 
     def _options(self) -> list[str]:
-        return [str(line) for line in self._wanted.lines if line.text.startswith("-")]
+        return [str(line) for line in self._needed.lines if line.text.startswith("-")]
 
     def _file(self, option: str, name: str, lines: Sequence[object]) -> str:
         path = self._folder / f"{name}.txt"
@@ -172,7 +174,7 @@ class _Installer:
                 f"--python={sys.executable}",
                 *arguments,
                 *places,
-                *(["--prerelease=allow"] if self._wanted.prereleases else []),
+                *(["--prerelease=allow"] if self._needed.prereleases else []),
             ],
             cwd=self._settings.artifact,
             env={**os.environ, **self._environment(), **indexes},
@@ -181,8 +183,10 @@ class _Installer:
             check=False,
         )
         if done.returncode != 0:
-            log.error("uv says:\n%s", without_passwords(done.stderr))
-            raise Failed("DependencyInstallFailed", explanation(done.stderr, self._wanted.lines))
+            log.error("uv says:\n%s", redact_urls(done.stderr))
+            raise StartupError(
+                "DependencyInstallFailed", explanation(done.stderr, self._needed.lines)
+            )
         return done.stderr
 
     def _places(self) -> tuple[list[str], dict[str, str]]:
@@ -190,7 +194,7 @@ class _Installer:
 
         What the resource says wins over what the model's files say: those were written elsewhere.
         """
-        settings, theirs = self._settings, self._wanted.index_options
+        settings, theirs = self._settings, self._needed.index_options
         ours = [f"--find-links={place}" for place in settings.find_links]
         if settings.no_index:
             ours.append("--no-index")

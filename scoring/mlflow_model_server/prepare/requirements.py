@@ -32,7 +32,7 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from mlflow_model_server.runtime.termination import Failed
+from mlflow_model_server.runtime.termination import StartupError
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Line:
 
 
 @dataclass
-class Wanted:
+class ModelRequirements:
     """What a model's files ask for."""
 
     python: str | None = None  # "3.11.7"
@@ -92,11 +92,13 @@ class Wanted:
     prereleases: bool = False
 
 
-def read(model: Path, mlmodel: dict[str, Any], variables: Collection[str] = ()) -> Wanted:
+def read(
+    model: Path, mlmodel: dict[str, Any], variables: Collection[str] = ()
+) -> ModelRequirements:
     """Reads the environment files of a model folder. Relative paths in them start there.
 
     `mlmodel` is the content of its MLmodel file, which may name the files; `variables` are the
-    names of environment variables that the files may use, as `${NAME}`. Raises Failed with
+    names of environment variables that the files may use, as `${NAME}`. Raises StartupError with
     DependencyInstallFailed for what can't be read as a requirement.
     """
     reader = _Reader(model, variables)
@@ -107,7 +109,7 @@ def read(model: Path, mlmodel: dict[str, Any], variables: Collection[str] = ()) 
         reader.conda(conda, take_pip=not (model / "requirements.txt").is_file())
         if (model / "requirements.txt").is_file():
             reader.requirements("requirements.txt")
-    return reader.wanted
+    return reader.needed
 
 
 def _file_names(mlmodel: dict[str, Any]) -> tuple[str, str]:
@@ -123,16 +125,16 @@ class _Reader:
     """Collects what the files of one model name, following those that they include."""
 
     def __init__(self, model: Path, variables: Collection[str]) -> None:
-        self.wanted = Wanted()
+        self.needed = ModelRequirements()
         self._model = model
         self._variables = variables
         self._open: list[str] = []
 
     def python_env(self, name: str) -> None:
         content = self._yaml(name)
-        self.wanted.python = _text(content.get("python"))
+        self.needed.python = _text(content.get("python"))
         for number, line in enumerate(content.get("dependencies") or (), start=1):
-            self._take(str(line), name, f"dependency {number}", self.wanted.lines)
+            self._take(str(line), name, f"dependency {number}", self.needed.lines)
 
     def conda(self, name: str, take_pip: bool) -> None:
         if not (self._model / name).is_file():
@@ -141,7 +143,7 @@ class _Reader:
             if isinstance(entry, dict):
                 lines = (entry.get("pip") or ()) if take_pip else ()
                 for number, line in enumerate(lines, start=1):
-                    self._take(str(line), name, f"pip dependency {number}", self.wanted.lines)
+                    self._take(str(line), name, f"pip dependency {number}", self.needed.lines)
             else:
                 self._conda_package(str(entry), name)
 
@@ -149,7 +151,7 @@ class _Reader:
         package = re.split(r"[ =<>!]", entry, maxsplit=1)[0]
         if package == "python":
             found = re.search(r"[\d.]+", entry)
-            self.wanted.python = found.group() if found else None
+            self.needed.python = found.group() if found else None
         elif package not in _CONDA_TOOLS:
             log.warning(
                 "%s names the conda package %r, which is not installed: only what its pip section "
@@ -159,7 +161,7 @@ class _Reader:
             )
 
     def requirements(self, name: str) -> None:
-        self._lines(name, self.wanted.lines, named_by="The model")
+        self._lines(name, self.needed.lines, named_by="The model")
 
     def _lines(self, name: str, into: list[Line], named_by: str) -> None:
         if name in self._open:
@@ -204,11 +206,11 @@ class _Reader:
                 raise _refused(where, f"includes a URL: write what it holds into {file} itself")
             # As pip does: from the file that includes, not from the folder where it all began.
             included = (Path(file).parent / value).as_posix()
-            lines = into if option in _INCLUDE else self.wanted.constraints
+            lines = into if option in _INCLUDE else self.needed.constraints
             self._lines(included, lines, named_by=where)
         elif option in _INDEX:
             flag = _INDEX[option]
-            self.wanted.index_options.append(f"{flag}={self._place(value)}" if value else flag)
+            self.needed.index_options.append(f"{flag}={self._place(value)}" if value else flag)
         elif option in _EDITABLE:
             into.append(self._requirement(value, file, where))
         elif option in _KEPT:
@@ -216,7 +218,7 @@ class _Reader:
                 raise _refused(where, f"gives {option} a value that is no list of package names")
             into.append(Line(f"{option} {value}", file))
         elif option == "--pre":
-            self.wanted.prereleases = True
+            self.needed.prereleases = True
         else:
             log.warning(
                 "%s: the option is ignored; requirements.txt in a model can't set it", where
@@ -275,7 +277,7 @@ class _Reader:
             raise _refused(name, "can't be read: it is not UTF-8") from None
 
     def _inside(self, name: str) -> Path:
-        """The file itself, through all links. Raises Failed for one outside the model's folder."""
+        """The file itself, through all links. Raises StartupError for one outside the model's folder."""
         folder = self._model.resolve()
         file = (folder / name).resolve()
         if not file.is_relative_to(folder):
@@ -340,8 +342,8 @@ def _package_name(place: str) -> str | None:
         return None
 
 
-def _refused(file: str, what: str) -> Failed:
-    return Failed("DependencyInstallFailed", f"{file} {what}")
+def _refused(file: str, what: str) -> StartupError:
+    return StartupError("DependencyInstallFailed", f"{file} {what}")
 
 
 def _text(value: Any) -> str | None:

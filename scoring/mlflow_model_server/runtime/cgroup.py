@@ -9,7 +9,7 @@ from pathlib import Path
 # What OpenMP, OpenBLAS, MKL and the like read when they are loaded.
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CGROUP = Path("/sys/fs/cgroup")
-# What the process that starts another one needs beside it.
+# For the parent process.
 _RESERVED = 200 * 2**20  # bytes
 
 
@@ -27,8 +27,11 @@ def limit_threads(workers: int, cgroup: Path = _CGROUP) -> None:
         os.environ.setdefault(name, threads)
 
 
-def allowed_threads() -> int | None:
-    """What `limit_threads` or the user said, for libraries that read no variable; None: nothing."""
+def thread_limit() -> int | None:
+    """The threads that `limit_threads` or the user set; None: no limit.
+
+    For libraries that read no variable.
+    """
     first = os.environ.get(VARIABLES[0], "").partition(",")[0].strip()
     return int(first) if first.isdecimal() and int(first) > 0 else None
 
@@ -46,22 +49,22 @@ def cpu_limit(cgroup: Path = _CGROUP) -> float | None:
         return None
 
 
-def limit(most: int) -> None:
+def limit_memory(max_bytes: int) -> None:
     """Makes allocations of more bytes than that fail in this process.
 
-    Before its container is killed for them: the kernel would end all of the container's processes,
-    not only the one that is too large.
+    Before the container is killed for them: the kernel would end all of its processes, not only
+    this process.
     """
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_DATA, (max_bytes, max_bytes))
 
 
-def left_for_another(cgroup: Path = _CGROUP) -> int | None:
+def memory_left_for_child(cgroup: Path = _CGROUP) -> int | None:
     """The bytes that a process started by this one may use, or None where there is no limit."""
-    limit = container_limit(cgroup)
+    limit = memory_limit(cgroup)
     return None if limit is None else max(0, limit - _RESERVED)
 
 
-def container_limit(cgroup: Path = _CGROUP) -> int | None:
+def memory_limit(cgroup: Path = _CGROUP) -> int | None:
     """The bytes that this container may use at most, or None where there is no limit."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
         try:

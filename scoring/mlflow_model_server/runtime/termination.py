@@ -1,4 +1,4 @@
-"""The last word of a container, which the operator reads and shows to people."""
+"""The termination message of a container, which the operator reads and shows to users."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 # Kubernetes keeps 4096 bytes of a termination message; people read a sentence or two.
-MOST_BYTES = 1000
+MAX_MESSAGE_BYTES = 1000
 
 
-class Failed(Exception):
+class StartupError(Exception):
     """Preparing or serving can't go on. `reason` becomes a reason of the resource's conditions.
 
-    `message` is one line of at most MOST_BYTES bytes, without passwords.
+    `message` is one line of at most MAX_MESSAGE_BYTES bytes, without passwords.
     """
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
-        self.message = bounded(without_passwords(message))
+        self.message = bounded(redact_urls(message))
         super().__init__(f"{reason}: {self.message}")
 
 
-def leave_word(failure: Failed, path: Path) -> None:
+def write_termination_message(failure: StartupError, path: Path) -> None:
     """Writes reason and message as JSON to the termination log, and to the ordinary log."""
     log.error("%s", failure)
-    told = {"reason": failure.reason, "message": failure.message}
+    content = {"reason": failure.reason, "message": failure.message}
     try:
-        path.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     except OSError:
         log.debug("no termination log at %s: not in a pod", path)
 
@@ -41,10 +41,10 @@ def last_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
 
 
-def without_passwords(text: str) -> str:
+def redact_urls(text: str) -> str:
     """`text` with users, passwords and queries (which may be signatures) taken out of its URLs.
 
-    >>> without_passwords("no https://me:secret@example.com/x?X-Amz-Signature=1f here")
+    >>> redact_urls("no https://me:secret@example.com/x?X-Amz-Signature=1f here")
     'no https://***@example.com/x?*** here'
     """
     text = re.sub(r"(?<=://)[^\s/@'\"`]+@", "***@", text)
@@ -52,9 +52,9 @@ def without_passwords(text: str) -> str:
 
 
 def bounded(text: str) -> str:
-    """One line of at most MOST_BYTES bytes. Too long a text loses its middle: its ends say most."""
+    """One line of at most MAX_MESSAGE_BYTES bytes; a longer text loses its middle."""
     line = " ".join(text.split()).encode()
-    if len(line) <= MOST_BYTES:
+    if len(line) <= MAX_MESSAGE_BYTES:
         return line.decode()
-    half = MOST_BYTES // 2 - 2
+    half = MAX_MESSAGE_BYTES // 2 - 2
     return f"{line[:half].decode(errors='ignore')}…{line[-half:].decode(errors='ignore')}"

@@ -1,4 +1,4 @@
-"""Several processes that serve the same socket, and a first one that looks after them."""
+"""Several processes that serve the same socket, and the first process, which supervises them."""
 
 from __future__ import annotations
 
@@ -35,41 +35,41 @@ class _Worker:
 def run(
     count: int,
     work: Work,
-    on_end: Callable[[], None],
-    seconds_to_end: int,
+    on_stop: Callable[[], None],
+    stop_timeout: int,
     on_started: Callable[[], None] = lambda: None,
 ) -> int:
     """Runs `work` in `count` processes until SIGTERM; returns the exit code.
 
     `work` gets the worker's number, from 0, and a function to call when it is ready. Calls
-    `on_started` in this process when the first have been forked, and `on_end` when they are told to
-    end; kills those that have not after `seconds_to_end`. A worker that ends after it was ready is
-    replaced by one of the same number. One that never got ready ends all: the next would fare no
-    better, and Kubernetes waits longer from try to try.
+    `on_started` in this process when the first have been forked, and `on_stop` before they are
+    stopped; kills those that have not ended after `stop_timeout` seconds. A worker that ends after
+    it was ready is replaced by one of the same number. A worker that never became ready ends all:
+    a replacement would fail in the same way, and Kubernetes backs off between restarts.
     """
-    return _Crew(count, work, on_end, seconds_to_end, on_started).run()
+    return _Supervisor(count, work, on_stop, stop_timeout, on_started).run()
 
 
-class _Crew:
+class _Supervisor:
     def __init__(
         self,
         count: int,
         work: Work,
-        on_end: Callable[[], None],
-        seconds_to_end: int,
+        on_stop: Callable[[], None],
+        stop_timeout: int,
         on_started: Callable[[], None],
     ) -> None:
         self._count = count
         self._work = work
-        self._on_end = on_end
-        self._seconds_to_end = seconds_to_end
+        self._on_stop = on_stop
+        self._stop_timeout = stop_timeout
         self._on_started = on_started
         self._workers: dict[int, _Worker] = {}
-        self._ending = False
+        self._stopping = False
 
     def run(self) -> int:
-        signal.signal(signal.SIGTERM, self._end)
-        signal.signal(signal.SIGINT, self._end)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGALRM, self._kill)
         for slot in range(self._count):
             self._start(slot)
@@ -82,7 +82,7 @@ class _Crew:
             if worker is None:
                 continue
             was_ready = worker.was_ready()
-            if self._ending:
+            if self._stopping:
                 continue
             ended = os.waitstatus_to_exitcode(status)
             if was_ready:
@@ -91,7 +91,7 @@ class _Crew:
             else:
                 log.error("worker %d ended with %d before it was ready", pid, ended)
                 code = ended if ended > 0 else 128 - ended
-                self._end(signal.SIGTERM, None)
+                self._stop(signal.SIGTERM, None)
         return code
 
     def _start(self, slot: int) -> None:
@@ -112,24 +112,24 @@ class _Crew:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         try:
-            self._work(slot, lambda: _tell(writer))
+            self._work(slot, lambda: _signal_ready(writer))
             os._exit(0)
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
 
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        self._ending = True
-        self._on_end()
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        self._on_stop()
         for pid in self._workers:
             os.kill(pid, signal.SIGTERM)
-        signal.alarm(self._seconds_to_end)
+        signal.alarm(self._stop_timeout)
 
     def _kill(self, _number: int, _frame: FrameType | None) -> None:
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
 
 
-def _tell(writer: int) -> None:
+def _signal_ready(writer: int) -> None:
     os.write(writer, b"1")

@@ -25,10 +25,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlflow_model_server.model import loading
-from mlflow_model_server.model.input_schema import Unsure
+from mlflow_model_server.model.input_schema import FallbackRequired
 from mlflow_model_server.onnx import convert, prepare, result
-from mlflow_model_server.onnx.load import by_onnx
-from mlflow_model_server.onnx.result import Converted, Note
+from mlflow_model_server.onnx.load import load_onnx_predictor
+from mlflow_model_server.onnx.result import Conversion, OnnxSpec
 from mlflow_model_server.onnx.session import Session
 from mlflow_model_server.prepare import init_container
 from mlflow_model_server.runtime import cgroup
@@ -64,19 +64,19 @@ def save(folder: Path, fitted: Any, x: pd.DataFrame, **more: Any) -> None:
     )
 
 
-def converted(settings: Settings) -> Note:
+def converted(settings: Settings) -> Conversion:
     """The note that a conversion in this process leaves."""
     settings.converted.mkdir()
-    told = convert.converted(settings)
-    told.write(settings.converted)
-    return told
+    conversion = convert.convert_prepared(settings)
+    conversion.write(settings.converted)
+    return conversion
 
 
 def same_answers(settings: Settings, x: pd.DataFrame) -> None:
     """The loaded model is predicted by ONNX Runtime, and answers as MLflow does."""
-    loaded = loading.load(settings, by_onnx)
-    assert loaded.is_onnx and loaded.direct is not None and loaded.plan is not None
-    found = loaded.direct.predict(loaded.joined([loaded.plan.rows_of(x)]))
+    loaded = loading.load(settings, load_onnx_predictor)
+    assert loaded.is_onnx and loaded.direct is not None and loaded.input_schema is not None
+    found = loaded.direct.predict(loaded.merge_rows([loaded.input_schema.rows_of(x)]))
     np.testing.assert_allclose(found, loaded.model.predict(x), rtol=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_a_prepared_model_is_predicted_by_onnx_runtime(
     with serving(settings.model_dir, port, ONNX="true", METRICS_PORT=str(metrics)) as server:
         answer = server.predict({"dataframe_split": x.to_dict(orient="split")})
         assert answer.json() == {"predictions": fitted.predict(x).tolist()}
-        assert told_by(metrics) == (1, "")
+        assert metric_of(metrics) == (1, "")
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()
         assert "onnxruntime" in maps
         assert "onnx_cpp2py" not in maps, "the converter's library is loaded"
@@ -105,9 +105,9 @@ def test_numbers_computed_in_double_are_the_same_to_the_last_digits(
 ) -> None:
     x, y = wine()
     save(model, LinearRegression().fit(x, y), x)
-    told = converted(settings)
-    assert told.converted is not None, told
-    assert (told.converted.dtype, told.converted.tolerance) == ("float64", 1e-9)
+    conversion = converted(settings)
+    assert conversion.spec is not None, conversion
+    assert (conversion.spec.dtype, conversion.spec.tolerance) == ("float64", 1e-9)
     same_answers(settings, x)
 
 
@@ -119,8 +119,8 @@ def test_trees_see_numbers_as_scikit_learn_s_do(
     x, y = wine()
     forest = RandomForestClassifier(30, random_state=5)
     save(model, make_pipeline(*before, forest).fit(x, y), x, pyfunc_predict_fn="predict_proba")
-    told = converted(settings)
-    assert told.converted is not None and told.converted.dtype == "float64", told
+    conversion = converted(settings)
+    assert conversion.spec is not None and conversion.spec.dtype == "float64", conversion
     same_answers(settings, x)
 
 
@@ -131,10 +131,10 @@ def test_labels_come_back_as_what_they_are(
     x, y = wine()
     named = np.array(labels)[(y > 0).astype(int)]
     save(model, RandomForestClassifier(15, random_state=0).fit(x, named), x)
-    assert converted(settings).converted is not None
-    loaded = loading.load(settings, by_onnx)
-    assert loaded.is_onnx and loaded.direct is not None and loaded.plan is not None
-    answer = loaded.direct.predict(loaded.joined([loaded.plan.rows_of(x)])).tolist()
+    assert converted(settings).spec is not None
+    loaded = loading.load(settings, load_onnx_predictor)
+    assert loaded.is_onnx and loaded.direct is not None and loaded.input_schema is not None
+    answer = loaded.direct.predict(loaded.merge_rows([loaded.input_schema.rows_of(x)])).tolist()
     assert answer == loaded.model.predict(x).tolist()
     assert type(answer[0]) is type(labels[0])
 
@@ -143,8 +143,8 @@ def test_a_table_of_words(settings: Settings, model: Path) -> None:
     x = pd.DataFrame({"grape": ["merlot", "syrah", "riesling"] * 9, "land": ["FR", "DE", "IT"] * 9})
     encoder = OneHotEncoder(handle_unknown="ignore")
     save(model, make_pipeline(encoder, LogisticRegression()).fit(x, [0, 1, 2] * 9), x)
-    told = converted(settings)
-    assert told.converted is not None and told.converted.layout == result.TABLE, told
+    conversion = converted(settings)
+    assert conversion.spec is not None and conversion.spec.layout == result.TABLE, conversion
     same_answers(settings, x)
 
 
@@ -154,10 +154,10 @@ def test_what_was_never_tried_is_mlflow_s_to_answer(
 ) -> None:
     x, y = wine()
     save(model, LinearRegression().fit(x, y), x)
-    how = converted(settings).converted
+    how = converted(settings).spec
     assert how is not None
     session = Session(settings.converted / result.MODEL, how)
-    with pytest.raises(Unsure):
+    with pytest.raises(FallbackRequired):
         session.predict(np.full((1, x.shape[1]), number))
 
 
@@ -167,9 +167,9 @@ def test_what_was_never_tried_is_mlflow_s_to_answer(
 def test_a_model_that_can_t_be_converted_is_told(settings: Settings, model: Path) -> None:
     x, y = wine()
     save(model, NearestCentroid().fit(x, y), x)
-    told = converted(settings)
-    assert (told.converted, told.reason) == (None, result.NOT_CONVERTIBLE)
-    assert "NearestCentroid" in told.message
+    conversion = converted(settings)
+    assert (conversion.spec, conversion.reason) == (None, result.NOT_CONVERTIBLE)
+    assert "NearestCentroid" in conversion.message
 
 
 def test_a_conversion_that_answers_otherwise_is_not_used(
@@ -179,9 +179,9 @@ def test_a_conversion_that_answers_otherwise_is_not_used(
     save(model, LinearRegression().fit(x, y), x)
     other = LinearRegression().fit(x, y + 1e-3)
     monkeypatch.setattr(convert, "_convert", partial(_convert_another, convert._convert, other))
-    told = converted(settings)
-    assert (told.converted, told.reason) == (None, result.ANSWERS_DIFFER)
-    assert told.message == "5 of 5 rows of its example are answered otherwise"
+    conversion = converted(settings)
+    assert (conversion.spec, conversion.reason) == (None, result.ANSWERS_DIFFER)
+    assert conversion.message == "5 of 5 rows of its example are answered otherwise"
     assert not (settings.converted / result.MODEL).exists()
 
 
@@ -225,7 +225,7 @@ def test_what_the_model_s_files_lack_is_told_before_anything_is_installed(
     def not_installed(_names: Sequence[str], _folder: Path) -> None:
         raise AssertionError("something was installed")
 
-    prepare.attempt(settings, mlmodel, not_installed)
+    prepare.prepare_onnx(settings, mlmodel, not_installed)
     assert result.read(settings.converted).reason == reason
 
 
@@ -239,10 +239,10 @@ def test_packages_that_can_t_be_had_are_told_and_the_model_is_served(
     save(model, LinearRegression().fit(x, y), x)
     monkeypatch.setattr(prepare, "PACKAGES", ("nosuchpkg",))
     init_container.prepare(settings)
-    told = result.read(settings.converted)
-    assert told.reason == result.NO_PACKAGES
-    assert "nosuchpkg" in told.message
-    loaded = loading.load(settings, by_onnx)
+    conversion = result.read(settings.converted)
+    assert conversion.reason == result.NO_PACKAGES
+    assert "nosuchpkg" in conversion.message
+    loaded = loading.load(settings, load_onnx_predictor)
     assert loaded.direct is not None and not loaded.is_onnx
     assert "the model is served without ONNX" in caplog.text
 
@@ -252,9 +252,9 @@ def test_a_conversion_that_breaks_off_is_told(settings: Settings, model: Path) -
     save(model, LinearRegression().fit(x, y), x)
     (model / "model.pkl").write_bytes(b"no pickle")
     init_container.prepare(settings)
-    told = result.read(settings.converted)
-    assert told.reason == result.BROKEN_OFF
-    assert told.message.startswith("the conversion ended with 1: ")
+    conversion = result.read(settings.converted)
+    assert conversion.reason == result.ABORTED
+    assert conversion.message.startswith("the conversion ended with 1: ")
 
 
 def test_a_container_that_was_killed_by_it_does_not_try_again(
@@ -263,14 +263,14 @@ def test_a_container_that_was_killed_by_it_does_not_try_again(
     x, y = wine()
     save(model, LinearRegression().fit(x, y), x)
 
-    def die(*_: Any) -> Note:
+    def die(*_: Any) -> Conversion:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(prepare, "_in_a_process", die)
     with pytest.raises(KeyboardInterrupt):
         init_container.prepare(settings)
     init_container.prepare(settings)
-    assert result.read(settings.converted).reason == result.BROKEN_OFF
+    assert result.read(settings.converted).reason == result.ABORTED
 
 
 def test_a_conversion_that_can_t_be_used_at_the_start_is_told(
@@ -279,14 +279,14 @@ def test_a_conversion_that_can_t_be_used_at_the_start_is_told(
     models.save_wine(model)
     settings.converted.mkdir()
     (settings.converted / result.MODEL).write_bytes(b"no model")
-    Note(Converted(result.TABLE, "float64", "x", (), "int64", 1e-9, (1.0,))).write(
+    Conversion(OnnxSpec(result.TABLE, "float64", "x", (), "int64", 1e-9, (1.0,))).write(
         settings.converted
     )
     port, metrics = unused_tcp_port_factory(), unused_tcp_port_factory()
     with serving(settings.model_dir, port, ONNX="true", METRICS_PORT=str(metrics)) as server:
         rows = wine()[0].head(2).to_dict(orient="split")
         assert server.predict({"dataframe_split": rows}).json() == {"predictions": [0, 0]}
-        assert told_by(metrics) == (0, result.REFUSED)
+        assert metric_of(metrics) == (0, result.REFUSED)
         assert "the model is served without ONNX" in server.output.read_text()
 
 
@@ -295,25 +295,23 @@ def test_what_was_prepared_without_it_is_served_without(
 ) -> None:
     models.save_wine(model)
     with caplog.at_level(logging.WARNING):
-        assert not loading.load(settings, by_onnx).is_onnx
+        assert not loading.load(settings, load_onnx_predictor).is_onnx
     assert "it was prepared without ONNX" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"converted": {}}', '{"converted": null, "a": 1}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"spec": {}}', '{"spec": null, "a": 1}'])
 def test_a_note_that_can_t_be_read_is_told(settings: Settings, text: str) -> None:
     settings.converted.mkdir()
-    (settings.converted / "note.json").write_text(text)
+    (settings.converted / "conversion.json").write_text(text)
     assert result.read(settings.converted).reason == result.NOT_PREPARED
 
 
 def test_a_note_is_read_as_it_was_written(tmp_path: Path) -> None:
-    told = Note(
-        Converted(result.COLUMNS, "float32", "y", (2,), "float64", 1e-5, (2.5, math.inf)), "", "so"
+    conversion = Conversion(
+        OnnxSpec(result.COLUMNS, "float32", "y", (2,), "float64", 1e-5, (2.5, math.inf)), "", "so"
     )
-    told.write(tmp_path)
-    assert result.read(tmp_path) == told
+    conversion.write(tmp_path)
+    assert result.read(tmp_path) == conversion
 
 
 def test_with_too_little_memory_it_does_not_try(
@@ -321,12 +319,12 @@ def test_with_too_little_memory_it_does_not_try(
 ) -> None:
     x, y = wine()
     save(model, LinearRegression().fit(x, y), x)
-    monkeypatch.setattr(cgroup, "container_limit", lambda _: 400 * 2**20)
+    monkeypatch.setattr(cgroup, "memory_limit", lambda _: 400 * 2**20)
     init_container.prepare(settings)
     assert result.read(settings.converted).message.startswith("the memory limit is too low")
 
 
-def told_by(port: int) -> tuple[float, str]:
+def metric_of(port: int) -> tuple[float, str]:
     """The metric's value and reason."""
     text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
     (family,) = (one for one in text_string_to_metric_families(text) if one.name == METRIC)

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from mlflow_model_server.prepare.download import fetch
 from mlflow_model_server.prepare.init_container import prepare
-from mlflow_model_server.runtime.termination import Failed
+from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
 
 MLMODEL = "flavors: {python_function: {loader_module: mlflow.sklearn}}\n"
@@ -32,8 +32,8 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def failure(settings: Settings, uri: str) -> Failed:
-    with pytest.raises(Failed) as failed:
+def failure(settings: Settings, uri: str) -> StartupError:
+    with pytest.raises(StartupError) as failed:
         fetch(dataclasses.replace(settings, model_uri=uri), AT_ONCE)
     return failed.value
 

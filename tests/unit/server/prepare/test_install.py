@@ -16,8 +16,8 @@ from subprocess import PIPE
 import pytest
 
 from mlflow_model_server.prepare import install as installer
-from mlflow_model_server.prepare.requirements import Wanted
-from mlflow_model_server.runtime.termination import Failed
+from mlflow_model_server.prepare.requirements import ModelRequirements
+from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
 from tests.unit.server.process import environment_of_server
 from tests.unit.server.wheels import make_wheel
@@ -33,7 +33,7 @@ def install(settings: Settings, text: str, **files: str) -> list[str]:
 
 
 def failure(settings: Settings, text: str) -> str:
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StartupError) as failed:
         install(settings, text)
     assert failed.value.reason == "DependencyInstallFailed"
     return failed.value.message
@@ -257,8 +257,8 @@ def test_packages_beside_the_model_s_move_none_of_them(settings: Settings, wheel
     make_wheel(wheels, "converter", "2.0", requires=["tinyone>=2", "tinytwo", "numpy"])
     make_wheel(wheels, "tinytwo", "1.0")
     (settings.artifact / "requirements.txt").write_text("tinyone<2\n")
-    wanted = installer.install(settings, {})
-    installer.install_beside(settings, wanted, ["converter"], settings.onnx_packages)
+    needed = installer.install(settings, {})
+    installer.install_beside(settings, needed, ["converter"], settings.onnx_packages)
     installed = sorted(path.name for path in settings.onnx_packages.glob("*.dist-info"))
     assert installed == ["converter-1.0.dist-info", "tinytwo-1.0.dist-info"]
 
@@ -266,6 +266,8 @@ def test_packages_beside_the_model_s_move_none_of_them(settings: Settings, wheel
 def test_what_the_image_has_is_not_moved_either(settings: Settings, wheels: Path) -> None:
     make_wheel(wheels, "iniconfig", "99.0")
     make_wheel(wheels, "converter", "1.0", requires=["iniconfig>=99"])
-    with pytest.raises(Failed, match="iniconfig"):
-        installer.install_beside(settings, Wanted(), ["converter"], settings.onnx_packages)
+    with pytest.raises(StartupError, match="iniconfig"):
+        installer.install_beside(
+            settings, ModelRequirements(), ["converter"], settings.onnx_packages
+        )
     assert not settings.onnx_packages.exists()

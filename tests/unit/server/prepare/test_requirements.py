@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from mlflow_model_server.prepare import installed, requirements
-from mlflow_model_server.runtime.termination import Failed
+from mlflow_model_server.runtime.termination import StartupError
 from tests.unit.server.wheels import make_wheel
 
 NEW_STYLE = {
@@ -49,16 +49,16 @@ def write(model: Path, **files: str) -> None:
 
 def test_python_env_comes_first_with_what_it_refers_to(model: Path) -> None:
     write(model, python_env__yaml=PYTHON_ENV, requirements__txt="a==1\nb\n", conda__yaml=CONDA)
-    wanted = requirements.read(model, NEW_STYLE)
-    assert [line.text for line in wanted.lines] == ["a==1", "b"]
-    assert wanted.python == "3.11.7"
+    needed = requirements.read(model, NEW_STYLE)
+    assert [line.text for line in needed.lines] == ["a==1", "b"]
+    assert needed.python == "3.11.7"
 
 
 def test_without_python_env_requirements_txt_wins_over_conda(model: Path) -> None:
     write(model, requirements__txt="a==1\n", conda__yaml=CONDA)
-    wanted = requirements.read(model, NEW_STYLE)
-    assert [line.text for line in wanted.lines] == ["a==1"]
-    assert wanted.python == "3.9.1"
+    needed = requirements.read(model, NEW_STYLE)
+    assert [line.text for line in needed.lines] == ["a==1"]
+    assert needed.python == "3.9.1"
 
 
 def test_conda_alone_gives_its_pip_section_and_warns_of_the_rest(
@@ -87,14 +87,14 @@ def test_comments_continuations_and_includes(model: Path) -> None:
         more__txt="c[x,y]==3\n-c constraints.txt\n-r requirements.txt\n",
         constraints__txt="d<4\n",
     )
-    wanted = requirements.read(model, NEW_STYLE)
-    assert [line.text for line in wanted.lines] == [
+    needed = requirements.read(model, NEW_STYLE)
+    assert [line.text for line in needed.lines] == [
         "a==1",
         "b==2 ; python_version >= '3'",
         "c[x,y]==3",
         "inline>=2",
     ]
-    assert [line.text for line in wanted.constraints] == ["d<4"]
+    assert [line.text for line in needed.constraints] == ["d<4"]
 
 
 def test_index_options_are_kept_apart(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,14 +104,14 @@ def test_index_options_are_kept_apart(model: Path, monkeypatch: pytest.MonkeyPat
         requirements__txt="--index-url https://x:${TOKEN}@example.com/simple\n"
         "--extra-index-url=https://example.org/simple\n-f wheels\n--pre\n--no-binary :all:\na\n",
     )
-    wanted = requirements.read(model, NEW_STYLE, variables=["TOKEN"])
-    assert wanted.index_options == [
+    needed = requirements.read(model, NEW_STYLE, variables=["TOKEN"])
+    assert needed.index_options == [
         "--index-url=https://x:secret@example.com/simple",
         "--extra-index-url=https://example.org/simple",
         f"--find-links={model / 'wheels'}",
     ]
-    assert wanted.prereleases
-    assert [line.text for line in wanted.lines] == ["--no-binary :all:", "a"]
+    assert needed.prereleases
+    assert [line.text for line in needed.lines] == ["--no-binary :all:", "a"]
 
 
 def test_unknown_options_are_ignored_with_a_warning(
@@ -158,14 +158,14 @@ def test_hashes_stay_with_their_line(model: Path) -> None:
 )
 def test_what_cannot_be_read_is_refused_by_name(model: Path, text: str, sentence: str) -> None:
     write(model, requirements__txt=text)
-    with pytest.raises(Failed, match=sentence) as failed:
+    with pytest.raises(StartupError, match=sentence) as failed:
         requirements.read(model, NEW_STYLE)
     assert failed.value.reason == "DependencyInstallFailed"
 
 
 def test_a_broken_environment_file_is_refused_by_name(model: Path) -> None:
     write(model, python_env__yaml="dependencies: [")
-    with pytest.raises(Failed, match=r"python_env\.yaml is not YAML"):
+    with pytest.raises(StartupError, match=r"python_env\.yaml is not YAML"):
         requirements.read(model, NEW_STYLE)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_model_server.runtime import cgroup
-from mlflow_model_server.runtime.cgroup import allowed_threads, cpu_limit, limit_threads
+from mlflow_model_server.runtime.cgroup import cpu_limit, limit_threads, thread_limit
 from tests.unit.server.process import environment_of_server
 
 
@@ -44,7 +44,7 @@ def test_onnx_runtime_s_threads_are_those_of_other_libraries(
 ) -> None:
     for text, threads in (("3", 3), ("2,1", 2), ("", None), ("many", None), ("0", None)):
         monkeypatch.setenv("OMP_NUM_THREADS", text)
-        assert allowed_threads() == threads
+        assert thread_limit() == threads
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_the_memory_limit_is_read(tmp_path: Path, files: dict[str, str], limit: 
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert cgroup.container_limit(tmp_path) == limit
+    assert cgroup.memory_limit(tmp_path) == limit
 
 
 def test_memory_runs_out_before_the_container_is_killed() -> None:
     program = (
         "from mlflow_model_server.runtime import cgroup\n"
-        "cgroup.limit(200 * 2**20)\nbytearray(300 * 2**20)"
+        "cgroup.limit_memory(200 * 2**20)\nbytearray(300 * 2**20)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment_of_server(), capture_output=True, text=True

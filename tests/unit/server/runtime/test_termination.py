@@ -8,23 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_model_server.runtime.termination import (
-    MOST_BYTES,
-    Failed,
+    MAX_MESSAGE_BYTES,
+    StartupError,
     bounded,
     last_line,
-    leave_word,
-    without_passwords,
+    redact_urls,
+    write_termination_message,
 )
 
 
 def test_the_word_is_one_json_object(tmp_path: Path) -> None:
-    leave_word(Failed("InvalidModel", "no\nmodel  here"), tmp_path / "log")
+    write_termination_message(StartupError("InvalidModel", "no\nmodel  here"), tmp_path / "log")
     told = json.loads((tmp_path / "log").read_text())
     assert told == {"reason": "InvalidModel", "message": "no model here"}
 
 
 def test_no_place_for_the_word_is_no_failure(tmp_path: Path) -> None:
-    leave_word(Failed("InvalidModel", "no model"), tmp_path / "none" / "log")
+    write_termination_message(StartupError("InvalidModel", "no model"), tmp_path / "none" / "log")
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_no_place_for_the_word_is_no_failure(tmp_path: Path) -> None:
     ],
 )
 def test_passwords_and_signatures_are_taken_out_of_urls(text: str, clean: str) -> None:
-    assert without_passwords(text) == clean
+    assert redact_urls(text) == clean
 
 
 @given(st.text())
 def test_a_message_is_one_line_of_bounded_length(text: str) -> None:
     line = bounded(text)
-    assert len(line.encode()) <= MOST_BYTES
+    assert len(line.encode()) <= MAX_MESSAGE_BYTES
     assert line.splitlines() in ([], [line])
 
 
