@@ -16,15 +16,20 @@ import numpy as np
 
 # Of objects and functions inside scikit-learn's estimators.
 _LIBRARIES = frozenset(
-    "builtins collections datetime decimal fractions functools itertools joblib math numbers "
-    "numpy operator pandas random re scipy sklearn catboost lightgbm xgboost "
-    # Where some of scikit-learn's extension modules believe that they are.
-    "_loss _csparsetools".split()
+    {
+        *("builtins", "collections", "datetime", "decimal", "fractions", "functools", "itertools"),
+        *("math", "numbers", "operator", "random", "re"),
+        *("joblib", "numpy", "pandas", "scipy", "sklearn", "catboost", "lightgbm", "xgboost"),
+        # As which some of scikit-learn's extension modules introduce themselves.
+        *("_csparsetools", "_loss"),
+    }
 )
 # Their models are data for the library: functions in them are not called for a prediction.
 _DATA_ONLY = frozenset({"mlflow.catboost", "mlflow.lightgbm", "mlflow.onnx", "mlflow.xgboost"})
 _PLAIN = (str, bytes, bool, int, float, complex, type(None), np.generic)
 _MAX_OBJECTS = 1_000_000
+# What has a module of its own, beside that of its type.
+_WITH_MODULE = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
 def runs_known_code_only(model: Any) -> bool:
@@ -53,8 +58,8 @@ def is_library_code(estimator: Any) -> bool:
 
 
 def _is_of_library(item: Any) -> bool:
-    owner = item if isinstance(item, type | types.FunctionType) else type(item)
-    return str(owner.__module__).partition(".")[0] in _LIBRARIES
+    owner = item if isinstance(item, _WITH_MODULE) else type(item)
+    return str(owner.__module__ or "builtins").partition(".")[0] in _LIBRARIES
 
 
 def _contents(item: Any) -> Iterator[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,6 +82,7 @@ def test_scikit_learn_s_own_code_is_trusted(estimator: Any) -> None:
         make_pipeline(FunctionTransformer(functools.partial(own_function))),
         make_pipeline(FunctionTransformer(OwnStep().transform)),
         make_pipeline(FunctionTransformer(os.path.getsize)),
+        make_pipeline(FunctionTransformer(time.sleep)),
         KNeighborsClassifier(metric=own_function),
         CountVectorizer(tokenizer=own_function),
         ColumnTransformer([("own", OwnStep(), [0])]),
