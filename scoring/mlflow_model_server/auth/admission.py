@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from mlflow_model_server.auth.api_keys import KeyFile
-from mlflow_model_server.auth.errors import KeysError, NotYetKnown
-from mlflow_model_server.auth.rate_limit import RateLimit
+from mlflow_model_server.auth.api_keys import ApiKeyFile
+from mlflow_model_server.auth.errors import InvalidKeyFile, KeysUnavailable
+from mlflow_model_server.auth.rate_limit import RateLimiter
 from mlflow_model_server.headers import Headers, first
-from mlflow_model_server.responses import Refusal
+from mlflow_model_server.responses import ErrorResponse
 from mlflow_model_server.settings import Settings, SettingsError
 
 
 class Check(Protocol):
     """Finds out who asks."""
 
-    def caller(self, token: str) -> str | None:
+    def identify(self, token: str) -> str | None:
         """The name of who presents this token, or None if it is not good.
 
-        Raises NotYetKnown if that can't be said yet.
+        Raises KeysUnavailable if that can't be said yet.
         """
 
 
 class Limit(Protocol):
     """Says how often a caller may ask."""
 
-    def wait(self, caller: str) -> float:
+    def acquire(self, caller: str) -> float:
         """0 if the caller may ask now, which then counts; else the seconds until it may."""
 
 
@@ -42,7 +42,7 @@ class Gate:
         self._limit = limit
         self.caller = ""
 
-    def admit(self, headers: Headers, client: str = "") -> Refusal | None:
+    def admit(self, headers: Headers, client: str = "") -> ErrorResponse | None:
         """None if the request may go on.
 
         `headers` are ASGI's, with names in lower case; `client` is the address of who asks, which
@@ -55,15 +55,15 @@ class Gate:
             if token is None:
                 return _unauthorized("send the header Authorization: Bearer <key>")
             try:
-                named = next(filter(None, (check.caller(token) for check in self._checks)), None)
-            except NotYetKnown:
+                named = next(filter(None, (check.identify(token) for check in self._checks)), None)
+            except KeysUnavailable:
                 return _not_yet()
             if named is None:
                 return _unauthorized(
                     "the key or token is not, or no longer, accepted", invalid=True
                 )
             self.caller = caller = named
-        if self._limit is not None and (seconds := self._limit.wait(caller)) > 0:
+        if self._limit is not None and (seconds := self._limit.acquire(caller)) > 0:
             return _too_many(seconds)
         return None
 
@@ -77,8 +77,8 @@ def make_gate(settings: Settings) -> Gate | None:
     checks: list[Check] = []
     if settings.api_keys_file is not None:
         try:
-            checks.append(KeyFile(settings.api_keys_file))
-        except KeysError as error:
+            checks.append(ApiKeyFile(settings.api_keys_file))
+        except InvalidKeyFile as error:
             raise SettingsError(str(error)) from error
     if settings.jwks_url is not None:
         # Imported here: it loads a cryptographic library, which nobody else needs.
@@ -90,13 +90,11 @@ def make_gate(settings: Settings) -> Gate | None:
                 "has pyjwt[crypto]"
             ) from error
 
-        key_set = jwt.KeySet(settings.jwks_url)
-        key_set.start()
-        checks.append(jwt.TokenCheck(key_set, settings.jwt_issuer, settings.jwt_audience))
+        checks.append(jwt.start_token_verifier(settings))
     limit = None
     if settings.rate_limit is not None:
         burst = settings.rate_burst or 2 * settings.rate_limit
-        limit = RateLimit(settings.rate_limit, max(1.0, burst))
+        limit = RateLimiter(settings.rate_limit, max(1.0, burst))
     return Gate(checks, limit) if checks or limit else None
 
 
@@ -105,14 +103,14 @@ def _bearer(headers: Headers) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _unauthorized(message: str, invalid: bool = False) -> Refusal:
+def _unauthorized(message: str, invalid: bool = False) -> ErrorResponse:
     # RFC 6750, section 3: without a token no error is named.
     challenge = b'Bearer error="invalid_token"' if invalid else b"Bearer"
-    return Refusal(401, "UNAUTHENTICATED", message, challenge=challenge)
+    return ErrorResponse(401, "UNAUTHENTICATED", message, challenge=challenge)
 
 
-def _not_yet() -> Refusal:
-    return Refusal(
+def _not_yet() -> ErrorResponse:
+    return ErrorResponse(
         503,
         "TEMPORARILY_UNAVAILABLE",
         "the keys that tokens are checked against are not known yet: try again in 5 s",
@@ -120,9 +118,9 @@ def _not_yet() -> Refusal:
     )
 
 
-def _too_many(seconds: float) -> Refusal:
+def _too_many(seconds: float) -> ErrorResponse:
     whole = max(1, -int(-seconds // 1))
-    return Refusal(
+    return ErrorResponse(
         429,
         "REQUEST_LIMIT_EXCEEDED",
         f"too many requests: try again in {whole} s",

@@ -1,4 +1,4 @@
-"""Keys from a file, as a mounted Secret gives them."""
+"""API keys from a file, as a mounted Secret has them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mlflow_model_server.auth.errors import KeysError
+from mlflow_model_server.auth.errors import InvalidKeyFile
 
 log = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_LOOKS = 1.0
-_LEAST_LENGTH = 16
+_CHECK_INTERVAL = 1.0  # seconds between two looks at the file
+_MIN_KEY_LENGTH = 16
 
 
 def parse(text: str) -> dict[bytes, str]:
-    """SHA-256 of each key, with its name. One key a line, as `key` or `name:key`; `#` begins a
+    """SHA-256 of each key, with its name. One key per line, as `key` or `name:key`; `#` begins a
     comment line.
 
-    A key without a name is called by the line it stands on, like `key-3`: names go to logs and
-    limits, keys never do. Raises KeysError.
+    A key without a name is called by its line, like `key-3`: names are in logs and limits, keys
+    never are. Raises InvalidKeyFile.
     """
     keys: dict[bytes, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -31,66 +31,66 @@ def parse(text: str) -> dict[bytes, str]:
             continue
         before, colon, after = line.partition(":")
         name, key = (before.strip(), after.strip()) if colon else (f"key-{number}", line)
-        if not name or len(key) < _LEAST_LENGTH:
-            raise KeysError(
-                f"line {number} is no key: write `name:key` with a key of at least "
-                f"{_LEAST_LENGTH} characters, one a line"
+        if not name or len(key) < _MIN_KEY_LENGTH:
+            raise InvalidKeyFile(
+                f"line {number} is not a key: write `name:key` with a key of at least "
+                f"{_MIN_KEY_LENGTH} characters, one per line"
             )
         keys[_digest(key)] = name
     if not keys:
-        raise KeysError("there is no key in it: write one a line, as `name:key`")
+        raise InvalidKeyFile("there is no key in it: write one per line, as `name:key`")
     return keys
 
 
-class KeyFile:
-    """The keys in a file, read again when the file changes.
+class ApiKeyFile:
+    """The keys in a file, which is read again when it changes.
 
-    A Secret's volume changes by a symbolic link that is put in place of another: it is followed
-    anew with each look. While the file can't be read or used, the keys read before stay.
+    The volume of a Secret changes by replacing a symbolic link, which is why each look follows the
+    link again. While the file can't be read or used, the previous keys stay valid.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
-        """Raises KeysError if the file can't be read, or has no keys."""
+        """Raises InvalidKeyFile if the file can't be read, or has no keys."""
         self._path = path
         self._now = now
-        self._looked = now()
-        self._seen = self._look()
+        self._checked = now()
+        self._identity = self._stat()
         try:
             self._keys = parse(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, KeysError) as error:
-            raise KeysError(f"API_KEYS_FILE {path}: {error}") from error
+        except (OSError, UnicodeDecodeError, InvalidKeyFile) as error:
+            raise InvalidKeyFile(f"API_KEYS_FILE {path}: {error}") from error
 
-    def caller(self, token: str) -> str | None:
-        """The name of the key, or None. Takes the same time whichever of the keys it is like."""
+    def identify(self, token: str) -> str | None:
+        """The name of the key, or None. The time does not depend on how much of a key is right."""
         now = self._now()
-        if now - self._looked >= _SECONDS_BETWEEN_LOOKS:
-            self._looked = now
+        if now - self._checked >= _CHECK_INTERVAL:
+            self._checked = now
             self._reload_if_changed()
-        presented, found = _digest(token), None
+        presented, match = _digest(token), None
         for digest, name in self._keys.items():
             if hmac.compare_digest(digest, presented):
-                found = name
-        return found
+                match = name
+        return match
 
     def _reload_if_changed(self) -> None:
-        seen = self._look()
-        if seen == self._seen:
+        identity = self._stat()
+        if identity == self._identity:
             return
-        self._seen = seen
+        self._identity = identity
         try:
             self._keys = parse(self._path.read_text("utf-8"))
             log.info("read %d keys from %s", len(self._keys), self._path)
-        except (OSError, UnicodeDecodeError, KeysError) as error:
-            log.error("%s: %s; the keys read before stay", self._path, error)
+        except (OSError, UnicodeDecodeError, InvalidKeyFile) as error:
+            log.error("%s: %s; the previous keys stay valid", self._path, error)
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _stat(self) -> tuple[int, int, int] | None:
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _digest(key: str) -> bytes:
-    # Digests are of one length: comparing them tells nothing of the key's.
+    # Digests have one length: comparing them reveals nothing about the length of the key.
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,11 +1,11 @@
-"""What keeps callers from being recognized."""
+"""Reasons why a caller can't be authenticated."""
 
 from __future__ import annotations
 
 
-class KeysError(ValueError):
+class InvalidKeyFile(ValueError):
     """A file of keys that can't be used; the message says what to write instead."""
 
 
-class NotYetKnown(Exception):
-    """What a token is checked against has not been fetched yet."""
+class KeysUnavailable(Exception):
+    """The keys that tokens are verified with were not fetched yet, or too long ago."""

@@ -1,4 +1,4 @@
-"""How often a caller may ask: a token bucket for each."""
+"""How often a caller may send requests: a token bucket for each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-_MOST_CALLERS = 10_000
+MAX_CALLERS = 10_000
 
 
-class RateLimit:
-    """`rate` requests a second for each caller, and up to `burst` at once after a pause.
+class RateLimiter:
+    """`rate` requests per second for each caller, and up to `burst` at once after a pause.
 
-    Of more callers than can be remembered, the one unheard of for longest starts afresh.
+    Buckets are bounded in number: the least recently used one is dropped, and begins full again.
     """
 
     def __init__(
@@ -24,14 +24,14 @@ class RateLimit:
         # Per caller: the tokens left, and when that was.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def wait(self, caller: str) -> float:
-        """0 if the caller may ask now, and takes a token; else the seconds until there is one."""
+    def acquire(self, caller: str) -> float:
+        """0 if the caller may go on, which costs a token; else the seconds until it may."""
         now = self._now()
         left, since = self._buckets.get(caller, (self._burst, now))
         left = min(self._burst, left + (now - since) * self._rate)
         allowed = left >= 1
         self._buckets[caller] = (left - 1 if allowed else left, now)
         self._buckets.move_to_end(caller)
-        if len(self._buckets) > _MOST_CALLERS:
+        if len(self._buckets) > MAX_CALLERS:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1 - left) / self._rate
