@@ -1,8 +1,9 @@
-"""Passes W3C trace context on to the model's code. See https://www.w3.org/TR/trace-context/."""
+"""Propagates W3C trace context to the model's code. See https://www.w3.org/TR/trace-context/."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,18 @@ from functools import cache
 
 from mlflow_model_server.headers import Headers, first
 
-# Version 00 has exactly these four fields; a later one may have more behind them.
+log = logging.getLogger(__name__)
+
+# A later version may have more behind these four fields: visible characters, and not without end.
 _TRACEPARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?"
 )
 
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
 def current() -> str | None:
-    """The `traceparent` of the request that is predicted now, for the model's code."""
+    """The `traceparent` of the request that is being predicted, for the model's code."""
     return _current.get()
 
 
@@ -35,7 +38,8 @@ def propagate(headers: Headers) -> Iterator[str | None]:
     """Within it, spans that the model's code begins belong to the request's trace.
 
     Does nothing where the request has no `traceparent`. For OpenTelemetry the globally set
-    propagator is used, if that package is there. Copy the context into the thread that predicts.
+    propagator is used, if that package is installed. Copy the context into the thread that
+    predicts.
     """
     parent = traceparent(headers)
     if parent is None:
@@ -59,11 +63,17 @@ def _opentelemetry(headers: Headers) -> Iterator[None]:
     if not _has_opentelemetry():
         yield
         return
-    # Imported with the first request that has a trace: nobody else pays for it.
+    # Imported with the first request that has a trace: no others pay for it.
     from opentelemetry import context, propagate
 
     carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-    token = context.attach(propagate.extract(carrier))
+    try:
+        extracted = propagate.extract(carrier)
+    except Exception:  # odd headers are the client's: its request is answered nevertheless
+        log.debug("the trace context can't be used", exc_info=True)
+        yield
+        return
+    token = context.attach(extracted)
     try:
         yield
     finally:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import trace as opentelemetry_trace
 
 from mlflow_model_server import tracing
@@ -23,6 +25,11 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         ("00-" + "0" * 32 + "-00f067aa0ba902b7-01", False),
         ("00-4bf92f3577b34da6a3ce929d0e0e4736-" + "0" * 16 + "-01", False),
         (PARENT.upper(), False),
+        (PARENT + "-\xff", False),
+        (PARENT + "-\x80\x00", False),
+        (PARENT + "-a b", False),
+        (PARENT + "-" + "x" * 200, True),
+        (PARENT + "-" + "x" * 201, False),
         ("é", False),
         ("", False),
     ],
@@ -33,14 +40,14 @@ def test_only_a_well_formed_traceparent_counts(header: str, good: bool) -> None:
 
 
 def test_the_models_code_sees_the_trace() -> None:
-    with tracing.passed_on([(b"traceparent", PARENT.encode())]) as parent:
+    with tracing.propagate([(b"traceparent", PARENT.encode())]) as parent:
         assert parent == tracing.current() == PARENT
         span = opentelemetry_trace.get_current_span().get_span_context()
         assert f"{span.trace_id:032x}" == PARENT.split("-")[1]
         assert f"{span.span_id:016x}" == PARENT.split("-")[2]
     assert tracing.current() is None
     assert not opentelemetry_trace.get_current_span().get_span_context().is_valid
-    with tracing.passed_on([]) as parent:
+    with tracing.propagate([]) as parent:
         assert parent is None
 
 
@@ -48,7 +55,14 @@ def test_without_a_trace_nothing_is_imported() -> None:
     code = """if True:
         import sys
         from mlflow_model_server import tracing
-        with tracing.passed_on([(b"host", b"x")]):
+        with tracing.propagate([(b"host", b"x")]):
             assert "opentelemetry" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", code], env=environment_of_server(), check=True)
+
+
+@given(st.binary(), st.sampled_from([b"traceparent", b"tracestate", b"baggage"]))
+def test_no_header_hinders_the_request(value: bytes, name: bytes) -> None:
+    for headers in ([(name, value)], [(name, value), (b"traceparent", PARENT.encode() + value)]):
+        with tracing.propagate([*headers, (b"traceparent", PARENT.encode())]) as parent:
+            assert parent is None or parent.isascii()
