@@ -17,30 +17,33 @@ from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_MOST_WAITING = 1000
-_MOST_OF_A_BODY = 4 * 1024  # bytes
-_SECONDS_BETWEEN = 1.0
+_MAX_QUEUED = 1000
+_MAX_BODY_BYTES = 4 * 1024
+_MAX_NAME_LENGTH = 200  # of a caller, which may be a token's subject, or of a route
+# Of any line: in JSON a byte takes at most six, as in \u0000, and both bodies may be there.
+MAX_LINE_BYTES = 64 * 1024
+_FLUSH_INTERVAL = 1.0  # seconds
 
 
 class RequestLog:
-    """Takes entries from the event loop's thread, and writes them in another."""
+    """Queues entries in the event loop's thread, and writes them in another."""
 
     def __init__(self, sink: Sink, sample: float, bodies: bool, dropped: memoryview[float]) -> None:
-        """`dropped` is one number: of the requests that were not logged."""
+        """`dropped` is one number: the requests that were not logged."""
         self.wake = threading.Event()
         self._sink = sink
         self._sample = sample
         self._bodies = bodies
         self._dropped = dropped
-        self._share = 0.0
-        self._waiting: deque[_Entry] = deque()
+        self._accumulated = 0.0
+        self._queue: deque[_Entry] = deque()
 
     def should_log(self) -> bool:
-        """Whether this request is one of the sample; ask once for each."""
-        self._share += self._sample
-        if self._share < 1:
+        """Whether this request is in the sample; call it once for each."""
+        self._accumulated += self._sample
+        if self._accumulated < 1:
             return False
-        self._share -= 1
+        self._accumulated -= 1
         return True
 
     def write(
@@ -55,49 +58,49 @@ class RequestLog:
         caller: str | None = None,
     ) -> None:
         """Logs one request. Headers never are: they have keys. `caller` is the name of a key."""
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._queue) >= _MAX_QUEUED:
             self._dropped[0] += 1
             return
-        most = _MOST_OF_A_BODY if self._bodies else 0
-        self._waiting.append(
+        logged = _MAX_BODY_BYTES if self._bodies else 0
+        self._queue.append(
             _Entry(
                 time.time(),
-                route,
+                route[:_MAX_NAME_LENGTH],
                 code,
                 seconds,
                 rows,
-                traceparent,
-                caller,
+                traceparent and traceparent[:_MAX_NAME_LENGTH],
+                caller and caller[:_MAX_NAME_LENGTH],
                 len(request),
                 len(response),
-                request[:most],
-                response[:most],
+                request[:logged],
+                response[:logged],
             )
         )
-        if len(self._waiting) == 1:
+        if len(self._queue) == 1:
             self.wake.set()
 
     def run(self) -> None:
-        """Writes for ever."""
-        fails = False
+        """Writes until the process ends."""
+        failing = False
         while True:
-            self.wake.wait(_SECONDS_BETWEEN)
+            self.wake.wait(_FLUSH_INTERVAL)
             self.wake.clear()
             try:
                 self.flush()
-                fails = False
-            except OSError as error:
-                if not fails:  # once, not with each request of a day with a full disk
+                failing = False
+            except Exception as error:  # the next entry is perhaps written
+                if not failing:  # once, not for each request of a day with a full disk
                     log.error("the request log can't be written: %s", error)
-                fails = True
+                failing = True
 
     def flush(self) -> None:
-        """Writes all that waits. Raises OSError; what was being written is lost, and counted."""
-        while self._waiting:
-            line = self._waiting.popleft().line(self._bodies)
+        """Writes the queue. Raises OSError; the entry that can't be written is dropped, and counted."""
+        while self._queue:
+            entry = self._queue.popleft()
             try:
-                self._sink.write(line)
-            except OSError:
+                self._sink.write(entry.line(self._bodies))
+            except Exception:
                 self._dropped[0] += 1
                 raise
 
@@ -116,12 +119,12 @@ class _Entry(NamedTuple):
     response: bytes
 
     def line(self, bodies: bool) -> bytes:
-        told = self._asdict()
-        told["time"], told["seconds"] = round(self.time, 3), round(self.seconds, 6)
+        values = self._asdict()
+        values["time"], values["seconds"] = round(self.time, 3), round(self.seconds, 6)
         for name in ("request", "response"):
-            told[name] = told[name].decode("utf-8", "replace") if bodies else None
-        known = {name: value for name, value in told.items() if value is not None}
-        return json.dumps(known, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+            values[name] = values[name].decode("utf-8", "replace") if bodies else None
+        present = {name: value for name, value in values.items() if value is not None}
+        return json.dumps(present, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class Sink:
@@ -137,21 +140,21 @@ class Sink:
 
 
 class RotatingFile(Sink):
-    """A file, and the one before it as `<name>.1`; both together have at most `most_bytes`."""
+    """A file, and the one before it as `<name>.1`; both together have at most `max_bytes`."""
 
-    def __init__(self, path: Path, most_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int) -> None:
         """Raises OSError if the file can't be opened."""
         self._path = path
-        self._most = most_bytes // 2
+        self._max_bytes = max_bytes // 2
         self._open()
 
     def write(self, line: bytes) -> None:
         """Raises OSError."""
-        if len(line) > self._most:
-            raise OSError(errno.EFBIG, f"a line of {len(line)} bytes is too much", str(self._path))
+        if len(line) > self._max_bytes:
+            raise OSError(errno.EFBIG, f"a line of {len(line)} bytes is too long", str(self._path))
         if self._stream.closed:  # it could not be opened last time
             self._open()
-        if self._size + len(line) > self._most:
+        if self._size + len(line) > self._max_bytes:
             self._stream.close()
             self._path.replace(f"{self._path}.1")
             self._open()
@@ -168,11 +171,11 @@ def start_request_log(settings: Settings, slot: int, dropped: memoryview[float])
 
     Raises OSError if its file can't be opened.
     """
-    made = RequestLog(
+    request_log = RequestLog(
         _sink(settings, slot), settings.request_log_sample, settings.request_log_bodies, dropped
     )
-    threading.Thread(target=made.run, name="request-log", daemon=True).start()
-    return made
+    threading.Thread(target=request_log.run, name="request-log", daemon=True).start()
+    return request_log
 
 
 def _sink(settings: Settings, slot: int) -> Sink:

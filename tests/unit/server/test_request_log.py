@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.recorder import make_recorder
-from mlflow_model_server.metrics.shared_memory import Shared
-from mlflow_model_server.request_log import RequestLog, RotatingFile, Sink
+from mlflow_model_server.metrics.shared_memory import SharedMemory
+from mlflow_model_server.request_log import MAX_LINE_BYTES, RequestLog, RotatingFile, Sink
 from mlflow_model_server.settings import Settings
 from tests.unit.server.process import environment_of_server, wait_until
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-class Kept(Sink):
+class MemorySink(Sink):
     """Keeps the lines, or fails as a full disk does."""
 
     def __init__(self) -> None:
@@ -35,8 +38,8 @@ class Kept(Sink):
 
 
 @pytest.fixture
-def sink() -> Kept:
-    return Kept()
+def sink() -> MemorySink:
+    return MemorySink()
 
 
 def dropped_of(numbers: memoryview[float]) -> memoryview[float]:
@@ -44,14 +47,14 @@ def dropped_of(numbers: memoryview[float]) -> memoryview[float]:
 
 
 def request_log(sink: Sink, sample: float = 1, bodies: bool = False) -> RequestLog:
-    return RequestLog(sink, sample, bodies, dropped_of(Shared(1).slot(0)))
+    return RequestLog(sink, sample, bodies, dropped_of(SharedMemory(1).slot(0)))
 
 
-def written(sink: Kept) -> list[dict[str, Any]]:
+def written(sink: MemorySink) -> list[dict[str, Any]]:
     return [json.loads(line) for line in sink.lines]
 
 
-def test_a_line_tells_of_a_request_without_its_content(sink: Kept) -> None:
+def test_a_line_describes_a_request_without_its_content(sink: MemorySink) -> None:
     log = request_log(sink)
     log.write("/invocations", 200, 0.0123456789, 3, b'{"secret": 1}', b"[1]", PARENT, "team-a")
     log.flush()
@@ -69,7 +72,7 @@ def test_a_line_tells_of_a_request_without_its_content(sink: Kept) -> None:
     }
 
 
-def test_bodies_are_there_on_request_and_bounded(sink: Kept) -> None:
+def test_bodies_are_there_on_request_and_bounded(sink: MemorySink) -> None:
     log = request_log(sink, bodies=True)
     log.write("/invocations", 200, 0.1, request=b"\xff\n" + b"x" * 10_000, response="ü".encode())
     log.flush()
@@ -78,14 +81,44 @@ def test_bodies_are_there_on_request_and_bounded(sink: Kept) -> None:
     assert (line["response"], line["request_bytes"]) == ("ü", 10_002)
 
 
+ANYTHING = st.one_of(
+    st.text(max_size=300), st.sampled_from(["\0" * 9000, "\ud800" * 9000, "\U0001f600" * 9000])
+)
+
+
+@given(ANYTHING, ANYTHING, ANYTHING, st.binary(), st.sampled_from([b"", b"\0" * 9000]))
+def test_a_line_is_one_line_and_bounded(
+    caller: str, route: str, parent: str, body: bytes, padding: bytes
+) -> None:
+    sink = MemorySink()
+    log = request_log(sink, bodies=True)
+    log.write(route, 200, 1e300, 2**63, padding + body, body + padding, parent, caller)
+    log.flush()
+    (line,) = sink.lines
+    assert len(line) <= MAX_LINE_BYTES
+    assert line.endswith(b"\n") and line.count(b"\n") == 1
+    assert json.loads(line)["code"] == 200
+
+
+def test_an_entry_that_cannot_be_written_ends_nothing(
+    sink: MemorySink, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = request_log(sink)
+    threading.Thread(target=log.run, daemon=True).start()
+    log.write("/invocations", 200, float("nan"), rows=object())  # type: ignore[arg-type]
+    wait_until(lambda: "the request log can't be written" in caplog.text, "the failure is logged")
+    log.write("/invocations", 200, 0.1)
+    wait_until(lambda: sink.lines, "the next line is written")
+
+
 @pytest.mark.parametrize(("sample", "logged"), [(0, 0), (0.1, 100), (0.5, 500), (1, 1000)])
-def test_the_sample_is_as_large_as_told(sink: Kept, sample: float, logged: int) -> None:
+def test_the_sample_is_as_large_as_configured(sink: MemorySink, sample: float, logged: int) -> None:
     log = request_log(sink, sample)
-    assert abs(sum(log.wants() for _ in range(1000)) - logged) <= 1
+    assert abs(sum(log.should_log() for _ in range(1000)) - logged) <= 1
 
 
-def test_what_a_slow_sink_does_not_take_is_dropped_and_counted(sink: Kept) -> None:
-    numbers = Shared(1).slot(0)
+def test_entries_beyond_a_slow_sink_are_dropped_and_counted(sink: MemorySink) -> None:
+    numbers = SharedMemory(1).slot(0)
     log = RequestLog(sink, 1, False, dropped_of(numbers))
     for _ in range(1500):
         log.write("/invocations", 200, 0.1)
@@ -94,7 +127,7 @@ def test_what_a_slow_sink_does_not_take_is_dropped_and_counted(sink: Kept) -> No
     assert len(sink.lines) == 1000
 
 
-def test_a_full_disk_loses_lines_and_nothing_else(sink: Kept) -> None:
+def test_a_full_disk_loses_lines_and_nothing_else(sink: MemorySink) -> None:
     log = request_log(sink)
     sink.full = True
     for _ in range(3):
@@ -115,7 +148,7 @@ def test_files_are_rotated_within_their_bytes(tmp_path: Path) -> None:
     assert files == [path, tmp_path / "requests.log.1"]
     assert sum(file.stat().st_size for file in files) <= 1000
     assert path.read_bytes().splitlines()[-1].startswith(b"00000099")
-    with pytest.raises(OSError, match="is too much"):
+    with pytest.raises(OSError, match="is too long"):
         file.write(b"x" * 600)
 
 
@@ -124,8 +157,8 @@ def test_a_recorder_writes_by_itself_and_each_worker_its_own_file(
 ) -> None:
     path = tmp_path / "requests.log"
     asked = replace(settings, request_log=str(path), drift=False, workers=2)
-    log = make_recorder(asked, Shared(2), slot=1).request_log
-    assert log is not None and log.wants()
+    log = make_recorder(asked, SharedMemory(2), slot=1).request_log
+    assert log is not None and log.should_log()
     log.write("/invocations", 200, 0.1)
     mine = tmp_path / "requests-1.log"
     wait_until(lambda: mine.read_bytes().endswith(b"\n"), "the line is written")
@@ -135,9 +168,9 @@ def test_lines_go_to_stdout(tmp_path: Path) -> None:
     code = """if True:
         from dataclasses import replace
         from mlflow_model_server.metrics.recorder import make_recorder
-        from mlflow_model_server.metrics.shared_memory import Shared
+        from mlflow_model_server.metrics.shared_memory import SharedMemory
         from mlflow_model_server.settings import Settings
-        log = make_recorder(replace(Settings(), request_log="stdout", drift=False), Shared(1))
+        log = make_recorder(replace(Settings(), request_log="stdout", drift=False), SharedMemory(1))
         log.request_log.write("/invocations", 200, 0.1)
         log.request_log.flush()
     """
