@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from mlflow_model_server import bounded_logging
 from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings, SettingsError, from_environment
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "run: both (the default)",
     )
     chosen = parser.parse_args(arguments).command
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    bounded_logging.configure()
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, _end_at_once)
     try:

@@ -95,7 +95,7 @@ class RequestLog:
                 failing = True
 
     def flush(self) -> None:
-        """Writes the queue. Raises OSError; the entry that can't be written is dropped, and counted."""
+        """Writes the queue. Raises OSError; the entry that was being written counts as dropped."""
         while self._queue:
             entry = self._queue.popleft()
             try:
