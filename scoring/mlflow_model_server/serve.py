@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from mlflow_model_server.metrics.server import start_metrics_server
@@ -27,26 +28,35 @@ if TYPE_CHECKING:
     import uvicorn
 
     from mlflow_model_server.http.app import Application
+    from mlflow_model_server.inference.service import InferenceService
 
 log = logging.getLogger(__name__)
 
 # Longer than the hour for which Envoy keeps an idle connection: if the server closes it first, it
 # may do so just when a request comes, which is then lost.
 KEEP_ALIVE_SECONDS = 3660
+_SECONDS_TO_EXIT = 5  # beyond the time for requests in flight
 
 
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM, with `settings.workers` processes; returns the exit code.
 
-    Raises StartupError with InvalidModel where nothing was prepared, with ModelLoadFailed where the only
+    Raises StartupError with InvalidModel where nothing was prepared, with DependencyInstallFailed
+    where the model's packages are too old for the server, with ModelLoadFailed where the only
     process can't load the model; of several, each leaves the word itself.
     """
     if not (settings.artifact / "MLmodel").is_file():
-        raise StartupError("InvalidModel", f"There is no model in {settings.artifact}: prepare it first")
+        raise StartupError(
+            "InvalidModel", f"There is no model in {settings.artifact}: prepare it first"
+        )
     if settings.onnx:
         site_packages.use_packages(settings.onnx_packages)
     site_packages.use_packages(settings.packages)
     ca_certificates.use_trusted(settings)
+    # Imported here: it must see the model's packages.
+    from mlflow_model_server.runtime import server_packages
+
+    server_packages.check(settings)
     cgroup.limit_threads(settings.workers)
     # It listens once uvicorn starts: until then connections are refused, as probes expect it.
     listener = bind(settings.port)
@@ -91,37 +101,12 @@ def _serve_here(
     gc.disable()
     # Imported here: what is installed for the model goes before the image's own packages.
     from mlflow_model_server import bootstrap
-    from mlflow_model_server.http.fast_path import http_protocol
 
     app = bootstrap.load(settings, shared, slot)
     gc.freeze()
     gc.enable()
 
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            self.grpc = await _start_grpc(app, settings)
-            await super().startup(sockets=sockets)
-            log.info("serving on port %d", settings.port)
-            on_ready()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            ending = self.grpc.stop(settings.shutdown_timeout) if self.grpc else asyncio.sleep(0)
-            await asyncio.gather(super().shutdown(sockets=sockets), ending)
-
-    server = Server(
-        uvicorn.Config(
-            app,
-            http=http_protocol(app),
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=settings.shutdown_timeout,
-        )
-    )
+    server = _server(app, settings, on_ready)
     # uvicorn handles the signal while it serves, and afterwards sends it again to whoever handled
     # it before.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,13 +116,68 @@ def _serve_here(
     raise AssertionError("unreachable")
 
 
-async def _start_grpc(app: Application, settings: Settings) -> grpc.aio.Server | None:
+def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) -> uvicorn.Server:
+    import uvicorn
+
+    from mlflow_model_server.http import connections
+    from mlflow_model_server.http.protocol import http_protocol
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            self.grpc = await _start_grpc(app.service, settings)
+            await super().startup(sockets=sockets)
+            self.watching = [
+                asyncio.create_task(connections.supervise(self.server_state.connections)),
+                asyncio.create_task(_end_when_stuck(app.service, settings)),
+            ]
+            log.info("serving on port %d", settings.port)
+            on_ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            stopping = self.grpc.stop(settings.shutdown_timeout) if self.grpc else asyncio.sleep(0)
+            await asyncio.gather(super().shutdown(sockets=sockets), stopping)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            # Even if a prediction lets no other code of this process run any more.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(settings.shutdown_timeout + _SECONDS_TO_EXIT)
+            super().handle_exit(sig, frame)
+
+    return Server(
+        uvicorn.Config(
+            app,
+            http=http_protocol(app.service),
+            ws="none",
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            # Clients' addresses are those of their connections: headers can be made up.
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=settings.shutdown_timeout,
+        )
+    )
+
+
+async def _end_when_stuck(service: InferenceService, settings: Settings) -> None:
+    """Of several workers the one that can't predict any more is replaced.
+
+    A probe would reach it only now and then, and restart all of them.
+    """
+    while service.is_live or settings.workers == 1:
+        await asyncio.sleep(1)
+    log.error("no prediction of this worker ends in time: another takes its place")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _start_grpc(service: InferenceService, settings: Settings) -> grpc.aio.Server | None:
     if not settings.grpc_port:
         return None
-    # Imported here: it takes time and memory, and few want it.
+    # Imported here: it takes time and memory, and few need it.
     from mlflow_model_server.grpc import server
 
-    return await server.start(app, settings)
+    return await server.start(service, settings)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -134,6 +134,11 @@ class Settings:
     # Names, with spaces between, of variables that a model's requirements may use.
     requirements_env: tuple[str, ...] = _variable("REQUIREMENTS_ENV", (), _words)
     no_index: bool = _switch("NO_INDEX", False)  # install packages from FIND_LINKS only
+    # Let requirements name URLs and repositories where INDEX_URL or NO_INDEX is set.
+    allow_direct_urls: bool = _switch("ALLOW_DIRECT_URLS", False)
+    # Build packages that have no wheel, which runs their code in the prepare step.
+    allow_source_builds: bool = _switch("ALLOW_SOURCE_BUILDS", False)
+    require_hashes: bool = _switch("REQUIRE_HASHES", False)  # of each package that is installed
     # A PEM file of certificates that are trusted besides the public authorities.
     ca_bundle: Path | None = _variable("CA_BUNDLE", None, Path)
     workers: int = _integer("WORKERS", 1, minimum=1)
@@ -146,9 +151,17 @@ class Settings:
 
     # For inference/ and http/.
     batching: str = _choice("BATCHING", "auto", "on", "off")
-    max_body_bytes: int = _integer("MAX_BODY_BYTES", 64 * 2**20, minimum=1)
+    # Of a request's body; 0: a 128th of the container's memory limit, at most 64 MiB.
+    max_body_bytes: int = _integer("MAX_BODY_BYTES", 0)
+    # Of all bodies in flight in one process; 0: a quarter of the container's memory limit.
+    max_bytes_in_flight: int = _integer("MAX_BYTES_IN_FLIGHT", 0)
+    grpc_max_message_bytes: int = _integer("GRPC_MAX_MESSAGE_BYTES", 4 * 2**20, minimum=1)
+    max_connections: int = _integer("MAX_CONNECTIONS", 1024, minimum=1)  # of one process
     max_rows: int = _integer("MAX_ROWS", 100_000, minimum=1)  # of one request
     max_queue: int = _integer("MAX_QUEUE", 512, minimum=1)  # requests in flight in one process
+    # Seconds for which no prediction has ended, beyond their timeout, until the liveness probe
+    # fails; 0: it does not.
+    stuck_restart_after: int = _integer("STUCK_RESTART_AFTER", 300)
     # Seconds; MLflow's own name.
     request_timeout: int = _integer("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, minimum=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from importlib import metadata
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -12,16 +13,18 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from mlflow_model_server.prepare.requirements import Line
+from mlflow_model_server.runtime.server_packages import ends_before, oldest
 
 log = logging.getLogger(__name__)
 
-# mlflow-skinny is the same code with fewer dependencies: no tracking server, no database.
+MLFLOW = "mlflow"
+# mlflow-skinny is the same code with fewer dependencies.
 SKINNY = "mlflow-skinny"
-# mlflow-tracing is a part of that code, in the same folder: it would hide the rest.
-PARTS_OF_MLFLOW = ("mlflow", SKINNY, "mlflow-tracing")
+# A part of that code, in the same folder: alone, and in another version, it would hide the rest.
+TRACING = "mlflow-tracing"
+PARTS_OF_MLFLOW = (MLFLOW, SKINNY, TRACING)
 # Before 3.0 MLflow's scoring application was another one. Newer MLflow loads older models.
 FIRST_SERVABLE = Version("3")
-_UPPER_BOUNDS = ("==", "===", "~=", "<", "<=")
 
 
 def has(line: Line) -> bool:
@@ -31,7 +34,7 @@ def has(line: Line) -> bool:
         return False
     if requirement.marker is not None and not requirement.marker.evaluate():
         return True
-    return _has(requirement, seen=set())
+    return _has(requirement, visited=set())
 
 
 def allows(constraint: Line) -> bool:
@@ -45,27 +48,44 @@ def allows(constraint: Line) -> bool:
     return version is None or _fits(requirement.specifier, version)
 
 
-def with_skinny(line: Line) -> Line | None:
-    """`mlflow==3.17.2` as `mlflow-skinny==3.17.2`; None where the image's own MLflow stays."""
+def servable(line: Line) -> Line | None:
+    """The line, or None where it asks for an MLflow that can't serve: the image's own stays."""
     requirement = line.requirement
     if requirement is None or canonicalize_name(requirement.name) not in PARTS_OF_MLFLOW:
         return line
-    if canonicalize_name(requirement.name) == "mlflow-tracing":
-        return None
-    if _ends_before_servable(requirement.specifier):
+    if canonicalize_name(requirement.name) == TRACING:
+        return None  # comes with mlflow
+    if ends_before(requirement.specifier, FIRST_SERVABLE):
         log.warning(
             "%s asks for %s: the image's MLflow %s stays, because scoring servers before 3.0 were "
             "another software; newer MLflow loads older models",
             line.file,
-            requirement,
+            line.package,
             version_of(SKINNY),
         )
         return None
-    skinny = Requirement(str(requirement))
-    skinny.name, skinny.url = SKINNY, None
-    if requirement.url:
-        log.warning("%s: the URL of %s is ignored", line.file, requirement.name)
-    return Line(str(skinny), line.file, skinny)
+    return line
+
+
+def runnable(line: Line, bounds: Mapping[str, Requirement]) -> Line | None:
+    """The line, or None where it asks for a package too old for the server: the image's stays.
+
+    Files that list a whole environment pin such packages, which no model needs in that version.
+    """
+    requirement = line.requirement
+    bound = bounds.get(canonicalize_name(requirement.name)) if requirement else None
+    if requirement is None or bound is None or requirement.url:
+        return line
+    if not ends_before(requirement.specifier, oldest(bound)):
+        return line
+    log.warning(
+        "%s asks for %s, and the server runs with %s: the image's %s stays",
+        line.file,
+        line.package,
+        bound,
+        version_of(requirement.name),
+    )
+    return None
 
 
 def version_of(name: str) -> str | None:
@@ -76,20 +96,7 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def _ends_before_servable(specifier: SpecifierSet) -> bool:
-    for one in specifier:
-        if one.operator not in _UPPER_BOUNDS:
-            continue
-        try:
-            bound = Version(one.version.removesuffix(".*"))
-        except InvalidVersion:
-            continue
-        if bound < FIRST_SERVABLE or (one.operator == "<" and bound == FIRST_SERVABLE):
-            return True
-    return False
-
-
-def _has(requirement: Requirement, seen: set[tuple[str, frozenset[str]]]) -> bool:
+def _has(requirement: Requirement, visited: set[tuple[str, frozenset[str]]]) -> bool:
     """The same for a requirement that applies here, and for what its extras bring."""
     version = version_of(requirement.name)
     if version is None or not _fits(requirement.specifier, version):
@@ -97,10 +104,10 @@ def _has(requirement: Requirement, seen: set[tuple[str, frozenset[str]]]) -> boo
     if requirement.url and requirement.url != _installed_from(requirement.name):
         return False
     key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
-    if not requirement.extras or key in seen:
+    if not requirement.extras or key in visited:
         return True
-    seen.add(key)
-    return all(_has(one, seen) for one in _brought_by_extras(requirement))
+    visited.add(key)
+    return all(_has(extra, visited) for extra in _brought_by_extras(requirement))
 
 
 def _brought_by_extras(requirement: Requirement) -> list[Requirement]:
@@ -125,7 +132,7 @@ def _fits(specifier: SpecifierSet, version: str) -> bool:
 
 
 def _installed_from(name: str) -> str | None:
-    """The URL that a package was installed from, where it came from one (PEP 610)."""
+    """The URL that a package was installed from, where it came from a URL (PEP 610)."""
     try:
         text = metadata.distribution(name).read_text("direct_url.json")
         return str(json.loads(text)["url"]) if text else None

@@ -4,13 +4,13 @@ MLflow's order is kept: `python_env.yaml` (which refers to `requirements.txt`) f
 MLflow wrote none, `requirements.txt`; else the pip section of `conda.yaml`. See
 https://mlflow.org/docs/latest/ml/model/dependencies/.
 
-`build_dependencies` (pip, setuptools, wheel) are not taken: uv builds with what each package names,
+`build_dependencies` (pip, setuptools, wheel) are not read: uv builds with what each package names,
 and the image has a setuptools for code that still imports pkg_resources.
 
 The files come from whoever registered the model, and what is said of them ends in the resource's
 status, which more people read than Secrets. So they include nothing outside the model's folder,
 expand only the variables that the administrator allows (REQUIREMENTS_ENV), and a message names a
-file and a line but never repeats it.
+file and a line but never repeats it. Which sources of packages are allowed is policy.py's to say.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mlflow_model_server.runtime.termination import StartupError
 
 log = logging.getLogger(__name__)
 
-# Options of requirements files, by what becomes of them.
+# Options of requirements files, by their effect.
 _INCLUDE = {"-r", "--requirement"}
 _CONSTRAIN = {"-c", "--constraint"}
 _INDEX = {
@@ -45,10 +45,9 @@ _INDEX = {
     "--extra-index-url": "--extra-index-url",
     "-f": "--find-links",
     "--find-links": "--find-links",
-    "--trusted-host": "--allow-insecure-host",
     "--no-index": "--no-index",
 }
-_KEPT = {"--no-binary", "--only-binary"}
+_FORMATS = {"--no-binary", "--only-binary"}
 _EDITABLE = {"-e", "--editable"}
 _CONDA_TOOLS = {"python", "pip", "setuptools", "wheel"}
 # A line break in a line would be a line of its own in the file that uv reads.
@@ -71,6 +70,7 @@ class Line:
     file: str
     requirement: Requirement | None = None
     hashes: str = ""  # "--hash=sha256:… --hash=…"
+    place: str = ""  # where in the file, as "line 3"
 
     def __str__(self) -> str:
         return f"{self.text} {self.hashes}".strip()
@@ -80,10 +80,22 @@ class Line:
         """Name and versions, for messages; "" where nothing but uv can say what it is."""
         return f"{self.requirement.name}{self.requirement.specifier}" if self.requirement else ""
 
+    @property
+    def where(self) -> str:
+        """File and place, for messages."""
+        return f"{self.file} {self.place}".strip()
+
+    @property
+    def url(self) -> str:
+        """Where the package is, if the line says so: a URL; "" for a package of an index."""
+        if self.requirement is not None:
+            return self.requirement.url or ""
+        return "" if self.text.startswith("-") else self.text
+
 
 @dataclass
 class ModelRequirements:
-    """What a model's files ask for."""
+    """The requirements in a model's files."""
 
     python: str | None = None  # "3.11.7"
     lines: list[Line] = field(default_factory=list)
@@ -106,7 +118,7 @@ def read(
     if (model / python_env).is_file():  # a link to elsewhere is refused by its reader
         reader.python_env(python_env)
     else:
-        reader.conda(conda, take_pip=not (model / "requirements.txt").is_file())
+        reader.conda(conda, with_pip=not (model / "requirements.txt").is_file())
         if (model / "requirements.txt").is_file():
             reader.requirements("requirements.txt")
     return reader.needed
@@ -134,24 +146,24 @@ class _Reader:
         content = self._yaml(name)
         self.needed.python = _text(content.get("python"))
         for number, line in enumerate(content.get("dependencies") or (), start=1):
-            self._take(str(line), name, f"dependency {number}", self.needed.lines)
+            self._read_line(str(line), name, f"dependency {number}", self.needed.lines)
 
-    def conda(self, name: str, take_pip: bool) -> None:
+    def conda(self, name: str, with_pip: bool) -> None:
         if not (self._model / name).is_file():
             return
         for entry in self._yaml(name).get("dependencies") or ():
             if isinstance(entry, dict):
-                lines = (entry.get("pip") or ()) if take_pip else ()
+                lines = (entry.get("pip") or ()) if with_pip else ()
                 for number, line in enumerate(lines, start=1):
-                    self._take(str(line), name, f"pip dependency {number}", self.needed.lines)
+                    self._read_line(str(line), name, f"pip dependency {number}", self.needed.lines)
             else:
                 self._conda_package(str(entry), name)
 
     def _conda_package(self, entry: str, name: str) -> None:
         package = re.split(r"[ =<>!]", entry, maxsplit=1)[0]
         if package == "python":
-            found = re.search(r"[\d.]+", entry)
-            self.needed.python = found.group() if found else None
+            version = re.search(r"[\d.]+", entry)
+            self.needed.python = version.group() if version else None
         elif package not in _CONDA_TOOLS:
             log.warning(
                 "%s names the conda package %r, which is not installed: only what its pip section "
@@ -170,11 +182,11 @@ class _Reader:
             raise _refused(named_by, "refers to a file that does not exist in the model's folder")
         self._open.append(name)
         for number, line in _logical_lines(self._read(name)):
-            self._take(line, name, f"line {number}", into)
+            self._read_line(line, name, f"line {number}", into)
         self._open.pop()
 
-    def _take(self, line: str, file: str, place: str, into: list[Line]) -> None:
-        """Takes one line of a requirements file that is called `file`; `place` is where in it."""
+    def _read_line(self, line: str, file: str, place: str, into: list[Line]) -> None:
+        """Reads a line of a requirements file that is called `file`; `place` is where in it."""
         where = f"{file} {place}"
         line = re.sub(r"(^|\s)#.*$", "", line).strip()
         if not line:
@@ -183,9 +195,9 @@ class _Reader:
             raise _refused(where, "has a control character, like a line break: take it out")
         line = self._expanded(line, where)
         if line.startswith("-"):
-            self._option(line, file, where, into)
+            self._option(line, file, place, into)
         else:
-            into.append(self._requirement(line, file, where))
+            into.append(self._requirement(line, file, place))
 
     def _expanded(self, line: str, where: str) -> str:
         for name in _VARIABLE.findall(line):
@@ -199,8 +211,8 @@ class _Reader:
                 raise _refused(where, "uses a variable that is not set: set it, or take it out")
         return _VARIABLE.sub(lambda match: os.environ[match[1]], line)
 
-    def _option(self, line: str, file: str, where: str, into: list[Line]) -> None:
-        option, value = _split_option(line)
+    def _option(self, line: str, file: str, place: str, into: list[Line]) -> None:
+        where, (option, value) = f"{file} {place}", _split_option(line)
         if option in _INCLUDE or option in _CONSTRAIN:
             if "://" in value:
                 raise _refused(where, f"includes a URL: write what it holds into {file} itself")
@@ -212,11 +224,11 @@ class _Reader:
             flag = _INDEX[option]
             self.needed.index_options.append(f"{flag}={self._place(value)}" if value else flag)
         elif option in _EDITABLE:
-            into.append(self._requirement(value, file, where))
-        elif option in _KEPT:
+            into.append(self._requirement(value, file, place))
+        elif option in _FORMATS:
             if not _PACKAGES.fullmatch(value):
                 raise _refused(where, f"gives {option} a value that is no list of package names")
-            into.append(Line(f"{option} {value}", file))
+            into.append(Line(f"{option} {value}", file, place=place))
         elif option == "--pre":
             self.needed.prereleases = True
         else:
@@ -224,7 +236,8 @@ class _Reader:
                 "%s: the option is ignored; requirements.txt in a model can't set it", where
             )
 
-    def _requirement(self, line: str, file: str, where: str) -> Line:
+    def _requirement(self, line: str, file: str, place: str) -> Line:
+        where = f"{file} {place}"
         text, options = _split_requirement(line, where)
         hashes = " ".join(part for part in options if part.startswith("--hash"))
         try:
@@ -234,26 +247,28 @@ class _Reader:
                 raise _refused(
                     where, "is not a requirement: write it like `name==1.0` (PEP 508)"
                 ) from None
-            return self._unnamed(text, file, where, hashes)
+            return self._unnamed(text, file, place, hashes)
         if parsed.url and "://" not in parsed.url:
-            parsed.url = self._place(parsed.url)
+            parsed.url = Path(self._place(parsed.url)).as_uri()
             text = str(parsed)
-        return Line(text, file, parsed, hashes)
+        return Line(text, file, parsed, hashes, place)
 
-    def _unnamed(self, text: str, file: str, where: str, hashes: str) -> Line:
+    def _unnamed(self, text: str, file: str, place: str, hashes: str) -> Line:
         """A wheel, source archive, folder or URL without `name @` before it."""
         text, semicolon, marker = text.partition(" ;")
-        place, bar, extras = text.strip().partition("[")
-        source = self._place(place)
+        path, bar, extras = text.strip().partition("[")
+        source = self._place(path)
         if "://" not in source:
             if not Path(source).exists():
-                raise _refused(where, "names a file that the model's folder does not have")
+                raise _refused(
+                    f"{file} {place}", "names a file that the model's folder does not have"
+                )
             source = Path(source).as_uri()
-        name = _package_name(place)
+        name = _package_name(path)
         if name is None:
-            return Line(f"{source}{semicolon}{marker}", file, None, hashes)
+            return Line(f"{source}{semicolon}{marker}", file, None, hashes, place)
         named = f"{name}{bar}{extras} @ {source}{semicolon}{marker}"
-        return Line(named, file, Requirement(named), hashes)
+        return Line(named, file, Requirement(named), hashes, place)
 
     def _place(self, text: str) -> str:
         """A relative path as an absolute one; anything else as it is."""
@@ -277,7 +292,7 @@ class _Reader:
             raise _refused(name, "can't be read: it is not UTF-8") from None
 
     def _inside(self, name: str) -> Path:
-        """The file itself, through all links. Raises StartupError for one outside the model's folder."""
+        """The file itself, through all links. Raises StartupError if it is not in the model."""
         folder = self._model.resolve()
         file = (folder / name).resolve()
         if not file.is_relative_to(folder):
@@ -342,8 +357,8 @@ def _package_name(place: str) -> str | None:
         return None
 
 
-def _refused(file: str, what: str) -> StartupError:
-    return StartupError("DependencyInstallFailed", f"{file} {what}")
+def _refused(where: str, problem: str) -> StartupError:
+    return StartupError("DependencyInstallFailed", f"{where} {problem}")
 
 
 def _text(value: Any) -> str | None:

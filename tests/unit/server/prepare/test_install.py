@@ -16,6 +16,7 @@ from subprocess import PIPE
 import pytest
 
 from mlflow_model_server.prepare import install as installer
+from mlflow_model_server.prepare import uv
 from mlflow_model_server.prepare.requirements import ModelRequirements
 from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
@@ -44,7 +45,7 @@ def no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> str:
         raise AssertionError("uv was called")
 
-    monkeypatch.setattr(installer, "_uv_binary", refuse)
+    monkeypatch.setattr(uv, "_uv_binary", refuse)
 
 
 @pytest.mark.usefixtures("no_uv")
@@ -120,9 +121,47 @@ def test_packages_that_depend_on_mlflow_do_not_bring_it(settings: Settings, whee
     assert install(settings, "tinyone\n") == ["tinyone-1.0.dist-info"]
 
 
-def test_another_mlflow_is_installed_as_skinny(settings: Settings, wheels: Path) -> None:
+def test_another_mlflow_is_installed_with_what_it_asks_for(
+    settings: Settings, wheels: Path
+) -> None:
+    needs = ["mlflow-skinny==3.999.0", "mlflow-tracing==3.999.0", "iniconfig<1", "tinyone"]
+    make_wheel(wheels, "mlflow", "3.999.0", requires=needs)
     make_wheel(wheels, "mlflow_skinny", "3.999.0")
-    assert install(settings, "mlflow==3.999.0\n") == ["mlflow_skinny-3.999.0.dist-info"]
+    make_wheel(wheels, "mlflow_tracing", "3.999.0")
+    make_wheel(wheels, "iniconfig", "0.9")  # the image's is newer
+    make_wheel(wheels, "tinyone", "1.0", requires=["tinytwo"])
+    make_wheel(wheels, "tinytwo", "1.0")
+    assert install(settings, "mlflow==3.999.0\niniconfig\n") == [
+        "iniconfig-0.9.dist-info",
+        "mlflow-3.999.0.dist-info",
+        "mlflow_skinny-3.999.0.dist-info",
+        "tinyone-1.0.dist-info",
+        "tinytwo-1.0.dist-info",
+    ]
+
+
+def test_skinny_alone_is_installed_alone(settings: Settings, wheels: Path) -> None:
+    make_wheel(wheels, "mlflow_skinny", "3.999.0")
+    text = "mlflow-skinny==3.999.0\n"
+    assert install(settings, text) == ["mlflow_skinny-3.999.0.dist-info"]
+
+
+def test_packages_too_old_for_the_server_stay_the_image_s(
+    settings: Settings, wheels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_wheel(wheels, "uvicorn", "0.20.0")
+    make_wheel(wheels, "tinyone", "1.0", requires=["uvicorn"])
+    assert install(settings, "uvicorn==0.20.0\ntinyone\n") == ["tinyone-1.0.dist-info"]
+    assert "asks for uvicorn==0.20.0, and the server runs with uvicorn>=0.40" in caplog.text
+
+
+def test_packages_that_need_too_old_ones_are_refused_with_the_server_s_bound(
+    settings: Settings, wheels: Path
+) -> None:
+    make_wheel(wheels, "uvicorn", "0.20.0")
+    make_wheel(wheels, "tinyone", "1.0", requires=["uvicorn<0.30"])
+    message = failure(settings, "tinyone\n")
+    assert "tinyone" in message and message.endswith("The server itself needs uvicorn>=0.40")
 
 
 def test_what_the_server_itself_needs_must_fit(settings: Settings, wheels: Path) -> None:

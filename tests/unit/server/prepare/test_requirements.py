@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mlflow_model_server.prepare import installed, requirements
+from mlflow_model_server.runtime import server_packages
 from mlflow_model_server.runtime.termination import StartupError
+from mlflow_model_server.settings import Settings
 from tests.unit.server.wheels import make_wheel
 
+REPOSITORY = Path(__file__).parents[4]
 NEW_STYLE = {
     "flavors": {
         "python_function": {"env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}}
@@ -38,7 +43,7 @@ def lines(model: Path, mlmodel: dict[str, Any] = NEW_STYLE) -> list[str]:
     return [str(line) for line in requirements.read(model, mlmodel).lines]
 
 
-def one(text: str) -> requirements.Line:
+def requirement(text: str) -> requirements.Line:
     return requirements.Line(text, "requirements.txt", Requirement(text))
 
 
@@ -173,30 +178,64 @@ OURS = version("mlflow-skinny")
 
 
 @pytest.mark.parametrize(
-    ("asked", "becomes"),
+    ("text", "stays"),
     [
-        ("mlflow", "mlflow-skinny"),
-        (f"mlflow=={OURS}", f"mlflow-skinny=={OURS}"),
-        ("MLflow==3.1.0", "mlflow-skinny==3.1.0"),
-        ("mlflow[extras]>=3,<4", "mlflow-skinny[extras]<4,>=3"),
-        ("mlflow-skinny==3.2", "mlflow-skinny==3.2"),
-        ("mlflow>=2.9", "mlflow-skinny>=2.9"),
-        ("mlflow==2.22.0", None),
-        ("mlflow<3", None),
-        ("mlflow<3,>=2", None),
-        ("mlflow~=2.1", None),
-        ("mlflow==2.*", None),
-        ("mlflow-tracing==3.1.0", None),
-        ("mlflow-extension==1", "mlflow-extension==1"),
+        ("mlflow", True),
+        (f"mlflow=={OURS}", True),
+        ("MLflow==3.1.0", True),
+        ("mlflow[extras]>=3,<4", True),
+        ("mlflow-skinny==3.2", True),
+        ("mlflow>=2.9", True),
+        ("mlflow==2.22.0", False),
+        ("mlflow<3", False),
+        ("mlflow<3,>=2", False),
+        ("mlflow~=2.1", False),
+        ("mlflow==2.*", False),
+        ("mlflow-tracing==3.1.0", False),
+        ("mlflow-extension==1", True),
     ],
 )
-def test_mlflow_is_provided_by_mlflow_skinny(asked: str, becomes: str | None) -> None:
-    line = installed.with_skinny(one(asked))
-    assert (line.text if line else None) == becomes
+def test_mlflow_that_can_t_serve_is_left_to_the_image(text: str, stays: bool) -> None:
+    line = requirement(text)
+    assert installed.servable(line) == (line if stays else None)
 
 
 @pytest.mark.parametrize(
-    ("asked", "is_there"),
+    ("text", "stays"),
+    [
+        ("uvicorn", True),
+        ("uvicorn>=0.20", True),
+        ("uvicorn==0.40.0", True),
+        ("uvicorn==0.20.0", False),
+        ("UVicorn<0.40", False),
+        ("uvicorn<=0.39,>=0.3", False),
+        ("uvicorn==0.20.*", False),
+        ("PyJWT==1.7.1", True),  # tokens are off
+        ("numpy==1.0", True),
+    ],
+)
+def test_packages_too_old_for_the_server_are_left_to_the_image(text: str, stays: bool) -> None:
+    line = requirement(text)
+    assert installed.runnable(line, server_packages.bounds(Settings())) == (line if stays else None)
+
+
+def test_what_only_some_servers_run_with_is_bound_there_alone() -> None:
+    assert "grpcio" not in server_packages.bounds(Settings())
+    assert "grpcio" in server_packages.bounds(Settings(grpc_port=8081))
+    assert "pyjwt" in server_packages.bounds(Settings(jwks_url="https://x.example"))
+
+
+def test_the_server_s_bounds_are_those_of_its_package() -> None:
+    project = tomllib.loads((REPOSITORY / "scoring/pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["image"]]
+    declared = {canonicalize_name(line.name): line.specifier for line in map(Requirement, lines)}
+    everything = Settings(grpc_port=8081, jwks_url="https://x.example")
+    for name, bound in server_packages.bounds(everything).items():
+        assert declared[name] == bound.specifier, name
+
+
+@pytest.mark.parametrize(
+    ("text", "is_there"),
     [
         ("packaging", True),
         (f"packaging=={version('packaging')}", True),
@@ -208,11 +247,11 @@ def test_mlflow_is_provided_by_mlflow_skinny(asked: str, becomes: str | None) ->
         ("packaging @ https://example.com/packaging-1.0.tar.gz", False),
     ],
 )
-def test_what_the_image_has(asked: str, is_there: bool) -> None:
-    assert installed.has(one(asked)) is is_there
+def test_what_the_image_has(text: str, is_there: bool) -> None:
+    assert installed.has(requirement(text)) is is_there
 
 
 def test_constraints_concern_only_what_the_image_has() -> None:
-    assert installed.allows(one("nosuchpkg<1"))
-    assert installed.allows(one(f"packaging>={version('packaging')}"))
-    assert not installed.allows(one("packaging<1"))
+    assert installed.allows(requirement("nosuchpkg<1"))
+    assert installed.allows(requirement(f"packaging>={version('packaging')}"))
+    assert not installed.allows(requirement("packaging<1"))
