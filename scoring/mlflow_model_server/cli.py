@@ -69,7 +69,8 @@ def _serve(settings: Settings) -> int:
 def _run(settings: Settings) -> int:
     _prepare(settings)
     # A new process, which has loaded none of the image's packages yet.
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow_model_server", "serve"])
+    # -P: what lies in the working directory is no module.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow_model_server", "serve"])
 
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
