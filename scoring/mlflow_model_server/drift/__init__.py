@@ -1,1 +1,1 @@
-"""How far what the model gets and answers is from its baseline."""
+"""Drift: how far features and predictions are from the model's baseline."""

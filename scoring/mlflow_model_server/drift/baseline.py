@@ -23,30 +23,30 @@ FILE = "drift_baseline.json"
 def save(model: Any, features: Any, predictions: Any) -> Baseline:
     """Writes FILE to where a model is: a folder, a `models:/m-…` URI, or what log_model returned.
 
-    `features` is what the model gets, as a DataFrame or an array (rows, columns); `predictions`
-    what it answers, as an array, Series, DataFrame or list. Numeric columns get about ten bins of
+    `features` are the model's inputs, as a DataFrame or an array (rows, columns); `predictions`
+    its outputs, as an array, Series, DataFrame or list. Numeric columns get about ten bins of
     as many rows each, text columns one bin for each of their 20 most frequent values. Raises
     ValueError if there is no column to watch, or `model` is none of these.
     """
     from mlflow_model_server.drift import binning
 
-    made = binning.baseline_of(
-        binning.feature_columns(features, _signature_names(model)),
+    baseline = binning.baseline_of(
+        binning.feature_columns(features, column_names(getattr(model, "signature", None))[0]),
         binning.prediction_columns(predictions),
-        binning.quantiles,
+        binning.training_bins,
     )
-    if not made.features and not made.predictions:
+    if not baseline.features and not baseline.predictions:
         raise ValueError(
             "there is nothing to watch: give the features as a DataFrame or an array of at most "
-            f"{binning.MOST_FEATURES} columns, and the predictions as an array or list"
+            f"{binning.MAX_FEATURES} columns, and the predictions as an array or list"
         )
-    text = json.dumps(made.to_json(), indent=1)
+    text = json.dumps(baseline.to_json(), indent=1)
     folder = _folder(model)
     if folder is not None:
         (folder / FILE).write_text(text, encoding="utf-8")
     else:
         _log(_model_id(model), text)
-    return made
+    return baseline
 
 
 def load(folder: Path) -> Baseline | None:
@@ -63,6 +63,16 @@ def load(folder: Path) -> Baseline | None:
         raise ValueError(f"{FILE}: {error}; write it with baseline.save") from error
 
 
+def column_names(signature: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the inputs and outputs in an MLflow signature; () where it names none."""
+    return _names(getattr(signature, "inputs", None)), _names(getattr(signature, "outputs", None))
+
+
+def _names(schema: Any) -> tuple[str, ...]:
+    names = schema.input_names() if schema is not None else []
+    return tuple(map(str, names)) if all(name is not None for name in names) else ()
+
+
 def _folder(model: Any) -> Path | None:
     if isinstance(model, Path) or (isinstance(model, str) and "://" not in model[:12]):
         folder = Path(model)
@@ -72,14 +82,15 @@ def _folder(model: Any) -> Path | None:
 
 
 def _model_id(model: Any) -> str:
-    found = getattr(model, "model_id", None)
-    if found is None and isinstance(model, str) and model.startswith("models:/m-"):
-        found = model.removeprefix("models:/")
-    if not isinstance(found, str):
+    model_id = getattr(model, "model_id", None)
+    if model_id is None and isinstance(model, str) and model.startswith("models:/m-"):
+        model_id = model.removeprefix("models:/")
+    if not isinstance(model_id, str):
         raise ValueError(
-            f"{model!r} is no model's folder, and no logged model: give what log_model returned"
+            f"{model!r} is neither a model's folder nor a logged model: pass what log_model "
+            "returned"
         )
-    return found
+    return model_id
 
 
 def _log(model_id: str, text: str) -> None:
@@ -89,9 +100,3 @@ def _log(model_id: str, text: str) -> None:
         path = Path(folder, FILE)
         path.write_text(text, encoding="utf-8")
         MlflowClient().log_model_artifact(model_id, str(path))
-
-
-def _signature_names(model: Any) -> list[str]:
-    signature = getattr(model, "signature", None)
-    inputs = getattr(signature, "inputs", None)
-    return [str(name) for name in inputs.input_names()] if inputs is not None else []

@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlflow_model_server.drift.bins import Baseline, Bins
-from mlflow_model_server.model.input_schema import is_frame
+from mlflow_model_server.drift.bins import MISSING, OTHER, Baseline, Bins
+from mlflow_model_server.model.input_schema import is_dataframe
 
 Floats = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.object_]
-Column = Floats | Objects  # floats with NaN, or objects with None, where a value is missing
+Column = Floats | Objects  # a missing value is NaN among floats, and None among objects
 
-MOST_FEATURES = 256
-MOST_OUTPUTS = 16
+MAX_FEATURES = 256
+MAX_OUTPUTS = 16
 PREDICTION = "prediction"  # the name of a model's only output
-_FEW = 12  # so many distinct numbers have a bin each
-_MOST_CATEGORIES = 20
-_LONGEST_CATEGORY = 100
-_LEAST_COVERED = 0.5  # where the most frequent categories are fewer of all, it is free text
+_MAX_DISTINCT = 12  # up to so many distinct numbers have a bin each
+_MAX_CATEGORIES = 20
+_MAX_CATEGORY_LENGTH = 100
+_MIN_COVERED = 0.5  # a column of which the categories cover less is free text
 _DECILES = np.linspace(0.1, 0.9, 9)
-_DIGITS = 6
+_TRAINING_DIGITS = 6
+# Edges are labels of metrics: from them, nobody is to learn a value that a client sent.
+_LIVE_DIGITS = 3
 
 
 def feature_columns(data: Any, names: Sequence[str] = ()) -> dict[str, Column]:
@@ -33,10 +36,10 @@ def feature_columns(data: Any, names: Sequence[str] = ()) -> dict[str, Column]:
 
     `names` are those of the array's columns: without them they are called 0, 1, …
     """
-    if is_frame(data):
-        return _of_frame(data, MOST_FEATURES)
+    if is_dataframe(data):
+        return _of_frame(data, MAX_FEATURES)
     array = np.asarray(data) if isinstance(data, np.ndarray) else np.empty(0)
-    if array.ndim != 2 or array.shape[1] > MOST_FEATURES:
+    if array.ndim != 2 or array.shape[1] > MAX_FEATURES:
         return {}
     if len(names) != array.shape[1]:
         names = [str(i) for i in range(array.shape[1])]
@@ -45,19 +48,19 @@ def feature_columns(data: Any, names: Sequence[str] = ()) -> dict[str, Column]:
 
 def prediction_columns(data: Any) -> dict[str, Column]:
     """The outputs by name: columns, or the only one as PREDICTION; {} for what is no table."""
-    if is_frame(data):
-        return _of_frame(data, MOST_OUTPUTS)
+    if is_dataframe(data):
+        return _of_frame(data, MAX_OUTPUTS)
     if isinstance(data, dict):
         return _of_dict(data)
     if hasattr(data, "to_numpy"):  # a Series
-        return _kept({PREDICTION: _of_series(data)})
+        return _present({PREDICTION: _of_series(data)})
     try:
         array = np.asarray(data)
     except ValueError:  # a list of lists of different lengths
         return {}
     if array.ndim == 1:
         return _of_array(array[:, None], [PREDICTION])
-    if array.ndim != 2 or array.shape[1] > MOST_OUTPUTS:
+    if array.ndim != 2 or array.shape[1] > MAX_OUTPUTS:
         return {}
     names = [PREDICTION] if array.shape[1] == 1 else [str(i) for i in range(array.shape[1])]
     return _of_array(array, names)
@@ -66,36 +69,49 @@ def prediction_columns(data: Any) -> dict[str, Column]:
 def baseline_of(
     features: dict[str, Column],
     predictions: dict[str, Column],
-    edges_of: Callable[[Floats], Floats],
+    bins_of: Callable[[str, Column], Bins | None],
 ) -> Baseline:
-    """Bins for each column, filled with it. `edges_of` is `quantiles` or `round_steps`."""
-    return Baseline(
-        *(
-            tuple(
-                bins for name, column in columns.items() if (bins := _bins(name, column, edges_of))
-            )
-            for columns in (features, predictions)
-        )
-    )
+    """Bins for each column, filled with it. `bins_of` is `training_bins` or `live_bins`."""
+    return Baseline(_all_bins(features, bins_of), _all_bins(predictions, bins_of))
+
+
+def training_bins(name: str, column: Column) -> Bins | None:
+    """Bins for training data: edges at quantiles, and categories of text; None for free text."""
+    if column.dtype.kind != "f":
+        return _named(name, column)
+    return _numeric(name, column, quantiles, _TRAINING_DIGITS)
+
+
+def live_bins(name: str, column: Column) -> Bins | None:
+    """Bins for rows that clients sent, whose values must not be in them; None for text."""
+    return _numeric(name, column, round_steps, _LIVE_DIGITS) if column.dtype.kind == "f" else None
 
 
 def quantiles(values: Floats) -> Floats:
     """Edges with about as many values between each two; `values` are finite and sorted."""
-    return np.quantile(values, _DECILES)
+    # A quarter, which is exact: differences of the largest floats are infinite.
+    return 4 * np.quantile(values / 4, _DECILES)
 
 
 def round_steps(values: Floats) -> Floats:
     """Edges at round numbers, about ten; `values` are finite and sorted.
 
-    So that pods which see like values choose the same edges, and their counters add up.
+    So pods with like values choose the same edges, and their counters add up.
     """
-    low, high = np.quantile(values, (0.05, 0.95))
-    if not high > low:
+    low, high = np.quantile(values / 4, (0.05, 0.95)).tolist()
+    step = _round_step(4 * ((high - low) / 10))
+    low, high = 4 * low, 4 * high
+    if not step:
         return np.array([low])
-    raw = (high - low) / 10
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     return np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
+
+
+def _round_step(width: float) -> float:
+    """The next of 1, 2, 5, 10, 20, … with any power of ten; 0 for a width that is none."""
+    if not width > 1e-300:  # below, powers of ten are 0 or lose their digits
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= width * (1 - 1e-9))
 
 
 def count(bins: Bins, column: Column) -> npt.NDArray[np.int64]:
@@ -103,55 +119,60 @@ def count(bins: Bins, column: Column) -> npt.NDArray[np.int64]:
     return _count_numbers(bins, column) if bins.edges is not None else _count_names(bins, column)
 
 
-def _bins(name: str, column: Column, edges_of: Callable[[Floats], Floats]) -> Bins | None:
-    empty = Bins(name, (0, 0))
-    if len(column) == 0:
-        return None
-    bins = _numeric(empty, column, edges_of) if column.dtype.kind == "f" else _named(empty, column)
-    if bins is None:
-        return None
-    return Bins(name, tuple(count(bins, column).tolist()), bins.edges, bins.categories)
+def _all_bins(
+    columns: dict[str, Column], bins_of: Callable[[str, Column], Bins | None]
+) -> tuple[Bins, ...]:
+    empty = ((bins_of(name, column), column) for name, column in columns.items() if len(column))
+    return tuple(
+        replace(bins, counts=tuple(count(bins, column).tolist()))
+        for bins, column in empty
+        if bins is not None
+    )
 
 
-def _numeric(empty: Bins, column: Column, edges_of: Callable[[Floats], Floats]) -> Bins | None:
+def _numeric(
+    name: str, column: Column, edges_of: Callable[[Floats], Floats], digits: int
+) -> Bins | None:
     finite = np.sort(column[np.isfinite(column.astype(np.float64))]).astype(np.float64)
     if len(finite) == 0:
         return None
     distinct = np.unique(finite)
-    edges = distinct[:-1] if 1 < len(distinct) <= _FEW else edges_of(finite)
-    rounded = sorted({float(f"{edge:.{_DIGITS}g}") for edge in edges})
-    return Bins(empty.name, (0,) * (len(rounded) + 2), tuple(rounded))
+    edges = distinct[:-1] if 1 < len(distinct) <= _MAX_DISTINCT else edges_of(finite)
+    # The largest floats are infinite when they are rounded.
+    rounded = sorted({float(f"{edge:.{digits}g}") for edge in edges} - {math.inf, -math.inf})
+    return Bins(name, (0,) * (len(rounded) + 2), tuple(rounded))
 
 
-def _named(empty: Bins, column: Column) -> Bins | None:
-    seen = Counter(str(value) for value in column.tolist() if value is not None)
+def _named(name: str, column: Column) -> Bins | None:
+    values = Counter(str(value) for value in column.tolist() if value is not None)
     frequent = [
-        (name, times)
-        for name, times in seen.most_common(_MOST_CATEGORIES)
-        if len(name) <= _LONGEST_CATEGORY
+        (category, times)
+        for category, times in values.most_common(_MAX_CATEGORIES)
+        if len(category) <= _MAX_CATEGORY_LENGTH and category not in (OTHER, MISSING)
     ]
-    if sum(times for _, times in frequent) < _LEAST_COVERED * seen.total() or not frequent:
+    covered = sum(times for _, times in frequent)
+    if covered < _MIN_COVERED * values.total() or not frequent:
         return None
-    names = tuple(sorted(name for name, _ in frequent))
-    return Bins(empty.name, (0,) * (len(names) + 2), None, names)
+    categories = tuple(sorted(category for category, _ in frequent))
+    return Bins(name, (0,) * (len(categories) + 2), None, categories)
 
 
 def _count_numbers(bins: Bins, column: Column) -> npt.NDArray[np.int64]:
     values = column if column.dtype.kind == "f" else _as_floats(column)
-    there = len(values) - int(np.count_nonzero(np.isnan(values)))
+    present = len(values) - int(np.count_nonzero(np.isnan(values)))
     # For so few edges this is several times as fast as a search for each value.
     up_to = [int(np.count_nonzero(values <= edge)) for edge in bins.edges or ()]
-    return np.diff([0, *up_to, there, len(values)])
+    return np.diff([0, *up_to, present, len(values)])
 
 
 def _count_names(bins: Bins, column: Column) -> npt.NDArray[np.int64]:
     values = column.tolist()
     if column.dtype.kind == "f":
         values = [None if value != value else value for value in values]
-    seen = Counter(None if value is None else str(value) for value in values)
-    known = [seen.pop(name, 0) for name in bins.categories]
-    missing = seen.pop(None, 0)
-    return np.array([*known, seen.total(), missing])
+    times = Counter(None if value is None else str(value) for value in values)
+    categories = [times.pop(name, 0) for name in bins.categories]
+    missing = times.pop(None, 0)
+    return np.array([*categories, times.total(), missing])
 
 
 def _as_floats(column: Column) -> Floats:
@@ -165,21 +186,21 @@ def _as_float(value: Any) -> float:
         return math.nan
 
 
-def _of_frame(frame: Any, most: int) -> dict[str, Column]:
-    if frame.shape[1] > most or not frame.columns.is_unique:
+def _of_frame(frame: Any, max_columns: int) -> dict[str, Column]:
+    if frame.shape[1] > max_columns or not frame.columns.is_unique:
         return {}
-    return _kept({str(name): _of_series(frame[name]) for name in frame.columns})
+    return _present({str(name): _of_series(frame[name]) for name in frame.columns})
 
 
 def _of_dict(outputs: dict[Any, Any]) -> dict[str, Column]:
     """The columns of arrays by name; those of one with several columns are numbered."""
-    found = {
+    columns = {
         str(name) if inner == PREDICTION else f"{name}-{inner}": column
         for name, data in outputs.items()
         if isinstance(data, np.ndarray)
         for inner, column in prediction_columns(data).items()
     }
-    return found if len(found) <= MOST_OUTPUTS else {}
+    return columns if len(columns) <= MAX_OUTPUTS else {}
 
 
 def _of_series(series: Any) -> Column | None:
@@ -201,7 +222,7 @@ def _of_array(array: npt.NDArray[Any], names: Sequence[str]) -> dict[str, Column
     if array.dtype.kind not in "OU":
         return {}
     objects = array.astype(object)
-    return _kept({name: _objects(objects[:, i]) for i, name in enumerate(names)})
+    return _present({name: _objects(objects[:, i]) for i, name in enumerate(names)})
 
 
 def _objects(column: Objects) -> Column | None:
@@ -219,5 +240,5 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _kept(columns: dict[str, Column | None]) -> dict[str, Column]:
+def _present(columns: dict[str, Column | None]) -> dict[str, Column]:
     return {name: column for name, column in columns.items() if column is not None}

@@ -1,4 +1,4 @@
-"""Bins of a feature's or prediction's values, and how far two fillings of them are apart. Pure."""
+"""Bins of the values of a feature or prediction, and the distance of two distributions. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 MISSING = "(missing)"
 OTHER = "(other)"
-MOST_BINS = 8192  # of all features and predictions together
+MAX_BINS = 8192  # of all features and predictions together
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Fixed bins, and how many values of the baseline fell into each.
+    """Fixed bins, and how many values of the baseline each has.
 
     With `edges`, which ascend, bin i holds the values above edge i-1 and up to edge i; the first
     and the last are open. Without, there is one bin for each of `categories`, and one for others.
@@ -35,6 +35,9 @@ class Bins:
         edges = self.edges or ()
         if any(not a < b for a, b in pairwise(edges)):
             raise ValueError(f"the edges of {self.name!r} do not ascend")
+        # Two with the same label would be one and the same time series.
+        if len(set(self.labels())) < self.size:
+            raise ValueError(f"{self.name!r} has several bins with the same label")
 
     @property
     def size(self) -> int:
@@ -57,13 +60,13 @@ class Bins:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What was seen when nothing had drifted yet."""
+    """The distribution of all features and predictions before anything drifted."""
 
     features: tuple[Bins, ...]
     predictions: tuple[Bins, ...]
 
     def placed(self) -> Iterator[tuple[Bins, int]]:
-        """Each feature's bins, then each prediction's, and where their counters begin, from 0."""
+        """Each feature's bins, then each prediction's, and the place of their first counter."""
         place = 0
         for bins in (*self.features, *self.predictions):
             yield bins, place
@@ -74,28 +77,35 @@ class Baseline:
         return {"format": 1, **asdict(self)}
 
     @classmethod
-    def from_json(cls, told: Any) -> Baseline:
-        """Raises ValueError if that is not the form."""
+    def from_json(cls, document: Any) -> Baseline:
+        """Raises ValueError if the document does not have that form."""
         try:
-            if told["format"] != 1:
-                raise ValueError(f"format {told['format']!r} is unknown to this version: write 1")
-            return cls(*(tuple(map(_bins, told[part])) for part in ("features", "predictions")))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"this is no baseline: {type(error).__name__}: {error}") from error
+            if document["format"] != 1:
+                raise ValueError(f"format {document['format']!r} is not supported: write 1")
+            return cls(*(_all_bins(document[part]) for part in ("features", "predictions")))
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"this is not a baseline: {type(error).__name__}: {error}") from error
 
 
-def _bins(told: Mapping[str, Any]) -> Bins:
-    edges = told.get("edges")
+def _all_bins(entries: Any) -> tuple[Bins, ...]:
+    bins = tuple(map(_bins, entries))
+    if len({each.name for each in bins}) < len(bins):
+        raise ValueError("two features, or two predictions, have the same name")
+    return bins
+
+
+def _bins(entry: Mapping[str, Any]) -> Bins:
+    edges = entry.get("edges")
     return Bins(
-        name=str(told["name"]),
-        counts=tuple(map(int, told["counts"])),
+        name=str(entry["name"]),
+        counts=tuple(map(int, entry["counts"])),
         edges=None if edges is None else tuple(map(float, edges)),
-        categories=tuple(map(str, told.get("categories") or ())),
+        categories=tuple(map(str, entry.get("categories") or ())),
     )
 
 
 def psi(baseline: Sequence[float], live: Sequence[float]) -> float:
-    """The population stability index of two fillings of the same bins.
+    """The population stability index of two distributions over the same bins.
 
     Sum of (p - q) * ln(p / q) over the bins; half a count is added to each, so that an empty bin
     gives a large number and not an infinite one. By custom, up to 0.1 is little, above 0.25 much.

@@ -1,1 +1,1 @@
-"""Counting in memory that all workers share, and telling Prometheus."""
+"""Metrics: workers count in shared memory, one process exposes the sums to Prometheus."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,15 +12,15 @@ from mlflow_model_server.metrics.slots import PHASES, ROUTES, SECONDS, SIZES
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "mlflow_model_server_"
-# Below, the index says more about chance than about drift.
-LEAST_ROWS = 200
+# With fewer rows, the index shows chance rather than drift.
+MIN_ROWS = 200
 
 Labels = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A feature or an output: its bins, what was counted since the start, and of late."""
+class DriftSeries:
+    """The bins of a feature or an output, and their counts since the start and of the last hour."""
 
     bins: Bins
     total: Sequence[float]
@@ -28,7 +29,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Process:
-    """The server's processes together. None: not to be had here."""
+    """The server's processes together. None: not available here."""
 
     cpu_seconds: float
     start_time: float  # Unix time
@@ -39,7 +40,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Onnx:
-    """Whether the model's conversion predicts, and if not, why."""
+    """Whether the converted model predicts, and if not, why."""
 
     predicts: bool
     reason: str = ""
@@ -47,7 +48,7 @@ class Onnx:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a scrape tells."""
+    """All values of one scrape."""
 
     numbers: Sequence[float]  # as in `slots`, summed over the workers
     labels: Labels  # of all metrics: model, version, revision
@@ -55,27 +56,28 @@ class Snapshot:
     process: Process
     info: Labels = field(default_factory=dict)
     model_age: float | None = None  # seconds
-    environment_as_pinned: bool | None = None
-    onnx: Onnx | None = None  # None: not asked for
-    features: Sequence[Watched] = ()
-    predictions: Sequence[Watched] = ()
+    environment_matches: bool | None = None
+    onnx: Onnx | None = None  # None: not configured
+    features: Sequence[DriftSeries] = ()
+    predictions: Sequence[DriftSeries] = ()
     baseline_source: str | None = None
 
 
-def text(shot: Snapshot) -> str:
+def render(snapshot: Snapshot) -> str:
     """The body of an answer to Prometheus."""
-    writer = _Writer(shot.labels)
-    _tell_requests(writer, shot.numbers)
-    _tell_batches(writer, shot.numbers)
-    _tell_state(writer, shot)
-    _tell_drift(writer, shot)
-    _tell_process(writer, shot.process)
+    writer = _Writer(snapshot.labels)
+    _write_requests(writer, snapshot.numbers)
+    _write_batches(writer, snapshot.numbers)
+    _write_state(writer, snapshot)
+    _write_model(writer, snapshot)
+    _write_drift(writer, snapshot)
+    _write_process(writer, snapshot.process)
     return writer.text()
 
 
-def _tell_requests(writer: _Writer, numbers: Sequence[float]) -> None:
+def _write_requests(writer: _Writer, numbers: Sequence[float]) -> None:
     used: list[tuple[int, str]] = []
-    writer.family("requests_total", "counter", "Requests answered, by route and HTTP status.")
+    writer.family("requests_total", "counter", "Requests answered, by route and HTTP status code.")
     for number, route in enumerate(ROUTES):
         start = slots.requests_at(number)
         counts = numbers[start : start + len(slots.CODES)]
@@ -85,14 +87,16 @@ def _tell_requests(writer: _Writer, numbers: Sequence[float]) -> None:
             if count:
                 writer.sample("requests_total", count, route=route, code=str(code))
     writer.family(
-        "request_duration_seconds", "histogram", "From a request's head to its answer's end."
+        "request_duration_seconds",
+        "histogram",
+        "Time from the head of a request to the end of its response.",
     )
     for number, route in used:
         writer.histogram(
             "request_duration_seconds", numbers, slots.duration_at(number), SECONDS, route=route
         )
     writer.family(
-        "phase_duration_seconds", "histogram", "Where the time of a prediction request goes."
+        "phase_duration_seconds", "histogram", "Time spent in each phase of a prediction request."
     )
     for number, phase in enumerate(PHASES):
         writer.histogram(
@@ -100,105 +104,123 @@ def _tell_requests(writer: _Writer, numbers: Sequence[float]) -> None:
         )
 
 
-def _tell_batches(writer: _Writer, numbers: Sequence[float]) -> None:
-    writer.family("batch_requests", "histogram", "Requests predicted in one call of the model.")
+def _write_batches(writer: _Writer, numbers: Sequence[float]) -> None:
+    writer.family("batch_requests", "histogram", "Requests per call of the model.")
     writer.histogram("batch_requests", numbers, slots.BATCH_REQUESTS, SIZES)
-    writer.family("batch_rows", "histogram", "Rows predicted in one call of the model.")
+    writer.family("batch_rows", "histogram", "Rows per call of the model.")
     writer.histogram("batch_rows", numbers, slots.BATCH_ROWS, SIZES)
 
 
-def _tell_state(writer: _Writer, shot: Snapshot) -> None:
-    numbers = shot.numbers
+def _write_state(writer: _Writer, snapshot: Snapshot) -> None:
+    numbers = snapshot.numbers
     writer.single(
         "requests_in_flight",
         "gauge",
-        "Requests that have begun and are not answered.",
+        "Requests that have begun and are not answered yet.",
         numbers[slots.IN_FLIGHT],
     )
-    writer.single("workers", "gauge", "Processes that serve.", shot.workers)
+    writer.single("workers", "gauge", "Processes that serve.", snapshot.workers)
     writer.single(
         "request_log_dropped_total",
         "counter",
-        "Requests that the request log could not take.",
+        "Requests missing from the request log because it could not be written fast enough.",
         numbers[slots.REQUEST_LOG_DROPPED],
     )
-    writer.family("info", "gauge", "Always 1; the labels tell what runs.")
-    writer.sample("info", 1, **shot.info)
-    if shot.model_age is not None:
+    writer.family("info", "gauge", "Versions of the server and its environment; always 1.")
+    writer.sample("info", 1, **snapshot.info)
+
+
+def _write_model(writer: _Writer, snapshot: Snapshot) -> None:
+    if snapshot.model_age is not None:
         writer.single(
             "model_age_seconds",
             "gauge",
-            "Time since the model version was made.",
-            shot.model_age,
+            "Time since the model version was created.",
+            snapshot.model_age,
         )
-    if shot.environment_as_pinned is not None:
+    if snapshot.environment_matches is not None:
         writer.single(
-            "environment_as_pinned",
+            "environment_matches_model",
             "gauge",
-            "1 if Python and all packages are as the model's files name them, else 0.",
-            int(shot.environment_as_pinned),
+            "1 if Python and all packages are as the model's files require, else 0.",
+            int(snapshot.environment_matches),
         )
-    if shot.onnx is not None:
+    if snapshot.onnx is not None:
         writer.family(
-            "model_converted_to_onnx", "gauge", "1 if ONNX Runtime predicts, else 0 and why not."
+            "model_converted_to_onnx",
+            "gauge",
+            "1 if ONNX Runtime predicts in all workers, else 0, with the reason.",
         )
-        writer.sample("model_converted_to_onnx", shot.onnx.predicts, reason=shot.onnx.reason)
+        writer.sample(
+            "model_converted_to_onnx", snapshot.onnx.predicts, reason=snapshot.onnx.reason
+        )
 
 
-def _tell_drift(writer: _Writer, shot: Snapshot) -> None:
+def _write_drift(writer: _Writer, snapshot: Snapshot) -> None:
     writer.single(
         "drift_dropped_rows_total",
         "counter",
-        "Rows not counted for the drift, because they came too fast.",
-        shot.numbers[slots.DRIFT_ROWS_DROPPED],
+        "Rows not counted for drift because they came too fast.",
+        snapshot.numbers[slots.DRIFT_ROWS_DROPPED],
     )
-    if shot.baseline_source is None:
+    if snapshot.baseline_source is None:
         return
-    writer.family("drift_baseline", "gauge", "Always 1; where the baseline is from.")
-    writer.sample("drift_baseline", 1, source=shot.baseline_source)
-    for what, label, watched in (
-        ("feature", "feature", shot.features),
-        ("prediction", "output", shot.predictions),
+    writer.family("drift_baseline", "gauge", "The source of the drift baseline; always 1.")
+    writer.sample("drift_baseline", 1, source=snapshot.baseline_source)
+    for kind, label, series in (
+        ("feature", "feature", snapshot.features),
+        ("prediction", "output", snapshot.predictions),
     ):
-        _tell_bins(writer, what, label, watched)
+        _write_bins(writer, kind, label, series)
 
 
-def _tell_bins(writer: _Writer, what: str, label: str, watched: Sequence[Watched]) -> None:
-    writer.family(f"{what}_values_total", "counter", f"Values of each {label}, by bin.")
-    for one in watched:
-        for name, count in zip(one.bins.labels(), one.total, strict=True):
-            writer.sample(f"{what}_values_total", count, **{label: one.bins.name, "bin": name})
+def _write_bins(writer: _Writer, kind: str, label: str, series: Sequence[DriftSeries]) -> None:
+    writer.family(f"{kind}_values_total", "counter", f"Values of each {label}, by bin.")
+    for each in series:
+        for name, count in zip(each.bins.labels(), each.total, strict=True):
+            writer.sample(f"{kind}_values_total", count, **{label: each.bins.name, "bin": name})
     writer.family(
-        f"{what}_baseline_ratio", "gauge", f"The share of each bin in the baseline of a {label}."
+        f"{kind}_baseline_ratio", "gauge", f"Ratio of each bin in the baseline of the {label}."
     )
-    for one in watched:
-        for name, ratio in zip(one.bins.labels(), one.bins.ratios(), strict=True):
-            writer.sample(f"{what}_baseline_ratio", ratio, **{label: one.bins.name, "bin": name})
+    for each in series:
+        for name, ratio in zip(each.bins.labels(), each.bins.ratios(), strict=True):
+            writer.sample(f"{kind}_baseline_ratio", ratio, **{label: each.bins.name, "bin": name})
     writer.family(
-        f"{what}_psi",
+        f"{kind}_psi",
         "gauge",
-        f"Population stability index of a {label} against the baseline, over the last hour.",
+        f"Population stability index of the {label} against its baseline, over the last hour.",
     )
-    for one in watched:
-        if sum(one.recent) >= LEAST_ROWS:
-            writer.sample(f"{what}_psi", psi(one.bins.counts, one.recent), **{label: one.bins.name})
+    for each in series:
+        if sum(each.recent) >= MIN_ROWS:
+            index = psi(each.bins.counts, each.recent)
+            writer.sample(f"{kind}_psi", index, **{label: each.bins.name})
 
 
-def _tell_process(writer: _Writer, process: Process) -> None:
-    for name, kind, meaning, value in (
-        ("cpu_seconds_total", "counter", "CPU time of all processes.", process.cpu_seconds),
+def _write_process(writer: _Writer, process: Process) -> None:
+    for name, kind, text, value in (
+        (
+            "cpu_seconds_total",
+            "counter",
+            "CPU time of all processes in seconds.",
+            process.cpu_seconds,
+        ),
         (
             "start_time_seconds",
             "gauge",
-            "Start of the first process, Unix time.",
+            "Start time of the first process, as Unix time in seconds.",
             process.start_time,
         ),
-        ("resident_memory_bytes", "gauge", "Memory of all processes.", process.resident_bytes),
-        ("open_fds", "gauge", "Open files of all processes.", process.open_fds),
-        ("max_fds", "gauge", "Open files that one process may have.", process.max_fds),
+        (
+            "resident_memory_bytes",
+            "gauge",
+            "Resident memory of all processes in bytes.",
+            process.resident_bytes,
+        ),
+        ("open_fds", "gauge", "Open file descriptors of all processes.", process.open_fds),
+        ("max_fds", "gauge", "Limit of open file descriptors of one process.", process.max_fds),
     ):
         if value is not None:
-            writer.single(name, kind, meaning, value, prefix="process_")
+            writer.single(name, kind, text, value, prefix="process_")
 
 
 class _Writer:
@@ -206,20 +228,18 @@ class _Writer:
         self._common = labels
         self._lines: list[str] = []
 
-    def family(self, name: str, kind: str, meaning: str, prefix: str = PREFIX) -> None:
-        self._lines.append(f"# HELP {prefix}{name} {meaning}")
+    def family(self, name: str, kind: str, text: str, prefix: str = PREFIX) -> None:
+        self._lines.append(f"# HELP {prefix}{name} {text}")
         self._lines.append(f"# TYPE {prefix}{name} {kind}")
 
     def sample(self, name: str, value: float, prefix: str = PREFIX, **labels: str) -> None:
-        told = ",".join(
+        pairs = ",".join(
             f'{label}="{_escaped(text)}"' for label, text in {**self._common, **labels}.items()
         )
-        self._lines.append(f"{prefix}{name}{{{told}}} {_number(value)}")
+        self._lines.append(f"{prefix}{name}{{{pairs}}} {_number(value)}")
 
-    def single(
-        self, name: str, kind: str, meaning: str, value: float, prefix: str = PREFIX
-    ) -> None:
-        self.family(name, kind, meaning, prefix)
+    def single(self, name: str, kind: str, text: str, value: float, prefix: str = PREFIX) -> None:
+        self.family(name, kind, text, prefix)
         self.sample(name, value, prefix)
 
     def histogram(
@@ -232,8 +252,8 @@ class _Writer:
     ) -> None:
         count = 0.0
         ends = [*(f"{bound:g}" for bound in bounds), "+Inf"]
-        for end, more in zip(ends, numbers[start : start + len(ends)], strict=True):
-            count += more
+        for end, bucket in zip(ends, numbers[start : start + len(ends)], strict=True):
+            count += bucket
             self.sample(f"{name}_bucket", count, **labels, le=end)
         self.sample(f"{name}_sum", numbers[start + len(ends)], **labels)
         self.sample(f"{name}_count", count, **labels)
@@ -243,6 +263,8 @@ class _Writer:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return {math.inf: "+Inf", -math.inf: "-Inf"}.get(value, "NaN")
     return str(int(value)) if value == int(value) else repr(float(value))
 
 

@@ -12,7 +12,7 @@ from mlflow_model_server.metrics.exposition import Process
 _PROC = Path("/proc")
 
 
-def figures(pids: Iterable[int], start_time: float) -> Process:
+def usage(pids: Iterable[int], start_time: float) -> Process:
     """Of this process, of those in `pids`, and the CPU time of its children that have ended."""
     others = {pid for pid in pids if pid != os.getpid()}
     everyone = {os.getpid(), *others}
@@ -26,7 +26,10 @@ def figures(pids: Iterable[int], start_time: float) -> Process:
 
 
 def _own_and_ended_cpu() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = [
+        resource.getrusage(processes)
+        for processes in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 

@@ -1,4 +1,4 @@
-"""A port of its own for Prometheus, and a thread of the first process that answers there."""
+"""The metrics port, which a thread of the first process listens on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from mlflow_model_server.runtime.listener import bind
 
 if TYPE_CHECKING:
-    from mlflow_model_server.metrics.shared_memory import Shared
+    from mlflow_model_server.metrics.shared_memory import SharedMemory
     from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-def start_metrics_server(settings: Settings, shared: Shared) -> None:
+def start_metrics_server(settings: Settings, shared: SharedMemory) -> None:
     """Serves `/metrics` on `settings.metrics_port` until the process ends; 0: not at all.
 
     Call it in the parent when there are several workers, after the first were forked, else in the
@@ -38,8 +38,10 @@ def start_metrics_server(settings: Settings, shared: Shared) -> None:
     log.info("metrics on port %d", settings.metrics_port)
 
 
-def _serve(listener: socket.socket, settings: Settings, shared: Shared, started: float) -> None:
-    # Signals are for the main thread: only there Python's handlers run, and what waits wakes.
+def _serve(
+    listener: socket.socket, settings: Settings, shared: SharedMemory, started: float
+) -> None:
+    # Signals are for the main thread: only there Python's handlers run, and system calls end.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     select.select([listener], [], [])
     # Imported with the first scrape: until then the model loads, which takes long enough.

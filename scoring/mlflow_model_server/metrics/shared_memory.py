@@ -1,4 +1,4 @@
-"""Memory that all workers share, so that one of them, or their parent, can tell for all."""
+"""Memory that all workers share, so that one process can expose the metrics of all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from mlflow_model_server.metrics import slots
 
-_NUMBER = 8  # bytes
-_TEXT = 1 << 20  # bytes for the bins that were agreed on: pages that nobody writes cost nothing
+_NUMBER_BYTES = 8
+_TEXT_BYTES = 1 << 20  # for the published baseline: pages that are not written cost nothing
 
 
-class Shared:
+class SharedMemory:
     """A slot of numbers for each worker, and one text for all. Make it before the workers fork.
 
     A worker that replaces an ended one takes its slot over, so that counters never go back.
@@ -25,9 +25,9 @@ class Shared:
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
-        self._memory = mmap.mmap(-1, workers * slots.SLOT * _NUMBER)  # anonymous, shared
+        self._memory = mmap.mmap(-1, workers * slots.SLOT * _NUMBER_BYTES)  # anonymous, shared
         self._numbers = memoryview(self._memory).cast("d")
-        self._text = mmap.mmap(-1, _TEXT)
+        self._text = mmap.mmap(-1, _TEXT_BYTES)
         # Only to be locked: such a lock ends with the process that holds it.
         self._lock = tempfile.TemporaryFile()  # noqa: SIM115
 
@@ -38,37 +38,37 @@ class Shared:
 
     def totals(self) -> list[float]:
         """Each number, summed over the workers."""
-        slots = [self.slot(number) for number in range(self.workers)]
-        return list(map(math.fsum, zip(*slots, strict=True)))
+        workers = [self.slot(number) for number in range(self.workers)]
+        return list(map(math.fsum, zip(*workers, strict=True)))
 
     def pids(self) -> list[int]:
         """The processes that serve; of a worker that has not begun there is none."""
-        return [int(pid) for pid in self.of_each(slots.PID) if pid]
+        return [int(pid) for pid in self.per_worker(slots.PID) if pid]
 
-    def of_each(self, place: int) -> list[float]:
-        """One number of each worker."""
+    def per_worker(self, place: int) -> list[float]:
+        """The number at `place` of each worker."""
         return [self.slot(number)[place] for number in range(self.workers)]
 
-    def agreed(self) -> Any:
-        """What `agree` was told, or None."""
-        length = int.from_bytes(self._text[:_NUMBER], "little")
-        return json.loads(self._text[_NUMBER : _NUMBER + length]) if length else None
+    def published(self) -> Any:
+        """The published value, or None."""
+        length = int.from_bytes(self._text[:_NUMBER_BYTES], "little")
+        return json.loads(self._text[_NUMBER_BYTES : _NUMBER_BYTES + length]) if length else None
 
-    def agree(self, told: Any) -> Any:
-        """Makes `told` (of what JSON can say) known to all, if nothing is; returns what is known.
+    def publish(self, value: Any) -> Any:
+        """Publishes `value` (JSON) to all workers unless there is one; returns the published one.
 
         Raises ValueError if it is longer than a mebibyte.
         """
-        text = json.dumps(told).encode()
-        if len(text) > _TEXT - _NUMBER:
+        text = json.dumps(value).encode()
+        if len(text) > _TEXT_BYTES - _NUMBER_BYTES:
             raise ValueError(f"{len(text)} bytes are too much to share: watch fewer features")
         with self._locked():
-            if (known := self.agreed()) is not None:
-                return known
-            self._text[_NUMBER : _NUMBER + len(text)] = text
-            # The length last: who reads it finds the text complete.
-            self._text[:_NUMBER] = len(text).to_bytes(_NUMBER, "little")
-        return told
+            if (present := self.published()) is not None:
+                return present
+            self._text[_NUMBER_BYTES : _NUMBER_BYTES + len(text)] = text
+            # The length last: readers of it find the text complete.
+            self._text[:_NUMBER_BYTES] = len(text).to_bytes(_NUMBER_BYTES, "little")
+        return value
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

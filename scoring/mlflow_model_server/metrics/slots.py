@@ -1,14 +1,14 @@
-"""Where each number stands in a worker's part of the shared memory.
+"""The place of each number in a worker's part of the shared memory.
 
 All are 64-bit floats, which count exactly up to 2**53. A histogram is its buckets (not cumulative),
-the one for all above the last bound, and the sum of what was observed.
+the one for all above the last bound, and the sum of all observations.
 """
 
 from __future__ import annotations
 
-from mlflow_model_server.drift.bins import MOST_BINS
+from mlflow_model_server.drift.bins import MAX_BINS
 
-# What `route` may be; requests to anything else count as OTHER, so that nobody can make series.
+# The values of `route`; all other requests count as OTHER, so that no client can make series.
 INVOCATIONS = "/invocations"
 INFER = "/v2/models/{model}/infer"
 OTHER = "other"
@@ -39,10 +39,10 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096
 _DURATION = len(SECONDS) + 2
 _SIZE = len(SIZES) + 2
 
-# These three are of the worker that holds the slot now; all that follow only grow.
+# These three are of the worker that has the slot now; all that follow only grow.
 PID = 0
 IN_FLIGHT = 1
-ONNX = 2  # BY_ONNX or NOT_BY_ONNX; 0 until the model is loaded
+ONNX = 2  # ONNX_ACTIVE or ONNX_INACTIVE; 0 until the model is loaded
 REQUEST_LOG_DROPPED = 3
 DRIFT_ROWS_DROPPED = 4
 REQUESTS = 5  # one for each route and code
@@ -51,21 +51,21 @@ PHASE_DURATIONS = DURATIONS + len(ROUTES) * _DURATION  # a histogram for each ph
 BATCH_REQUESTS = PHASE_DURATIONS + len(PHASES) * _DURATION
 BATCH_ROWS = BATCH_REQUESTS + _SIZE
 DRIFT = BATCH_ROWS + _SIZE
-SLOT = DRIFT + MOST_BINS
+SLOT = DRIFT + MAX_BINS
 
-BY_ONNX, NOT_BY_ONNX = 1, 2
+ONNX_ACTIVE, ONNX_INACTIVE = 1, 2
 
 
 def requests_at(route: int) -> int:
-    """Where the counter for `route` (an index of ROUTES) and code 100 is; the others follow."""
+    """The place of the counter for `route` (an index of ROUTES) and code 100; the others follow."""
     return REQUESTS + route * len(CODES)
 
 
 def duration_at(route: int) -> int:
-    """Where the histogram of a route's durations begins."""
+    """The begin of the histogram of a route's durations."""
     return DURATIONS + route * _DURATION
 
 
 def phase_at(phase: int) -> int:
-    """Where the histogram of a phase's durations begins."""
+    """The begin of the histogram of a phase's durations."""
     return PHASE_DURATIONS + phase * _DURATION

@@ -1,13 +1,19 @@
-"""Metrics over several processes, and that docs/scoring-metrics.md tells of all of them."""
+"""Metrics of several processes, and that docs/scoring-metrics.md describes all of them."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +23,12 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlflow_model_server import baseline
-from mlflow_model_server.drift.monitor import ARTIFACT, share
-from mlflow_model_server.metrics import slots
-from mlflow_model_server.metrics.collector import Scraper
+from mlflow_model_server.drift.monitor import ARTIFACT, publish
+from mlflow_model_server.metrics import handler, slots
+from mlflow_model_server.metrics.collector import Collector
 from mlflow_model_server.metrics.recorder import make_recorder
 from mlflow_model_server.metrics.server import start_metrics_server
-from mlflow_model_server.metrics.shared_memory import Shared
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.settings import Settings
 from tests.integration.control_plane import free_port
 from tests.unit.server.process import environment_of_server, wait_until
@@ -34,7 +40,7 @@ COMMON = {"model", "version", "revision"}
 
 
 @pytest.fixture
-def watched(settings: Settings) -> Settings:
+def configured(settings: Settings) -> Settings:
     (settings.artifact / "MLmodel").write_text(
         "utc_time_created: '2026-01-02 03:04:05.000006'\nflavors: {}\n"
     )
@@ -55,26 +61,26 @@ def value(text: str, name: str, **labels: str) -> float | None:
     return None
 
 
-def in_a_worker(shared: Shared, settings: Settings, slot: int) -> None:
+def in_a_worker(shared: SharedMemory, settings: Settings, slot: int) -> None:
     """Counts one of each, in a process of its own that then ends."""
     pid = os.fork()
     if pid == 0:
         recorder = make_recorder(settings, shared, slot)
         recorder.in_flight += 1
-        recorder.finished("/invocations", 200, 0.002)
-        recorder.finished("/wp-admin.php", 404, 0.0001)
-        recorder.phases(0.0001, 0.0002, 0.001, 0.0003)
-        recorder.batch(2, 5)
+        recorder.observe_request("/invocations", 200, 0.002)
+        recorder.observe_request("/wp-admin.php", 404, 0.0001)
+        recorder.observe_phases(0.0001, 0.0002, 0.001, 0.0003)
+        recorder.observe_batch(2, 5)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_numbers_are_summed_over_the_workers(watched: Settings) -> None:
-    shared = Shared(2)
-    in_a_worker(shared, watched, 0)
-    in_a_worker(shared, watched, 1)
+def test_numbers_are_summed_over_the_workers(configured: Settings) -> None:
+    shared = SharedMemory(2)
+    in_a_worker(shared, configured, 0)
+    in_a_worker(shared, configured, 1)
 
-    text = Scraper(watched, shared).text()
+    text = Collector(configured, shared).text()
 
     assert value(text, PREFIX + "requests_total", route="/invocations", code="200") == 2
     assert value(text, PREFIX + "requests_total", route="other", code="404") == 2
@@ -90,22 +96,22 @@ def test_numbers_are_summed_over_the_workers(watched: Settings) -> None:
     assert value(text, PREFIX + "batch_requests_bucket", le="2") == 2
 
 
-def test_a_replaced_worker_goes_on_where_the_ended_one_stopped(watched: Settings) -> None:
-    shared = Shared(2)
-    in_a_worker(shared, watched, 1)
-    in_a_worker(shared, watched, 1)
+def test_a_replaced_worker_goes_on_where_the_ended_one_stopped(configured: Settings) -> None:
+    shared = SharedMemory(2)
+    in_a_worker(shared, configured, 1)
+    in_a_worker(shared, configured, 1)
 
-    text = Scraper(watched, shared).text()
+    text = Collector(configured, shared).text()
 
     assert value(text, PREFIX + "requests_total", route="/invocations") == 2
     assert value(text, PREFIX + "requests_in_flight") == 1, "what was in flight ended with it"
 
 
-def test_all_metrics_bear_the_models_labels(watched: Settings) -> None:
-    shared = Shared(2)
-    in_a_worker(shared, watched, 0)
+def test_all_metrics_bear_the_models_labels(configured: Settings) -> None:
+    shared = SharedMemory(2)
+    in_a_worker(shared, configured, 0)
 
-    for family in families(Scraper(watched, shared).text()).values():
+    for family in families(Collector(configured, shared).text()).values():
         for sample in family.samples:
             assert (
                 sample.labels.items()
@@ -117,40 +123,40 @@ def test_all_metrics_bear_the_models_labels(watched: Settings) -> None:
             )
 
 
-def test_the_age_of_the_model_is_told(watched: Settings) -> None:
-    text = Scraper(watched, Shared(2), now=lambda: 1767323045.0 + 60).text()
+def test_the_age_of_the_model_is_exposed(configured: Settings) -> None:
+    text = Collector(configured, SharedMemory(2), now=lambda: 1767323045.0 + 60).text()
     assert value(text, PREFIX + "model_age_seconds") == pytest.approx(60, abs=0.001)
 
 
-@pytest.mark.parametrize(("requirement", "as_pinned"), [("numpy", 1), ("numpy==0.1", 0)])
-def test_an_environment_other_than_pinned_is_told(
-    watched: Settings, requirement: str, as_pinned: int
+@pytest.mark.parametrize(("requirement", "matches"), [("numpy", 1), ("numpy==0.1", 0)])
+def test_an_environment_other_than_required_is_exposed(
+    configured: Settings, requirement: str, matches: int
 ) -> None:
-    (watched.artifact / "requirements.txt").write_text(f"{requirement}\n")
-    text = Scraper(watched, Shared(2)).text()
-    assert value(text, PREFIX + "environment_as_pinned") == as_pinned
+    (configured.artifact / "requirements.txt").write_text(f"{requirement}\n")
+    text = Collector(configured, SharedMemory(2)).text()
+    assert value(text, PREFIX + "environment_matches_model") == matches
 
 
-def test_names_and_values_of_any_kind_are_escaped(watched: Settings) -> None:
-    odd = replace(watched, model_name='a "quoted"\nname \\ with all')
-    text = Scraper(odd, Shared(2)).text()
+def test_names_and_values_of_any_kind_are_escaped(configured: Settings) -> None:
+    odd = replace(configured, model_name='a "quoted"\nname \\ with all')
+    text = Collector(odd, SharedMemory(2)).text()
     assert value(text, PREFIX + "workers", model=odd.model_name) == 2
 
 
-def test_the_document_tells_of_all_metrics(watched: Settings) -> None:
-    shared = Shared(2)
-    in_a_worker(shared, watched, 0)
-    (watched.artifact / "requirements.txt").write_text("numpy\n")
+def test_the_document_describes_all_metrics(configured: Settings) -> None:
+    shared = SharedMemory(2)
+    in_a_worker(shared, configured, 0)
+    (configured.artifact / "requirements.txt").write_text("numpy\n")
     rows = np.random.default_rng(1).normal(size=(1000, 2))
-    made = baseline.save(watched.artifact, rows, rows[:, 0])
-    share(shared, made, ARTIFACT)
+    made = baseline.save(configured.artifact, rows, rows[:, 0])
+    publish(shared, made, ARTIFACT)
     for slot in (0, 1):
-        shared.slot(slot)[slots.ONNX] = slots.NOT_BY_ONNX
-    shared.slot(0)[slots.DRIFT] = 5000  # so that there is enough to tell an index
+        shared.slot(slot)[slots.ONNX] = slots.ONNX_INACTIVE
+    shared.slot(0)[slots.DRIFT] = 5000  # enough for an index
     shared.slot(0)[slots.DRIFT + 2 * made.features[0].size] = 5000
 
     exported = {}
-    for family in families(Scraper(replace(watched, onnx=True), shared).text()).values():
+    for family in families(Collector(replace(configured, onnx=True), shared).text()).values():
         labels = {label for sample in family.samples for label in sample.labels}
         if family.name.startswith("process_"):
             labels -= COMMON
@@ -165,9 +171,9 @@ def test_the_document_tells_of_all_metrics(watched: Settings) -> None:
     }
 
 
-def test_the_metrics_server_answers_on_its_own_port(watched: Settings) -> None:
+def test_the_metrics_server_answers_on_its_own_port(configured: Settings) -> None:
     port = free_port()
-    start_metrics_server(replace(watched, metrics_port=port), Shared(2))
+    start_metrics_server(replace(configured, metrics_port=port), SharedMemory(2))
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         text = answer.read().decode()
@@ -193,7 +199,7 @@ def test_the_first_process_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], env=environment_of_server(), check=True)
 
 
-def test_the_metrics_thread_keeps_no_signal_from_the_first_process(watched: Settings) -> None:
+def test_the_metrics_thread_keeps_no_signal_from_the_first_process(configured: Settings) -> None:
     """Of several workers the first process waits in a system call, which only a signal ends."""
     code = f"""if True:
         import os, signal, sys
@@ -201,13 +207,13 @@ def test_the_metrics_thread_keeps_no_signal_from_the_first_process(watched: Sett
         from pathlib import Path
         from mlflow_model_server.metrics.recorder import make_recorder
         from mlflow_model_server.metrics.server import start_metrics_server
-        from mlflow_model_server.metrics.shared_memory import Shared
+        from mlflow_model_server.metrics.shared_memory import SharedMemory
         from mlflow_model_server.settings import Settings
-        settings = replace(Settings(), model_dir=Path({str(watched.model_dir)!r}), drift=False,
+        settings = replace(Settings(), model_dir=Path({str(configured.model_dir)!r}), drift=False,
                            metrics_port={free_port()}, workers=1)
-        shared = Shared(1)
+        shared = SharedMemory(1)
         if (pid := os.fork()) == 0:
-            make_recorder(settings, shared).finished("/ping", 200, 0.001)
+            make_recorder(settings, shared).observe_request("/ping", 200, 0.001)
             signal.pause()
         start_metrics_server(settings, shared)
         def end(*_):
@@ -231,3 +237,109 @@ def test_the_metrics_thread_keeps_no_signal_from_the_first_process(watched: Sett
         wait_until(counted, "the worker has counted")
         process.terminate()
         assert process.wait(30) == 0
+
+
+@contextmanager
+def dripping(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Clients that send a header now and then, and no end of their request."""
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    ended = threading.Event()
+
+    def drip() -> None:
+        while not ended.wait(0.1):
+            for client in clients:
+                with suppress(OSError):
+                    client.sendall(b"a: b\r\n")
+
+    for client in clients:
+        client.sendall(b"GET /metrics HTTP/1.1\r\n")
+    thread = threading.Thread(target=drip)
+    thread.start()
+    yield clients
+    ended.set()
+    thread.join()
+    for client in clients:
+        client.close()
+
+
+def scrape(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def is_closed(client: socket.socket) -> bool:
+    client.settimeout(30)
+    try:
+        return client.recv(1000) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("count", [1, 3 * handler.MAX_CLIENTS])
+def test_dripping_clients_stop_no_scrape(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(handler, "CLIENT_TIMEOUT", 60.0)
+    port = free_port()
+    start_metrics_server(replace(configured, metrics_port=port), SharedMemory(2))
+    scrape(port)
+    threads = threading.active_count()
+    with dripping(port, count) as clients:
+        for _ in range(5):
+            assert value(scrape(port), PREFIX + "workers") == 2
+        assert threading.active_count() - threads <= handler.MAX_CLIENTS + 1
+        if count > handler.MAX_CLIENTS:
+            assert is_closed(clients[0]), "the oldest made room"
+
+
+def test_a_dripping_client_is_ended_in_time(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "CLIENT_TIMEOUT", 1.0)
+    port = free_port()
+    start_metrics_server(replace(configured, metrics_port=port), SharedMemory(2))
+    with dripping(port, 2) as clients:
+        assert all(map(is_closed, clients))
+
+
+def test_the_time_for_collecting_is_not_the_clients(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: Collector) -> str:
+        time.sleep(2)
+        return "slow 1\n"
+
+    monkeypatch.setattr(handler, "CLIENT_TIMEOUT", 0.5)
+    monkeypatch.setattr(Collector, "text", slow)
+    port = free_port()
+    start_metrics_server(replace(configured, metrics_port=port), SharedMemory(2))
+    assert scrape(port) == "slow 1\n"
+
+
+def test_what_cannot_be_collected_is_500_and_the_next_scrape_is_answered(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    start_metrics_server(replace(configured, metrics_port=port), SharedMemory(2))
+    with monkeypatch.context() as broken:
+        broken.setattr(Collector, "text", lambda self: 1 / 0)
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            scrape(port)
+    assert value(scrape(port), PREFIX + "workers") == 2
+
+
+def test_odd_numbers_are_numbers_of_prometheus(configured: Settings) -> None:
+    shared = SharedMemory(2)
+    recorder = make_recorder(configured, shared)
+    recorder.observe_request("/ping", 200, float("nan"))
+    recorder.observe_request("/version", 200, float("inf"))
+    text = Collector(configured, shared).text()
+    total = PREFIX + "request_duration_seconds_sum"
+    assert math.isnan(value(text, total, route="/ping") or 0)
+    assert value(text, total, route="/version") == math.inf
+
+
+def test_help_is_a_sentence(configured: Settings) -> None:
+    for family in families(Collector(configured, SharedMemory(2)).text()).values():
+        assert re.fullmatch(r"[A-Z1].*[a-z0-9]\.", family.documentation), family.documentation
