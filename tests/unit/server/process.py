@@ -21,6 +21,8 @@ import mlflow_model_server
 
 SECONDS_TO_START = 120  # a loaded machine is slow to import what MLflow imports
 SECONDS_TO_END = 30
+REPOSITORY = Path(__file__).parents[3]
+ENTRYPOINT = REPOSITORY / "images/mlflow-model-server"  # the image's own file
 
 
 def environment_of_server(**variables: str) -> dict[str, str]:
@@ -91,7 +93,7 @@ def running(model_dir: Path, port: int, **variables: str) -> Iterator[Server]:
     env = environment_of_server(
         MODEL_DIR=str(model_dir), PORT=str(port), TERMINATION_LOG=str(log), **variables
     )
-    command = [sys.executable, "-m", "mlflow_model_server", "serve"]
+    command = [sys.executable, str(ENTRYPOINT), "serve"]
     with output.open("wb") as file:
         process = subprocess.Popen(
             command, env=env, stdout=file, stderr=file, start_new_session=True
