@@ -1,4 +1,4 @@
-"""The server's OpenAPI document: what it takes and answers, for clients, and for fuzzers. Pure."""
+"""The server's OpenAPI document: requests and responses, for clients and fuzzers. Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ JSON = "application/json"
 
 
 def document(model: str, version: str = "", secured: bool = False) -> dict[str, Any]:
-    """OpenAPI 3.1 for the one model that is served; `secured`: a key or token is needed."""
+    """OpenAPI 3.1 for the served model; `secured`: a key or token is required."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"{model} {version}".strip(),
             "version": version or "0",
-            "description": "An MLflow model, by MLflow's protocol and the Open Inference Protocol.",
+            "description": "An MLflow model, over MLflow's or the Open Inference Protocol.",
         },
         "paths": {
             **_mlflow_paths(secured),
-            **_server_paths(),
+            **_server_paths(secured),
             **_model_paths(f"/v2/models/{model}", secured),
             **(_model_paths(f"/v2/models/{model}/versions/{version}", secured) if version else {}),
         },
@@ -34,8 +34,8 @@ def document(model: str, version: str = "", secured: bool = False) -> dict[str, 
 def _mlflow_paths(secured: bool) -> dict[str, Any]:
     return {
         "/invocations": {
-            "post": _predicting(
-                "Predicts",
+            "post": _prediction(
+                "Predict",
                 {
                     JSON: _ref("Invocation"),
                     "text/csv": {"schema": {"type": "string"}},
@@ -48,72 +48,71 @@ def _mlflow_paths(secured: bool) -> dict[str, Any]:
                 secured,
             )
         },
-        "/ping": {"get": _get("200 while the model answers", {})},
-        "/health": {"get": _get("The same", {})},
-        "/version": {"get": _get("MLflow's version", {})},
+        "/ping": {"get": _get("200 while the model can answer", {})},
+        "/health": {"get": _get("The same as /ping", {})},
+        "/version": {"get": _get("The version of MLflow", {})},
     }
 
 
-def _server_paths() -> dict[str, Any]:
+def _server_paths(secured: bool) -> dict[str, Any]:
     return {
-        "/v2": {"get": _get("The server", {JSON: _ref("Server")})},
+        "/v2": {"get": _get("The server", {JSON: _ref("Server")}, secured)},
         "/v2/health/live": {"get": _get("200 while the server runs", {JSON: _any()})},
-        "/v2/health/ready": {"get": _get("200 while the model answers", {JSON: _any()})},
+        "/v2/health/ready": {"get": _get("200 while the model can answer", {JSON: _any()})},
     }
 
 
 def _model_paths(path: str, secured: bool) -> dict[str, Any]:
-    answer = {JSON: _ref("InferenceAnswer"), "application/octet-stream": {"schema": {}}}
+    response = {JSON: _ref("InferenceResponse"), "application/octet-stream": {"schema": {}}}
     return {
         path: {"get": _get("The model's inputs and outputs", {JSON: _ref("Model")}, secured)},
-        f"{path}/ready": {"get": _get("200 while the model answers", {JSON: _any()}, secured)},
+        f"{path}/ready": {"get": _get("200 while the model can answer", {JSON: _any()}, secured)},
         f"{path}/infer": {
-            "post": _predicting(
-                "Predicts", {JSON: _ref("InferenceRequest")}, answer, "InferenceError", secured
+            "post": _prediction(
+                "Predict", {JSON: _ref("InferenceRequest")}, response, "InferenceError", secured
             )
         },
     }
 
 
 def _get(summary: str, content: dict[str, Any], secured: bool = False) -> dict[str, Any]:
-    answers: dict[str, Any] = {
+    responses: dict[str, Any] = {
         "200": {"description": summary, **({"content": content} if content else {})},
         "503": {"description": "The model can't answer"},
+        **_unauthorized("Error", secured),
     }
-    return {"summary": summary, "responses": {**answers, **_refusals("Error", secured)}} | (
-        _security(secured)
-    )
+    return {"summary": summary, "responses": responses} | _security(secured)
 
 
-def _predicting(
-    summary: str, body: dict[str, Any], answer: dict[str, Any], error: str, secured: bool
+def _prediction(
+    summary: str, body: dict[str, Any], response: dict[str, Any], error: str, secured: bool
 ) -> dict[str, Any]:
-    told = {
-        "400": "The body is not what the model takes; the message says what to write",
+    errors = {
+        "400": "The body is no input of the model; the message says how to write it",
         "413": "The body is too large",
         "415": "The content type is none of these",
-        "429": "Too many requests; Retry-After says when to come again",
+        "429": "Too many requests; Retry-After says when to send the next",
         "500": "The model's own code failed",
-        "503": "The server is overloaded or ends; Retry-After says when to come again",
+        "503": "The server is overloaded or shuts down; Retry-After says when to try again",
         "504": "The prediction took too long",
     }
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": body},
         "responses": {
-            "200": {"description": "The predictions", "content": answer},
-            **{code: _refusal(meaning, error) for code, meaning in told.items()},
-            **_refusals(error, secured),
+            "200": {"description": "The predictions", "content": response},
+            **{code: _error(text, error) for code, text in errors.items()},
+            **_unauthorized(error, secured),
         },
     } | _security(secured)
 
 
-def _refusals(error: str, secured: bool) -> dict[str, Any]:
-    return {"401": _refusal("No good key or token", error)} if secured else {}
+def _unauthorized(error: str, secured: bool) -> dict[str, Any]:
+    return {"401": _error("No valid key or token", error)} if secured else {}
 
 
-def _refusal(meaning: str, error: str) -> dict[str, Any]:
-    return {"description": meaning, "content": {JSON: _ref(error)}}
+def _error(description: str, error: str) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: _ref(error)}}
 
 
 def _security(secured: bool) -> dict[str, Any]:
@@ -129,8 +128,8 @@ def _any() -> dict[str, Any]:
 
 
 def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {"type": "object", "properties": properties}
-    return {**told, "required": list(required)} if required else told
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    return {**schema, "required": list(required)} if required else schema
 
 
 def _list_of(items: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -182,7 +181,7 @@ _SCHEMAS: dict[str, Any] = {
         inputs=_list_of(_object(("name", "datatype", "shape", "data"), **_TENSOR), minItems=1),
         outputs=_list_of(_object(("name",), name=_TEXT, parameters=_object())),
     ),
-    "InferenceAnswer": _object(
+    "InferenceResponse": _object(
         ("model_name", "outputs"),
         model_name=_TEXT,
         model_version=_TEXT,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from mlflow_model_server import openapi
+from mlflow_model_server.inference import routes
 from tests.unit.server import models
 from tests.unit.server.process import serving
 
@@ -16,7 +17,7 @@ schemathesis = pytest.importorskip("schemathesis")
 checks = schemathesis.checks
 
 API = schemathesis.openapi.from_dict(openapi.document("wine", "3"))
-OPERATIONS = [found.ok() for found in API.get_all_operations()]
+OPERATIONS = [result.ok() for result in API.get_all_operations()]
 
 
 # Not that all which fits the document is accepted: it can't say that shapes fit the data.
@@ -27,6 +28,14 @@ CHECKS = [
     checks.response_schema_conformance,
     checks.negative_data_rejection,
 ]
+
+
+def test_the_document_asks_for_keys_where_the_server_does() -> None:
+    for path, methods in openapi.document("wine", "3", secured=True)["paths"].items():
+        for method, operation in methods.items():
+            is_open = routes.resolve(path).is_open
+            assert ("security" not in operation) == is_open, f"{method} {path}"
+            assert ("401" not in operation["responses"]) == is_open, f"{method} {path}"
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +52,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: An
 @pytest.mark.parametrize(
     ("operation", "mode"),
     [
-        pytest.param(one, mode, id=f"{one.label} {mode.value}")
-        for one in OPERATIONS
+        pytest.param(operation, mode, id=f"{operation.label} {mode.value}")
+        for operation in OPERATIONS
         for mode in schemathesis.GenerationMode
         # Of a request without a body, nothing can be wrong.
-        if mode.is_positive or one.method == "post"
+        if mode.is_positive or operation.method == "post"
     ],
 )
 def test_no_request_is_answered_other_than_documented(

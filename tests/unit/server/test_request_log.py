@@ -87,7 +87,7 @@ ANYTHING = st.one_of(
 
 
 @given(ANYTHING, ANYTHING, ANYTHING, st.binary(), st.sampled_from([b"", b"\0" * 9000]))
-def test_a_line_is_one_line_and_bounded(
+def test_a_line_is_a_single_line_and_bounded(
     caller: str, route: str, parent: str, body: bytes, padding: bytes
 ) -> None:
     sink = MemorySink()
@@ -156,8 +156,8 @@ def test_a_recorder_writes_by_itself_and_each_worker_its_own_file(
     settings: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / "requests.log"
-    asked = replace(settings, request_log=str(path), drift=False, workers=2)
-    log = make_recorder(asked, SharedMemory(2), slot=1).request_log
+    configured = replace(settings, request_log=str(path), drift=False, workers=2)
+    log = make_recorder(configured, SharedMemory(2), slot=1).request_log
     assert log is not None and log.should_log()
     log.write("/invocations", 200, 0.1)
     mine = tmp_path / "requests-1.log"

@@ -11,7 +11,7 @@ from mlflow_model_server.settings import VARIABLES, Settings, SettingsError, fro
 README = Path(__file__).parents[3] / "scoring" / "README.md"
 
 
-def test_what_is_not_set_has_its_default() -> None:
+def test_a_variable_that_is_not_set_has_its_default() -> None:
     assert from_environment({}) == Settings()
 
 
@@ -61,7 +61,7 @@ def test_all_variables_are_read() -> None:
     )
 
 
-def test_what_is_observed_and_guarded_is_read() -> None:
+def test_variables_of_metrics_and_auth_are_read() -> None:
     read = from_environment(
         {
             "MODEL_NAME": "wine",
@@ -160,7 +160,7 @@ def test_tokens_of_any_issuer_or_for_anyone_are_no_guard() -> None:
         ("NO_INDEX", "maybe", "NO_INDEX is 'maybe': write true or false"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_to_write(name: str, value: str, sentence: str) -> None:
+def test_a_wrong_value_is_refused_with_a_right_value(name: str, value: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence) as error:
         from_environment({name: value})
     assert "secret" not in str(error.value)

@@ -58,10 +58,10 @@ def key_set(*entries: dict[str, Any]) -> bytes:
 def signed(
     algorithm: str, now: float, key: Any = None, kid: str | None = None, **claims: Any
 ) -> str:
-    told = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": now + 600, **claims}
-    told = {name: value for name, value in told.items() if value is not None}
+    payload = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": now + 600, **claims}
+    payload = {name: value for name, value in payload.items() if value is not None}
     token: str = jwt.encode(
-        told, key or PRIVATE[algorithm], algorithm, headers={"kid": kid or algorithm}
+        payload, key or PRIVATE[algorithm], algorithm, headers={"kid": kid or algorithm}
     )
     return token
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_model_server.auth import jwt as tokens
-from mlflow_model_server.auth.admission import Gate, make_gate
+from mlflow_model_server.auth.admission import Authenticator, Principal, make_authenticator
+from mlflow_model_server.responses import ErrorResponse
 from mlflow_model_server.settings import Settings, SettingsError
 from tests.unit.server.auth.issuer import (
     AUDIENCE,
@@ -47,36 +48,46 @@ def test_a_file_without_good_keys_is_refused(tmp_path: Path, text: str, sentence
     file.write_text(text)
     settings = replace(Settings(), api_keys_file=file)
     with pytest.raises(SettingsError, match=f"API_KEYS_FILE .*{sentence}") as error:
-        make_gate(settings)
+        make_authenticator(settings)
     assert KEY not in str(error.value)
     file.unlink()
     with pytest.raises(SettingsError, match="No such file"):
-        make_gate(settings)
+        make_authenticator(settings)
 
 
-def test_without_keys_and_limits_there_is_no_gate() -> None:
-    assert make_gate(Settings()) is None
+def test_without_keys_and_limits_there_is_no_authenticator() -> None:
+    assert make_authenticator(Settings()) is None
 
 
 def test_only_the_bearer_of_a_key_comes_in(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"team-a:{KEY}\n")
-    gate = make_gate(replace(Settings(), api_keys_file=file))
-    assert gate is not None
-    assert gate.admit(bearer(KEY)) is None and gate.caller == "team-a"
-    assert gate.admit([(b"authorization", f"bEaReR   {KEY}".encode())]) is None
+    authenticator = make_authenticator(replace(Settings(), api_keys_file=file))
+    assert authenticator is not None
+    assert authenticator.authenticate(bearer(KEY)) == Principal("team-a")
+    assert isinstance(
+        authenticator.authenticate([(b"authorization", f"bEaReR   {KEY}".encode())]), Principal
+    )
 
-    unknown = gate.admit([])
-    assert unknown is not None and (unknown.status, unknown.error_code) == (401, "UNAUTHENTICATED")
+    unknown = authenticator.authenticate([])
+    assert isinstance(unknown, ErrorResponse) and (unknown.status, unknown.error_code) == (
+        401,
+        "UNAUTHENTICATED",
+    )
     assert unknown.headers == ((b"www-authenticate", b"Bearer"),)
     for wrong in (KEY[:-1], KEY + "x", KEY.upper(), "", "\xff", f"team-a:{KEY}", "a.b.c"):
-        refused = gate.admit(bearer(wrong))
-        assert refused is not None and refused.status == 401, wrong
-    assert gate.admit([(b"authorization", b"Basic " + base64.b64encode(KEY.encode()))]) is not None
+        refused = authenticator.authenticate(bearer(wrong))
+        assert isinstance(refused, ErrorResponse) and refused.status == 401, wrong
+    assert isinstance(
+        authenticator.authenticate(
+            [(b"authorization", b"Basic " + base64.b64encode(KEY.encode()))]
+        ),
+        ErrorResponse,
+    )
 
 
 @given(st.binary())
-def test_no_header_brings_the_gate_down(value: bytes) -> None:
+def test_no_header_brings_authentication_down(value: bytes) -> None:
     class Nobody:
         def identify(self, token: str) -> str | None:
             named: str | None = tokens.TokenVerifier(FixedKeys({}), ISSUER, AUDIENCE).identify(
@@ -84,38 +95,42 @@ def test_no_header_brings_the_gate_down(value: bytes) -> None:
             )
             return named
 
-    refused = Gate([Nobody()]).admit([(b"authorization", value)])
-    assert refused is not None and refused.status == 401
+    refused = Authenticator([Nobody()]).authenticate([(b"authorization", value)])
+    assert isinstance(refused, ErrorResponse) and refused.status == 401
 
 
 def test_who_asks_too_often_is_told_when_to_come_back(tmp_path: Path) -> None:
-    gate = make_gate(replace(Settings(), rate_limit=0.1))
-    assert gate is not None
-    assert gate.admit([], client="10.0.0.1") is None
-    refused = gate.admit([], client="10.0.0.1")
-    assert refused is not None
+    authenticator = make_authenticator(replace(Settings(), rate_limit=0.1))
+    assert authenticator is not None
+    assert isinstance(authenticator.authenticate([], address="10.0.0.1"), Principal)
+    refused = authenticator.authenticate([], address="10.0.0.1")
+    assert isinstance(refused, ErrorResponse)
     assert (refused.status, refused.error_code) == (429, "REQUEST_LIMIT_EXCEEDED")
     assert refused.retry_after is not None and 9 < refused.retry_after <= 10
     assert refused.headers == ((b"retry-after", b"10"),)
-    assert gate.admit([], client="10.0.0.2") is None, "without keys each address has its own"
+    assert isinstance(authenticator.authenticate([], address="10.0.0.2"), Principal), (
+        "without keys each address has its own"
+    )
 
 
 def test_a_limit_goes_by_the_key_where_there_are_keys(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"team-a:{KEY}\nteam-b:{OTHER}\n")
-    gate = make_gate(replace(Settings(), api_keys_file=file, rate_limit=1, rate_burst=1))
-    assert gate is not None
-    assert gate.admit(bearer(KEY), client="10.0.0.1") is None
-    refused = gate.admit(bearer(KEY), client="10.0.0.2")
-    assert refused is not None and refused.status == 429
-    assert gate.admit(bearer(OTHER), client="10.0.0.1") is None
+    authenticator = make_authenticator(
+        replace(Settings(), api_keys_file=file, rate_limit=1, rate_burst=1)
+    )
+    assert authenticator is not None
+    assert isinstance(authenticator.authenticate(bearer(KEY), address="10.0.0.1"), Principal)
+    refused = authenticator.authenticate(bearer(KEY), address="10.0.0.2")
+    assert isinstance(refused, ErrorResponse) and refused.status == 429
+    assert isinstance(authenticator.authenticate(bearer(OTHER), address="10.0.0.1"), Principal)
 
 
-def test_a_gate_fetches_the_keys_by_itself() -> None:
+def test_an_authenticator_fetches_the_keys_by_itself() -> None:
     now = time.time()
     with serving_keys() as (url, answers):
         answers.append(key_set(public("EdDSA")))
-        gate = make_gate(
+        authenticator = make_authenticator(
             replace(
                 Settings(),
                 jwks_url=url,
@@ -124,6 +139,8 @@ def test_a_gate_fetches_the_keys_by_itself() -> None:
                 jwt_audience=AUDIENCE,
             )
         )
-        assert gate is not None
+        assert authenticator is not None
         token = bearer(signed("EdDSA", now))
-        wait_until(lambda: gate.admit(token) is None, "the keys are fetched")
+        wait_until(
+            lambda: isinstance(authenticator.authenticate(token), Principal), "the keys are fetched"
+        )

@@ -21,7 +21,7 @@ def test_keys_have_names_and_lines_may_be_comments() -> None:
     assert KEY.encode() not in parsed, "only digests are kept"
 
 
-def test_a_changed_secret_is_seen_within_a_second(tmp_path: Path) -> None:
+def test_a_changed_secret_is_read_within_a_second(tmp_path: Path) -> None:
     """Kubernetes puts a link to a new folder in place of the old one, in one step."""
     for name, key in (("..first", KEY), ("..second", OTHER)):
         (tmp_path / name).mkdir()
@@ -54,6 +54,6 @@ def test_keys_stay_while_the_file_is_gone_or_broken(
     assert (keys.identify(KEY), keys.identify(OTHER)) == (None, "team-b")
 
 
-def test_a_missing_file_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidKeyFile, match=r"API_KEYS_FILE .*/none"):
         ApiKeyFile(tmp_path / "none")

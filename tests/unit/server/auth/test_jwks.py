@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mlflow_model_server.auth import jwks
 from mlflow_model_server.auth import jwt as tokens
-from mlflow_model_server.auth.admission import Gate
+from mlflow_model_server.auth.admission import Authenticator, Principal
+from mlflow_model_server.responses import ErrorResponse
 from tests.unit.server.auth.issuer import (
     AUDIENCE,
     ISSUER,
@@ -25,7 +26,7 @@ from tests.unit.server.auth.test_admission import bearer
 from tests.unit.server.process import wait_until
 
 
-def test_only_asymmetric_keys_for_signatures_are_taken() -> None:
+def test_only_asymmetric_keys_for_signatures_are_accepted() -> None:
     secret = {"kty": "oct", "k": "c2VjcmV0", "kid": "secret"}
     encryption = {**public("RS256"), "kid": "enc", "use": "enc"}
     broken = {"kty": "RSA", "kid": "broken"}
@@ -36,30 +37,30 @@ def test_only_asymmetric_keys_for_signatures_are_taken() -> None:
             jwks.parse(body)
 
 
-def test_keys_are_fetched_kept_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
+def test_keys_are_fetched_retained_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     now = time.time()
     with serving_keys() as (url, answers):
         keys = jwks.KeySet(url, max_age=600, allow_http=True)
-        gate = Gate([tokens.TokenVerifier(keys, ISSUER, AUDIENCE)])
+        authenticator = Authenticator([tokens.TokenVerifier(keys, ISSUER, AUDIENCE)])
 
         keys.fetch()
-        early = gate.admit(bearer(signed("RS256", now)))
-        assert early is not None
+        early = authenticator.authenticate(bearer(signed("RS256", now)))
+        assert isinstance(early, ErrorResponse)
         assert (early.status, early.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
         assert (b"retry-after", b"5") in early.headers
 
         answers.append(key_set(public("RS256")))
         keys.fetch()
-        assert gate.admit(bearer(signed("RS256", now))) is None
-        assert gate.admit(bearer(signed("ES256", now))) is not None
+        assert isinstance(authenticator.authenticate(bearer(signed("RS256", now))), Principal)
+        assert isinstance(authenticator.authenticate(bearer(signed("ES256", now))), ErrorResponse)
 
         answers.append(key_set(public("ES256")))
         keys.fetch()
-        assert gate.admit(bearer(signed("ES256", now))) is None
+        assert isinstance(authenticator.authenticate(bearer(signed("ES256", now))), Principal)
     caplog.clear()
     keys.fetch()
     assert "the keys fetched before stay valid for now" in caplog.text
-    assert gate.admit(bearer(signed("ES256", now))) is None
+    assert isinstance(authenticator.authenticate(bearer(signed("ES256", now))), Principal)
 
 
 NOTHING = b"{}"
@@ -119,7 +120,7 @@ def test_keys_that_are_not_confirmed_expire() -> None:
     clock = Clock()
     with serving_keys() as (url, answers):
         keys = jwks.KeySet(url, max_age=3600, allow_http=True, now=clock)
-        gate = Gate([tokens.TokenVerifier(keys, ISSUER, AUDIENCE)])
+        authenticator = Authenticator([tokens.TokenVerifier(keys, ISSUER, AUDIENCE)])
         token = bearer(signed("ES256", time.time()))
         answers.append(key_set(public("ES256")))
         keys.fetch()
@@ -127,14 +128,14 @@ def test_keys_that_are_not_confirmed_expire() -> None:
             clock.moment += 3000
             answers.append(answer)
             keys.fetch()
-            assert gate.admit(token) is None
+            assert isinstance(authenticator.authenticate(token), Principal)
         clock.moment += 601
-        expired = gate.admit(token)
-        assert expired is not None
+        expired = authenticator.authenticate(token)
+        assert isinstance(expired, ErrorResponse)
         assert (expired.status, expired.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
         answers.append(key_set(public("ES256")))
         keys.fetch()
-        assert gate.admit(token) is None
+        assert isinstance(authenticator.authenticate(token), Principal)
 
 
 @pytest.mark.parametrize("bits", [1024, 2047])

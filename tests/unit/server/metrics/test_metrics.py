@@ -96,7 +96,7 @@ def test_numbers_are_summed_over_the_workers(configured: Settings) -> None:
     assert value(text, PREFIX + "batch_requests_bucket", le="2") == 2
 
 
-def test_a_replaced_worker_goes_on_where_the_ended_one_stopped(configured: Settings) -> None:
+def test_a_replaced_worker_goes_on_where_the_ended_worker_stopped(configured: Settings) -> None:
     shared = SharedMemory(2)
     in_a_worker(shared, configured, 1)
     in_a_worker(shared, configured, 1)
@@ -317,7 +317,7 @@ def test_the_time_for_collecting_is_not_the_clients(
     assert scrape(port) == "slow 1\n"
 
 
-def test_what_cannot_be_collected_is_500_and_the_next_scrape_is_answered(
+def test_a_failed_collection_is_500_and_the_next_scrape_is_answered(
     configured: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
