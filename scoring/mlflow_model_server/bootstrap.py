@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import traceback
 
-from mlflow_model_server.auth.admission import make_gate
+from mlflow_model_server.auth.admission import make_authenticator
+from mlflow_model_server.drift.baseline import column_names
 from mlflow_model_server.http.app import Application
+from mlflow_model_server.inference.predictor import Predictor
+from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.recorder import make_recorder
 from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.model import loading
-from mlflow_model_server.model.input_schema import ColumnSchema
 from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
 from mlflow_model_server.settings import Settings
 
@@ -21,14 +23,14 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     Raises StartupError with ModelLoadFailed, naming the exception, and SettingsError for keys that can't
     be used.
     """
-    gate = make_gate(settings)
+    authenticator = make_authenticator(settings)
     shared = shared or SharedMemory()
     recorder = make_recorder(settings, shared, slot)
     loaded = _load(settings)
     shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
-    if isinstance(loaded.input_schema, ColumnSchema):
-        recorder.set_feature_names(loaded.input_schema.names)
-    return Application(loaded, settings, recorder, gate)
+    recorder.set_column_names(*column_names(loaded.signature))
+    predictor = Predictor(loaded, settings, recorder)
+    return Application(InferenceService(predictor, settings, recorder, authenticator))
 
 
 def _load(settings: Settings) -> loading.Loaded:

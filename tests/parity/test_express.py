@@ -1,4 +1,4 @@
-"""The short cut of http/fast_path.py: who takes it, and what becomes of those who can't."""
+"""The inline path of http/protocol.py: which requests take it, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import pytest
 
 from mlflow_model_server.http.app import Application
 from mlflow_model_server.inference import batcher
+from mlflow_model_server.inference.predictor import Predictor
+from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics.recorder import Recorder, make_recorder
-from mlflow_model_server.metrics.shared_memory import Shared
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.model import loading
 from mlflow_model_server.settings import from_environment
 from tests.parity.asgi import SECONDS_TO_ANSWER, Request
@@ -68,8 +70,10 @@ def serving(folder: Path, **variables: str) -> Iterator[Express]:
     assert loaded.direct is not None
     switched = Switched(loaded.direct.predict)
     loaded = replace(loaded, direct=replace(loaded.direct, predict=switched))
-    recorder = make_recorder(settings, Shared())
-    with WireServer(Application(loaded, settings, recorder, None)) as server:
+    recorder = make_recorder(settings, SharedMemory())
+    with WireServer(
+        Application(InferenceService(Predictor(loaded, settings, recorder), settings, recorder))
+    ) as server:
         yield Express(server, recorder, switched, Request("good", dumps(body)))
 
 

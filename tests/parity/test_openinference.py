@@ -16,11 +16,13 @@ import pytest
 from mlflow_model_server.codecs import tensors
 from mlflow_model_server.codecs.metadata import Spec, spec_of
 from mlflow_model_server.http.app import Application
+from mlflow_model_server.inference.predictor import Predictor
+from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics.recorder import make_recorder
-from mlflow_model_server.metrics.shared_memory import Shared
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.model import loading
-from mlflow_model_server.model.input_schema import TensorPlan
-from mlflow_model_server.settings import from_environment
+from mlflow_model_server.model.input_schema import TensorSchema
+from mlflow_model_server.settings import Settings, from_environment
 from tests.parity.asgi import Request, Server
 from tests.parity.compare import RELATIVE, RELATIVE_SINGLE, differences
 from tests.parity.models import MODELS, Sample
@@ -59,14 +61,16 @@ def _served(name: str, folder: Path) -> Iterator[Ways]:
     if loaded.direct is not None:
         loaded = replace(loaded, direct=_counted(loaded.direct, asked))
     slow = replace(loaded, direct=None)
-    apps = (
-        Application(one, settings, make_recorder(settings, Shared()), None)
-        for one in (loaded, slow)
-    )
+    apps = (_application(one, settings) for one in (loaded, slow))
     first, second = map(Server, apps)
     with first, second:
         spec = spec_of(loaded.signature)
         yield Ways(sample, loaded, spec, first, second, lambda: len(asked))
+
+
+def _application(loaded: loading.Loaded, settings: Settings) -> Application:
+    recorder = make_recorder(settings, SharedMemory())
+    return Application(InferenceService(Predictor(loaded, settings, recorder), settings, recorder))
 
 
 def _counted(direct: Any, asked: list[int]) -> Any:
@@ -96,7 +100,7 @@ def _request(label: str, *inputs: Tensor) -> Request:
 
 
 def _inputs(both: Ways) -> Iterator[tuple[str, list[Tensor]]]:
-    if isinstance(both.loaded.plan, TensorPlan):
+    if isinstance(both.loaded.input_schema, TensorSchema):
         yield from _of_a_tensor(both)
     elif both.sample.rows and both.spec.is_table:
         yield from _of_columns(both)

@@ -1,8 +1,9 @@
-"""Lets a request in, or says why not. Synchronous and quick: nothing is fetched or waited for."""
+"""Authentication and rate limits. Synchronous and fast: nothing is fetched or waited for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mlflow_model_server.auth.api_keys import ApiKeyFile
@@ -13,89 +14,97 @@ from mlflow_model_server.responses import ErrorResponse
 from mlflow_model_server.settings import Settings, SettingsError
 
 
-class Check(Protocol):
-    """Finds out who asks."""
+@dataclass(frozen=True)
+class Principal:
+    """Who sent a request: the name of a key, a token's subject, or "" where nobody is asked."""
+
+    name: str = ""
+
+
+ANONYMOUS = Principal()
+
+
+class Verifier(Protocol):
+    """Recognizes the bearers of keys or tokens."""
 
     def identify(self, token: str) -> str | None:
-        """The name of who presents this token, or None if it is not good.
+        """The name of the token's bearer, or None if the token is not accepted.
 
-        Raises KeysUnavailable if that can't be said yet.
+        Raises KeysUnavailable if that can't be decided now.
         """
 
 
-class Limit(Protocol):
-    """Says how often a caller may ask."""
+class Limiter(Protocol):
+    """Limits how often a caller may send requests."""
 
     def acquire(self, caller: str) -> float:
-        """0 if the caller may ask now, which then counts; else the seconds until it may."""
+        """0 if the caller may send a request now, which then counts; else the seconds to wait."""
 
 
-class Gate:
-    """Checks one request after the other.
+class Authenticator:
+    """Recognizes who sends a request. It remembers nothing of one for the next."""
 
-    `caller` is who the last one that was admitted is from, for the request log: the name of a key,
-    a token's subject, or "".
-    """
-
-    def __init__(self, checks: Sequence[Check] = (), limit: Limit | None = None) -> None:
-        self._checks = checks
+    def __init__(self, verifiers: Sequence[Verifier] = (), limit: Limiter | None = None) -> None:
+        self._verifiers = verifiers
         self._limit = limit
-        self.caller = ""
 
-    def admit(self, headers: Headers, client: str = "") -> ErrorResponse | None:
-        """None if the request may go on.
+    def authenticate(self, headers: Headers, address: str = "") -> Principal | ErrorResponse:
+        """Who sent the request, or the error that it ends with.
 
-        `headers` are ASGI's, with names in lower case; `client` is the address of who asks, which
-        the rate limit goes by where there are no keys.
+        Header names are in lower case. Where there are no keys, `address` is what the rate limit
+        goes by.
         """
-        caller = client
-        self.caller = ""
-        if self._checks:
-            token = _bearer(headers)
-            if token is None:
-                return _unauthorized("send the header Authorization: Bearer <key>")
-            try:
-                named = next(filter(None, (check.identify(token) for check in self._checks)), None)
-            except KeysUnavailable:
-                return _not_yet()
-            if named is None:
-                return _unauthorized(
-                    "the key or token is not, or no longer, accepted", invalid=True
-                )
-            self.caller = caller = named
-        if self._limit is not None and (seconds := self._limit.acquire(caller)) > 0:
-            return _too_many(seconds)
-        return None
+        principal = self._principal(headers) if self._verifiers else ANONYMOUS
+        if isinstance(principal, ErrorResponse) or self._limit is None:
+            return principal
+        seconds = self._limit.acquire(principal.name if self._verifiers else address)
+        return _too_many(seconds) if seconds > 0 else principal
+
+    def _principal(self, headers: Headers) -> Principal | ErrorResponse:
+        token = _bearer(headers)
+        if token is None:
+            return _unauthorized("send the header Authorization: Bearer <key>")
+        try:
+            names = (verifier.identify(token) for verifier in self._verifiers)
+            name = next(filter(None, names), None)
+        except KeysUnavailable:
+            return _KEYS_UNAVAILABLE
+        if name is None:
+            return _unauthorized("the key or token is not, or no longer, accepted", invalid=True)
+        return Principal(name)
 
 
-def make_gate(settings: Settings) -> Gate | None:
-    """The gate that the settings ask for; None: neither keys nor limits.
+def make_authenticator(settings: Settings) -> Authenticator | None:
+    """The authenticator that the settings ask for; None: neither keys nor limits.
 
     Call it in the worker: it may start a thread, which a fork would not bring along. Raises
     SettingsError if the file of keys can't be used.
     """
-    checks: list[Check] = []
+    verifiers: list[Verifier] = []
     if settings.api_keys_file is not None:
         try:
-            checks.append(ApiKeyFile(settings.api_keys_file))
+            verifiers.append(ApiKeyFile(settings.api_keys_file))
         except InvalidKeyFile as error:
             raise SettingsError(str(error)) from error
     if settings.jwks_url is not None:
-        # Imported here: it loads a cryptographic library, which nobody else needs.
-        try:
-            from mlflow_model_server.auth import jwt
-        except ImportError as error:
-            raise SettingsError(
-                f"JWKS_URL is set, and {error.name} is not installed: use a scoring image that "
-                "has pyjwt[crypto]"
-            ) from error
-
-        checks.append(jwt.start_token_verifier(settings))
+        verifiers.append(_token_verifier(settings))
     limit = None
     if settings.rate_limit is not None:
         burst = settings.rate_burst or 2 * settings.rate_limit
         limit = RateLimiter(settings.rate_limit, max(1.0, burst))
-    return Gate(checks, limit) if checks or limit else None
+    return Authenticator(verifiers, limit) if verifiers or limit else None
+
+
+def _token_verifier(settings: Settings) -> Verifier:
+    # Imported here: it loads a cryptographic library, which only tokens need.
+    try:
+        from mlflow_model_server.auth import jwt
+    except ImportError as error:
+        raise SettingsError(
+            f"JWKS_URL is set, and {error.name} is not installed: use a scoring image that "
+            "has pyjwt[crypto]"
+        ) from error
+    return jwt.start_token_verifier(settings)
 
 
 def _bearer(headers: Headers) -> str | None:
@@ -109,13 +118,12 @@ def _unauthorized(message: str, invalid: bool = False) -> ErrorResponse:
     return ErrorResponse(401, "UNAUTHENTICATED", message, challenge=challenge)
 
 
-def _not_yet() -> ErrorResponse:
-    return ErrorResponse(
-        503,
-        "TEMPORARILY_UNAVAILABLE",
-        "the keys that tokens are checked against are not known yet: try again in 5 s",
-        retry_after=5,
-    )
+_KEYS_UNAVAILABLE = ErrorResponse(
+    503,
+    "TEMPORARILY_UNAVAILABLE",
+    "the keys that tokens are verified with are not available: try again in 5 s",
+    retry_after=5,
+)
 
 
 def _too_many(seconds: float) -> ErrorResponse:

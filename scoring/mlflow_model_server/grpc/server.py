@@ -1,31 +1,40 @@
-"""Serves GRPCInferenceService in the event loop of a worker."""
+"""Serves GRPCInferenceService in the event loop of a worker.
+
+Calls are handled as streams of one message, and messages as bytes: a call is admitted by its
+metadata, before its message is read, and before that is parsed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 
 from mlflow_model_server.codecs import openinference as codec
-from mlflow_model_server.codecs.tensors import BadRequest
-from mlflow_model_server.grpc import convert
+from mlflow_model_server.codecs.openinference import Inference
+from mlflow_model_server.grpc import convert, health
+from mlflow_model_server.grpc.message_reader import MessageReader
 from mlflow_model_server.grpc.messages import SERVICE, message
 from mlflow_model_server.headers import Headers
-from mlflow_model_server.http.app import GONE, TIMEOUT, Application
-from mlflow_model_server.inference.mlflow_fallback import TooManyRows, refusal_of
-from mlflow_model_server.inference.served import PLATFORM, SERVER, wrong_model
-from mlflow_model_server.metrics.slots import INFER
-from mlflow_model_server.responses import Refusal, Reply
+from mlflow_model_server.inference import routes
+from mlflow_model_server.inference.limits import Reservation
+from mlflow_model_server.inference.request import ClientGone, Request
+from mlflow_model_server.inference.routes import Endpoint, Route
+from mlflow_model_server.inference.served_model import (
+    EXTENSIONS,
+    PLATFORM,
+    SERVER,
+    SERVER_VERSION,
+)
+from mlflow_model_server.inference.service import InferenceService
+from mlflow_model_server.responses import ErrorResponse, Rejected, Response
 from mlflow_model_server.settings import Settings
 
-log = logging.getLogger(__name__)
-
-# The status that stands for each HTTP status that we answer.
+# The status that stands for each HTTP status.
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -35,160 +44,220 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-_OK = 200
+_ROUTES = {
+    "ServerLive": routes.SERVER_LIVE,
+    "ServerReady": routes.SERVER_READY,
+    "ServerMetadata": routes.SERVER_METADATA,
+    "ModelReady": routes.MODEL_READY,
+    "ModelMetadata": routes.MODEL_METADATA,
+    "ModelInfer": routes.MODEL_INFER,
+}
+# Calls beyond those that may wait: for probes, and to be refused with a sentence.
+_MORE_CALLS = 64
+# gRPC's buffer of a stream that is not read.
+_WINDOW = 65_535
+_PROTOBUF = "application/x-protobuf"
 
-Call = Callable[[Any, Any], Awaitable[Any]]
+Handle = Callable[[AsyncIterator[bytes], grpc.aio.ServicerContext], Awaitable[bytes]]
 
 
-async def start(app: Application, settings: Settings) -> grpc.aio.Server:
-    """Serves `app` at `settings.grpc_port`, which all workers share.
+async def start(service: InferenceService, settings: Settings) -> grpc.aio.Server:
+    """Serves at `settings.grpc_port`, which all workers share.
 
     Raises RuntimeError where the port is taken.
     """
-    most = settings.max_body_bytes
-    options = [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1)]
-    server = grpc.aio.server(options=options)
-    service = _Service(app, settings)
-    handlers = {name: service.handler(name) for name in service.calls}
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", settings.grpc_max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.http2.lookahead_bytes", _WINDOW),
+            ("grpc.http2.bdp_probe", 0),
+        ],
+        maximum_concurrent_rpcs=settings.max_queue + _MORE_CALLS,
+    )
+    calls = _Calls(service, settings)
+    handlers = {name: grpc.stream_unary_rpc_method_handler(calls.handler(name)) for name in _ROUTES}
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(SERVICE, handlers),
+            grpc.method_handlers_generic_handler(
+                health.SERVICE, health.handlers(service, calls.messages)
+            ),
+        ]
+    )
     server.add_insecure_port(f"[::]:{settings.grpc_port}")
     await server.start()
     return server
 
 
-class _Service:
-    """The calls, each counted as what it is over REST."""
+class _Calls:
+    """Translates between calls and the inference service."""
 
-    def __init__(self, app: Application, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-        self._served = app.predictor.served(_never_asked)
-        self.calls: dict[str, tuple[str, Call]] = {
-            "ServerLive": ("/v2/health/live", self._server_live),
-            "ServerReady": ("/v2/health/ready", self._server_ready),
-            "ServerMetadata": ("/v2", self._server_metadata),
-            "ModelReady": ("/v2/models/{model}/ready", self._model_ready),
-            "ModelMetadata": ("/v2/models/{model}", self._model_metadata),
-            "ModelInfer": (INFER, self._model_infer),
-        }
+    def __init__(self, service: InferenceService, settings: Settings) -> None:
+        self._service = service
+        self._maximum = settings.grpc_max_message_bytes
+        self.messages = MessageReader(service.budget.limit // self._maximum)
+        self._codec = _Codec(service, settings)
 
-    def handler(self, name: str) -> grpc.RpcMethodHandler:
-        """How gRPC reads, answers and writes one of the calls."""
-        route, call = self.calls[name]
+    def handler(self, name: str) -> Handle:
+        """The handler of one of the calls."""
+        route = _ROUTES[name]
 
-        async def counted(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            return await self._counted(route, call, request, context)
+        async def handle(
+            messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+        ) -> bytes:
+            return await self._handle(route, messages, context)
 
-        return grpc.unary_unary_rpc_method_handler(
-            counted,
-            request_deserializer=message(f"{name}Request").FromString,
-            response_serializer=message(f"{name}Response").SerializeToString,
+        return handle
+
+    async def _handle(
+        self, route: Route, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+    ) -> bytes:
+        request = self._service.request(
+            route,
+            route.method,
+            _headers(context),
+            _address(context),
+            _Body(messages, self.messages),
+            self._maximum,
         )
-
-    async def _counted(
-        self, route: str, call: Call, request: Any, context: grpc.aio.ServicerContext
-    ) -> Any:
-        began, recorder = time.perf_counter(), self._app.recorder
-        status = GONE
-        recorder.in_flight += 1
         try:
-            response = await call(request, context)
-            status = _OK
-            return response
-        except _Refused as refused:
-            status = refused.refusal.status
-            await _abort(context, refused.refusal)
-        finally:
-            recorder.finished(route, status, time.perf_counter() - began)
-            recorder.in_flight -= 1
+            response = await self._service.respond(request, self._codec)
+        except ClientGone:
+            raise asyncio.CancelledError from None
+        if response.error is not None:
+            await _abort(context, response.error)
+        return response.body
 
-    async def _server_live(self, _request: Any, _context: Any) -> Any:
-        return message("ServerLiveResponse")(live=True)
 
-    async def _server_ready(self, _request: Any, _context: Any) -> Any:
-        return message("ServerReadyResponse")(ready=self._served.ready())
+class _Body:
+    """The message of a call."""
 
-    async def _server_metadata(self, _request: Any, _context: Any) -> Any:
-        version = self._served.server_version
-        return message("ServerMetadataResponse")(name=SERVER, version=version)
+    disconnected = None  # gRPC cancels the call's task
 
-    async def _model_ready(self, request: Any, _context: Any) -> Any:
-        self._require_model(request.name, request.version)
-        return message("ModelReadyResponse")(ready=self._served.ready())
+    def __init__(self, messages: AsyncIterator[bytes], reader: MessageReader) -> None:
+        self._messages = messages
+        self._reader = reader
 
-    async def _model_metadata(self, request: Any, _context: Any) -> Any:
-        self._require_model(request.name, request.version)
-        tensor, spec = message("TensorMetadata"), self._served.spec
-        return message("ModelMetadataResponse")(
-            name=self._served.known_as,
-            versions=[self._served.version] if self._served.version else [],
-            platform=PLATFORM,
-            inputs=[tensor(name=f.name, datatype=f.datatype, shape=f.shape) for f in spec.inputs],
-            outputs=[tensor(name=f.name, datatype=f.datatype, shape=f.shape) for f in spec.outputs],
-        )
+    async def read(self, reservation: Reservation) -> bytes:
+        """Raises Rejected, and ClientGone where there is none."""
+        message = await self._reader.read(self._messages)
+        reservation.grow(len(message))
+        return message
 
-    async def _model_infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
-        began = time.perf_counter()
-        headers = _headers(context)
-        if refusal := self._app.refused(headers, _address(context)):
-            raise _Refused(refusal)
+
+class _Codec:
+    """The Open Inference Protocol's messages."""
+
+    def __init__(self, service: InferenceService, settings: Settings) -> None:
+        self._service = service
+        self._model = service.model
+        self._log_bodies = settings.request_log_bodies
+
+    def decode(self, body: bytes, _headers: Headers) -> _Call:
+        """Raises BadRequest and Rejected."""
+        request = _parse("ModelInferRequest", body)
         self._require_model(request.model_name, request.model_version)
-        caller = self._app.caller
-        try:
-            response, rows = await self._infer(request, headers, began)
-        except _Refused as refused:
-            self._log(request, headers, caller, refused.refusal.reply(), began)
-            raise
-        if self._app.recorder.request_log is not None:
-            reply = Reply(_OK, _json(response), rows=rows)
-            self._log(request, headers, caller, reply, began)
-        return response
+        return _Call(request, convert.inference_of(request, self._model.spec))
 
-    async def _infer(self, request: Any, headers: Headers, began: float) -> tuple[Any, int]:
-        spec, predictor = self._served.spec, self._app.predictor
-        try:
-            asked = convert.inference_of(request, spec)
-            decoded = time.perf_counter()
-            made = await predictor.predict(headers, _never, asked.data, asked.params)
-            predicted = time.perf_counter()
-            arrays = codec.outputs_of(made.predictions, asked.wanted, spec)
-        except BadRequest as error:
-            raise _Refused(Refusal(400, "BAD_REQUEST", str(error))) from None
-        except TimeoutError:
-            raise _Refused(TIMEOUT) from None
-        except (Exception, TooManyRows) as problem:
-            raise _Refused(refusal_of(problem)) from None
-        served = self._served
-        response = convert.response_of(request, arrays, served.known_as, served.version)
-        predictor.record(made, decoded - began, time.perf_counter() - predicted)
-        return response, made.rows
+    def encode(self, call: _Call, predictions: Any) -> Response:
+        """Raises BadRequest."""
+        model = self._model
+        arrays = codec.outputs_of(predictions, call.inference.requested, model.spec)
+        response = convert.response_of(call.request, arrays, model.name, model.version)
+        return _response(response)
+
+    async def describe(self, request: Request) -> Response:
+        """Health and metadata. Raises Rejected."""
+        service, endpoint = self._service, request.route.endpoint
+        if endpoint is Endpoint.SERVER_LIVE:
+            return _response(message("ServerLiveResponse")(live=service.is_live))
+        if endpoint is Endpoint.SERVER_READY:
+            return _response(message("ServerReadyResponse")(ready=service.is_ready))
+        if endpoint is Endpoint.SERVER_METADATA:
+            metadata = message("ServerMetadataResponse")(
+                name=SERVER, version=SERVER_VERSION, extensions=EXTENSIONS
+            )
+            return _response(metadata)
+        asked = _parse("ModelMetadataRequest", await request.read())
+        self._require_model(asked.name, asked.version)
+        if endpoint is Endpoint.MODEL_READY:
+            return _response(message("ModelReadyResponse")(ready=service.is_ready))
+        return _response(self._metadata())
+
+    def error(self, error: ErrorResponse, _request: Request) -> Response:
+        """The call is aborted with it."""
+        return error.response()
+
+    def logged(self, request: bytes, response: Response) -> tuple[bytes, bytes]:
+        """Both messages, as JSON where they are logged."""
+        if not self._log_bodies:
+            return request, response.body
+        return _json("ModelInferRequest", request), (
+            response.body if response.error else _json("ModelInferResponse", response.body)
+        )
+
+    def _metadata(self) -> Any:
+        model, tensor = self._model, message("TensorMetadata")
+        inputs, outputs = (
+            [
+                tensor(name=field.name, datatype=field.datatype, shape=field.shape)
+                for field in fields
+            ]
+            for fields in (model.spec.inputs, model.spec.outputs)
+        )
+        return message("ModelMetadataResponse")(
+            name=model.name,
+            versions=[model.version] if model.version else [],
+            platform=PLATFORM,
+            inputs=inputs,
+            outputs=outputs,
+        )
 
     def _require_model(self, name: str, version: str) -> None:
-        wrong = wrong_model(name, version or None, self._served)
-        if wrong:
-            raise _Refused(Refusal(404, "RESOURCE_DOES_NOT_EXIST", wrong))
-
-    def _log(self, request: Any, headers: Headers, caller: str, reply: Reply, began: float) -> None:
-        self._app.log(INFER, headers, caller, _json(request), reply, began)
+        if error := self._model.mismatch(name, version or None):
+            raise Rejected(error)
 
 
-class _Refused(Exception):
-    """A call ends with this refusal."""
+class _Call:
+    """A request as it was sent, and what it asks for."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
+    __slots__ = ("data", "inference", "params", "request")
+
+    def __init__(self, request: Any, inference: Inference) -> None:
+        self.request = request
+        self.inference = inference
+        self.data = inference.data
+        self.params = inference.params
 
 
-async def _abort(context: grpc.aio.ServicerContext, refusal: Refusal) -> NoReturn:
-    code = _CODES.get(refusal.status, grpc.StatusCode.INTERNAL)
-    trailing = tuple((name.decode(), value.decode()) for name, value in refusal.headers)
-    await context.abort(code, refusal.message, trailing)
+_NO_MESSAGE = ErrorResponse(400, "BAD_REQUEST", "the message is not one of this call's")
+
+
+def _parse(name: str, body: bytes) -> Any:
+    try:
+        return message(name).FromString(body)
+    except DecodeError:
+        raise Rejected(_NO_MESSAGE) from None
+
+
+def _response(sent: Any) -> Response:
+    return Response(200, sent.SerializeToString(), _PROTOBUF)
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: ErrorResponse) -> NoReturn:
+    code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
+    trailing = tuple((name.decode(), value.decode()) for name, value in error.headers)
+    await context.abort(code, error.message, trailing)
     raise AssertionError("unreachable")
 
 
-def _json(sent: Any) -> bytes:
-    return str(json_format.MessageToJson(sent, indent=None)).encode()
+def _json(name: str, body: bytes) -> bytes:
+    try:
+        sent = message(name).FromString(body)
+        return str(json_format.MessageToJson(sent, indent=None)).encode()
+    except (DecodeError, ValueError):
+        return body
 
 
 def _headers(context: grpc.aio.ServicerContext) -> Headers:
@@ -200,15 +269,5 @@ def _headers(context: grpc.aio.ServicerContext) -> Headers:
 
 
 def _address(context: grpc.aio.ServicerContext) -> str:
-    """Who asks: of "ipv4:10.0.0.7:5123" and "ipv6:%5B::1%5D:5123" the middle."""
+    """The client's: of "ipv4:10.0.0.7:5123" and "ipv6:%5B::1%5D:5123" the middle."""
     return str(context.peer()).partition(":")[2].rpartition(":")[0]
-
-
-async def _never() -> NoReturn:
-    """A client that leaves cancels the call: nothing else tells of it."""
-    await asyncio.Event().wait()
-    raise AssertionError("unreachable")
-
-
-async def _never_asked(_data: Any, _params: dict[str, Any]) -> NoReturn:
-    raise AssertionError("calls are predicted by the predictor itself")

@@ -1,190 +1,86 @@
-"""The Open Inference Protocol's paths, and what each answers."""
+"""The Open Inference Protocol over HTTP."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from mlflow_model_server.codecs import openinference as codec
-from mlflow_model_server.codecs.tensors import BadRequest
-from mlflow_model_server.http.asgi import Scope
-from mlflow_model_server.inference.client import ClientGone, Receive
-from mlflow_model_server.inference.mlflow_fallback import TooManyRows, refusal_of
-from mlflow_model_server.inference.predictor import Made, Predictor
-from mlflow_model_server.inference.served import PLATFORM, SERVER, Served, wrong_model
-from mlflow_model_server.metrics.slots import INFER
-from mlflow_model_server.responses import JSON, Refusal, Reply
-
-_JSON = ((b"content-type", b"application/json"),)
-_MODEL = re.compile(
-    r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<verb>/ready|/infer)?"
+from mlflow_model_server.codecs.openinference import Inference
+from mlflow_model_server.headers import Headers
+from mlflow_model_server.inference.request import Request
+from mlflow_model_server.inference.routes import Endpoint
+from mlflow_model_server.inference.served_model import (
+    EXTENSIONS,
+    PLATFORM,
+    SERVER,
+    SERVER_VERSION,
 )
+from mlflow_model_server.inference.service import InferenceService
+from mlflow_model_server.responses import JSON, ErrorResponse, Rejected, Response
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What to send. `route` is the path as metrics have it."""
+class OpenInferenceCodec:
+    """The protocol's routes, as JSON and with binary tensors."""
 
-    status: int
-    body: bytes
-    headers: Sequence[tuple[bytes, bytes]] = _JSON
-    route: str = "other"
+    def __init__(self, service: InferenceService) -> None:
+        self._service = service
+        self._model = service.model
 
+    def decode(self, body: bytes, headers: Headers) -> Inference:
+        """Raises BadRequest."""
+        return codec.decode(body, dict(headers), self._model.spec, self._service.parse_limits)
 
-async def answer(
-    predictor: Predictor,
-    scope: Scope,
-    receive: Receive,
-    body: bytes,
-) -> tuple[str, Reply]:
-    """The path as metrics have it, and what to answer.
-
-    Raises ClientGone, and TimeoutError when it takes longer than a request may take.
-    """
-    headers = scope["headers"]
-    received = time.perf_counter()
-    made: list[tuple[float, Made, float]] = []  # at most one, and when it began and ended
-
-    async def predict(data: Any, params: dict[str, Any] | None) -> Any:
-        decoded = time.perf_counter()
-        one = await predictor.predict(headers, receive, data, params)
-        made.append((decoded, one, time.perf_counter()))
-        return one.predictions
-
-    served = predictor.served(predict)
-    try:
-        told = await handle(scope["method"], scope["path"], headers, body, served)
-    except (ClientGone, TimeoutError, asyncio.CancelledError):
-        raise
-    except (Exception, TooManyRows) as problem:
-        return INFER, refused(refusal_of(problem))
-    if not made:
-        return told.route, _reply(told, None)
-    decoded, one, predicted = made[0]
-    predictor.record(one, decoded - received, time.perf_counter() - predicted)
-    return told.route, _reply(told, one.rows)
-
-
-def refused(why: Refusal) -> Reply:
-    """A refusal as the protocol says it."""
-    body = refusal(why.status, why.message).body
-    return Reply(why.status, body, headers=why.headers)
-
-
-def route_of(path: str) -> str:
-    """The route that a percent-decoded path below `/v2` leads to, "other" where it leads nowhere.
-
-    Whoever decides anything by the path (who may ask, what is counted) asks here, so that no
-    spelling of a path is judged as one route and answered as another.
-    """
-    path = path.rstrip("/")
-    if path in _SERVER_PATHS:
-        return path
-    match = _MODEL.fullmatch(path)
-    return "/v2/models/{model}" + (match["verb"] or "") if match else "other"
-
-
-async def handle(
-    method: str,
-    path: str,
-    headers: Sequence[tuple[bytes, bytes]],
-    body: bytes,
-    served: Served,
-) -> Answer:
-    """Answers a request to a path below `/v2`, percent-decoded; names of headers in lower case."""
-    path = path.rstrip("/")
-    if path in _SERVER_PATHS:
-        return _allowed(method, "GET", path) or _SERVER_PATHS[path](served)
-    found = _MODEL.fullmatch(path)
-    if found is None:
-        return refusal(404, f"there is no {path}: write a path of the protocol, like /v2/models/…")
-    route = route_of(path)
-    wrong = wrong_model(found["name"], found["version"], served)
-    if wrong:
-        return refusal(404, wrong, route)
-    if found["verb"] == "/infer":
-        return _allowed(method, "POST", route) or await _infer(headers, body, served, route)
-    if refused := _allowed(method, "GET", route):
-        return refused
-    return _model_ready(served, route) if found["verb"] else _metadata(served, route)
-
-
-def refusal(status: int, message: str, route: str = "other") -> Answer:
-    """The protocol's form of an error."""
-    return Answer(status, orjson.dumps({"error": message}), route=route)
-
-
-def _reply(told: Answer, rows: int | None) -> Reply:
-    kind = dict(told.headers).get(b"content-type", JSON.encode()).decode()
-    others = tuple(one for one in told.headers if one[0] != b"content-type")
-    return Reply(told.status, told.body, kind, others, rows)
-
-
-async def _infer(
-    headers: Sequence[tuple[bytes, bytes]], body: bytes, served: Served, route: str
-) -> Answer:
-    try:
-        asked = codec.decode(body, dict(headers), served.spec)
-        predictions = await served.predict(asked.data, asked.params)
-        encoded, told = codec.encode(
-            predictions, asked.wanted, served.known_as, served.version or None, served.spec
+    def encode(self, inference: Inference, predictions: Any) -> Response:
+        """Raises BadRequest."""
+        model = self._model
+        body, headers = codec.encode(
+            predictions, inference.requested, model.name, model.version or None, model.spec
         )
-    except BadRequest as error:
-        return refusal(400, str(error), route)
-    return Answer(200, encoded, told, route)
+        content_type = dict(headers).get(b"content-type", JSON.encode()).decode()
+        others = tuple(header for header in headers if header[0] != b"content-type")
+        return Response(200, body, content_type, others)
+
+    async def describe(self, request: Request) -> Response:
+        """Health and metadata."""
+        service, model, endpoint = self._service, self._model, request.route.endpoint
+        if endpoint is Endpoint.SERVER_LIVE:
+            return _health({"live": service.is_live}, service.is_live)
+        if endpoint is Endpoint.SERVER_READY:
+            return _health({"ready": service.is_ready}, service.is_ready)
+        if endpoint is Endpoint.MODEL_READY:
+            return _health({"name": model.name, "ready": service.is_ready}, service.is_ready)
+        if endpoint is Endpoint.SERVER_METADATA:
+            return Response(200, orjson.dumps(_SERVER_METADATA))
+        if endpoint is Endpoint.MODEL_METADATA:
+            return Response(200, orjson.dumps(self._metadata()))
+        path = request.route.path[:_MAX_QUOTED]
+        message = f"there is no {path}: write a path of the protocol, like /v2/models/…"
+        raise Rejected(ErrorResponse(404, "RESOURCE_DOES_NOT_EXIST", message))
+
+    def error(self, error: ErrorResponse, _request: Request) -> Response:
+        """An error as the protocol writes it."""
+        body = orjson.dumps({"error": error.message})
+        return Response(error.status, body, headers=error.headers, error=error)
+
+    def logged(self, request: bytes, response: Response) -> tuple[bytes, bytes]:
+        """Both bodies as they are."""
+        return request, response.body
+
+    def _metadata(self) -> dict[str, Any]:
+        model = self._model
+        return {
+            "name": model.name,
+            "versions": [model.version] if model.version else [],
+            "platform": PLATFORM,
+            **model.spec.to_json(),
+        }
 
 
-def _server(served: Served) -> Answer:
-    told = {
-        "name": SERVER,
-        "version": served.server_version,
-        "extensions": ["binary_tensor_data"],
-    }
-    return Answer(200, orjson.dumps(told), route="/v2")
+_MAX_QUOTED = 100  # characters of a path that a message repeats
+_SERVER_METADATA = {"name": SERVER, "version": SERVER_VERSION, "extensions": EXTENSIONS}
 
 
-def _live(_served: Served) -> Answer:
-    return Answer(200, b'{"live":true}', route="/v2/health/live")
-
-
-def _ready(served: Served) -> Answer:
-    ready = served.ready()
-    return Answer(200 if ready else 503, orjson.dumps({"ready": ready}), route="/v2/health/ready")
-
-
-def _model_ready(served: Served, route: str) -> Answer:
-    ready = served.ready()
-    told = {"name": served.known_as, "ready": ready}
-    return Answer(200 if ready else 503, orjson.dumps(told), route=route)
-
-
-def _metadata(served: Served, route: str) -> Answer:
-    spec = served.spec
-    told = {
-        "name": served.known_as,
-        "versions": [served.version] if served.version else [],
-        "platform": PLATFORM,
-        "inputs": [field.told() for field in spec.inputs],
-        "outputs": [field.told() for field in spec.outputs],
-    }
-    return Answer(200, orjson.dumps(told), route=route)
-
-
-def _allowed(method: str, wanted: str, route: str) -> Answer | None:
-    if method == wanted or (wanted == "GET" and method == "HEAD"):
-        return None
-    body = orjson.dumps({"error": f"{method} is not for {route}: send {wanted}"})
-    return Answer(405, body, (*_JSON, (b"allow", wanted.encode())), route)
-
-
-_SERVER_PATHS: dict[str, Callable[[Served], Answer]] = {
-    "/v2": _server,
-    "/v2/health/live": _live,
-    "/v2/health/ready": _ready,
-}
+def _health(body: dict[str, Any], is_good: bool) -> Response:
+    return Response(200 if is_good else 503, orjson.dumps(body))

@@ -1,50 +1,55 @@
-"""Both ways to a prediction, the quick one and MLflow's own, and what is recorded of them."""
+"""Both ways to predictions: the fast path, and MLflow's own code in threads.
+
+The fast path is taken where the model's code is known and the request is surely read as MLflow
+would read it. Everything else, and whatever fails there, goes MLflow's way, which knows what to
+make of it, or what to say.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from mlflow_model_server import tracing
 from mlflow_model_server.codecs import mlflow as mlflow_codec
+from mlflow_model_server.codecs.limits import SMALL_BODY
 from mlflow_model_server.headers import Headers, first
-from mlflow_model_server.inference.batcher import Batcher, Outcome
-from mlflow_model_server.inference.client import ClientGone, Receive, unless_gone
-from mlflow_model_server.inference.mlflow_fallback import Fallback, Prediction
+from mlflow_model_server.inference import limits
+from mlflow_model_server.inference.batcher import Batcher, Crashed, Prediction
+from mlflow_model_server.inference.mlflow_fallback import (
+    Fallback,
+    TooManyRows,
+    error_response_of,
+)
+from mlflow_model_server.inference.request import ClientGone, DeadlineExceeded, Request
+from mlflow_model_server.inference.threads import Outcome, PredictionThreads
 from mlflow_model_server.metrics.recorder import Recorder
-from mlflow_model_server.model.input_schema import TensorPlan, Unsure
+from mlflow_model_server.model.input_schema import FallbackRequired, TensorSchema
 from mlflow_model_server.model.loading import Loaded
-from mlflow_model_server.model.predictions import About, arrays, plain
-from mlflow_model_server.responses import Reply
+from mlflow_model_server.model.predictions import ArrayInfo, to_arrays, to_lists
+from mlflow_model_server.responses import ErrorResponse, Rejected, Response
 from mlflow_model_server.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow_model_server.codecs.metadata import Spec
-    from mlflow_model_server.inference import served
-
-# What takes longer to read should not be read in vain.
-_FEW_BYTES = 1 << 14
+    from mlflow_model_server.inference.mlflow_fallback import Prediction as FallbackPrediction
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Made:
-    """Predictions as the model gives them, for so many rows; and the seconds that they took."""
+class ModelOutput(NamedTuple):
+    """What the model returned for a request, and the seconds that it waited and took."""
 
     predictions: Any
     rows: int
     queued: float
-    predicted: float
+    seconds: float
 
 
 class Predictor:
@@ -54,108 +59,115 @@ class Predictor:
         self._loaded = loaded
         self._settings = settings
         self._recorder = recorder
-        self._fallback = Fallback(loaded.model, settings.max_rows)
-        self._threads = ThreadPoolExecutor(_threads(), "mlflow")
+        self._limits = limits.parse_limits(settings)
+        self._fallback = Fallback(loaded.model, self._limits)
+        self._threads = PredictionThreads(_thread_count(), settings.request_timeout)
+        # One: what becomes many times its size while it is read does so one after the other.
+        self._reader = ThreadPoolExecutor(1, "reader")
         self._batcher = self._make_batcher()
 
-    async def answer(self, headers: Headers, receive: Receive, body: bytes) -> Reply:
-        """The quick way if the request is plainly right, else MLflow's own.
+    async def invoke(self, request: Request, body: bytes) -> Response:
+        """The response by MLflow's protocol.
 
-        Raises ClientGone, and TimeoutError when it takes longer than a request may take.
+        Raises Rejected, ClientGone, and DeadlineExceeded.
         """
-        content_type = first(headers, b"content-type")
+        content_type = first(request.headers, b"content-type")
         if self._batcher is not None and mlflow_codec.is_json(content_type):
-            quick = await self._try_quick(self._batcher, receive, body)
-            if quick is not None:
-                return quick
+            response = await self._try_fast_path(self._batcher, request, body)
+            if response is not None:
+                return response
         text = None if content_type is None else content_type.decode("latin-1")
-        return await self._mlflows_way(headers, receive, body, text)
+        return await self._invoke_mlflow(request, body, text)
+
+    async def predict(
+        self, request: Request, data: Any, params: dict[str, Any] | None
+    ) -> ModelOutput:
+        """Predictions for an array, a DataFrame, or arrays by name. Raises as `invoke` does."""
+        output = None if params else await self._try_predict(request, data)
+        return output or await self._predict_mlflow(request, data, params)
 
     def begin(
         self,
         headers: Headers,
         body: bytes | bytearray,
-        is_gone: Callable[[], bool],
-        settle: Callable[[Reply | BaseException], None],
+        is_cancelled: Callable[[], bool],
+        on_done: Callable[[Response | BaseException], None],
     ) -> bool:
-        """Begins to answer the quick way, with no task, what will be predicted before all else.
+        """Begins what the fast path will predict before anything else happens, without a task.
 
-        False: nothing was begun. `settle` is told the reply, or what hindered it, and may be told
-        so again.
+        False: nothing was begun. `on_done` gets the response, or what prevented it, and may get
+        that again.
         """
         batcher = self._batcher
-        if batcher is None or len(body) > _FEW_BYTES:
+        if batcher is None or len(body) > SMALL_BODY:
             return False
         if not mlflow_codec.is_json(first(headers, b"content-type")):
             return False
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             rows = self._rows_of(body)
-        except Exception:  # as in _try_quick
+        except Exception:  # as in _try_fast_path
             return False
-        count, decoded = len(rows), time.perf_counter() - began
+        count, decode_seconds = len(rows), time.perf_counter() - started
         if not batcher.is_quick(count):
             return False
 
-        def predicted(outcome: Outcome | BaseException) -> None:
-            settle(self._encoded(outcome, count, decoded))
+        def predicted(result: Prediction | BaseException) -> None:
+            on_done(self._encode_result(result, count, decode_seconds))
 
-        batcher.ask(rows, count, predicted, is_gone)
+        batcher.enqueue(rows, count, predicted, is_cancelled)
         return True
 
-    async def predict(
-        self, headers: Headers, receive: Receive, data: Any, params: dict[str, Any] | None
-    ) -> Made:
-        """Predictions for an array, a DataFrame, or arrays by name.
+    async def read(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
+        """Calls a function that reads `size` bytes: in a thread if they are many.
 
-        The quick way if they plainly fit the model, else MLflow's own. Raises what that and the
-        model raise, ClientGone, and TimeoutError.
+        Raises whatever it raises.
         """
-        quick = None if params else await self._try_data(receive, data)
-        return quick or await self._data_mlflows_way(headers, receive, data, params)
+        if size <= SMALL_BODY:
+            return function(*arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, partial(function, *arguments))
+
+    def stuck_seconds(self) -> float:
+        """For how long no prediction has been possible, as those that run do not end."""
+        in_batcher = self._batcher.stuck_seconds() if self._batcher is not None else 0.0
+        return max(in_batcher, self._threads.stuck_seconds())
 
     @cached_property
     def spec(self) -> Spec:
         """The signature as the Open Inference Protocol has it."""
-        # Imported with the first request of that protocol: most servers never see one.
+        # Imported with the first request of that protocol: most servers never get one.
         from mlflow_model_server.codecs.metadata import spec_of
 
         return spec_of(self._loaded.signature)
 
-    def served(self, predict: served.Predict) -> served.Served:
-        """The model as the Open Inference Protocol sees it."""
-        from mlflow_model_server.inference.served import Served
-
-        settings = self._settings
-        return Served(settings.model_name, settings.model_version, self.spec, lambda: True, predict)
-
-    def record(self, made: Made, decode: float, encode: float) -> None:
-        """Takes note of a prediction's phases; in seconds."""
-        self._recorder.phases(made.queued, decode, made.predicted, encode)
-
-    async def _try_data(self, receive: Receive, data: Any) -> Made | None:
-        batcher, plan = self._batcher, self._loaded.plan
-        if batcher is None or plan is None:
+    async def _try_predict(self, request: Request, data: Any) -> ModelOutput | None:
+        batcher, schema = self._batcher, self._loaded.input_schema
+        if batcher is None or schema is None:
             return None
         try:
-            rows = self._few_enough(plan.rows_of(data))
-            outcome = await self._outcome(batcher, receive, rows)
-        except (ClientGone, TimeoutError):
+            rows = self._within_max_rows(schema.rows_of(data))
+            prediction = await self._predicted(batcher, request, rows)
+        except (ClientGone, DeadlineExceeded):
             raise
-        except Exception as problem:  # as in _try_quick
-            log.debug("MLflow's own way is tried: %r", problem)
+        except Crashed as crash:
+            raise _crash(crash.__cause__) from crash
+        except Exception as error:  # as in _try_fast_path
+            log.debug("MLflow's own way is tried: %r", error)
             return None
-        values = arrays(outcome.predictions, outcome.about.dtype)
-        return Made(values, len(rows), outcome.queued, outcome.predicted)
+        values = to_arrays(prediction.predictions, prediction.info.dtype)
+        return ModelOutput(values, len(rows), prediction.queued, prediction.seconds)
 
-    async def _data_mlflows_way(
-        self, headers: Headers, receive: Receive, data: Any, params: dict[str, Any] | None
-    ) -> Made:
-        asked = time.perf_counter()
+    async def _predict_mlflow(
+        self, request: Request, data: Any, params: dict[str, Any] | None
+    ) -> ModelOutput:
+        submitted = time.perf_counter()
         work = partial(self._fallback.predict, self._framed(data), params)
-        one = await self._in_thread(headers, receive, work)
-        self._see(one)
-        return Made(one.predictions, one.rows, one.began - asked, one.ended - one.began)
+        output = _result(await self._threads.run(request, work))
+        self._observe(output)
+        return ModelOutput(
+            output.predictions, output.rows, output.began - submitted, output.ended - output.began
+        )
 
     def _framed(self, data: Any) -> Any:
         """What the Open Inference Protocol brought, as MLflow's own code takes it."""
@@ -163,120 +175,140 @@ class Predictor:
 
         return frame_of(data, self.spec)
 
-    async def _try_quick(self, batcher: Batcher, receive: Receive, body: bytes) -> Reply | None:
-        """None where MLflow's own code is to answer: nothing has been answered then."""
+    async def _try_fast_path(
+        self, batcher: Batcher, request: Request, body: bytes
+    ) -> Response | None:
+        """None where MLflow's own code is to respond."""
         try:
-            return await self._quick(batcher, receive, body)
-        except (ClientGone, TimeoutError):
+            started = time.perf_counter()
+            rows = await self.read(len(body), self._rows_of, body)
+            decode_seconds = time.perf_counter() - started
+            prediction = await self._predicted(batcher, request, rows)
+            return self._response(prediction, len(rows), decode_seconds)
+        except (ClientGone, DeadlineExceeded):
             raise
-        except Exception as problem:  # a doubt, or an error that MLflow's code knows how to say
-            log.debug("MLflow's own way is tried: %r", problem)
+        except Crashed as crash:
+            raise _crash(crash.__cause__) from crash
+        except Exception as error:  # a doubt, or an error that MLflow's code has the words for
+            log.debug("MLflow's own way is tried: %r", error)
             return None
-
-    async def _quick(self, batcher: Batcher, receive: Receive, body: bytes) -> Reply:
-        """Raises whatever hinders it: nothing has been answered then."""
-        began = time.perf_counter()
-        rows = self._rows_of(body)
-        decoded = time.perf_counter() - began
-        outcome = await self._outcome(batcher, receive, rows)
-        return self._reply(outcome, len(rows), decoded)
 
     def _rows_of(self, body: bytes | bytearray) -> Any:
-        """Raises whatever hinders it: MLflow's own code is to read the body then."""
-        plan = self._loaded.plan
-        assert plan is not None
-        if isinstance(plan, TensorPlan):
-            rows = mlflow_codec.tensor_of(body, plan)
+        """Raises whatever prevents it: MLflow's own code is to read the body then."""
+        schema = self._loaded.input_schema
+        assert schema is not None
+        self._limits.check_json(body)
+        if isinstance(schema, TensorSchema):
+            rows = mlflow_codec.tensor_of(body, schema)
         else:
-            rows = mlflow_codec.rows_of(body, plan)
-            plan.check(rows)
-        return self._few_enough(rows)
+            rows = mlflow_codec.rows_of(body, schema, self._loaded.ignores_row_labels)
+            schema.check(rows)
+        return self._within_max_rows(rows)
 
-    def _few_enough(self, rows: Any) -> Any:
-        """The rows themselves. Raises Unsure where they are more than a request may have."""
+    def _within_max_rows(self, rows: Any) -> Any:
+        """The rows. Raises FallbackRequired where they are more than a request may have."""
         if len(rows) > self._settings.max_rows:
-            raise Unsure
+            raise FallbackRequired
         return rows
 
-    def _encoded(
-        self, outcome: Outcome | BaseException, count: int, decoded: float
-    ) -> Reply | BaseException:
-        if isinstance(outcome, BaseException):
-            return outcome
+    def _encode_result(
+        self, result: Prediction | BaseException, count: int, decode_seconds: float
+    ) -> Response | BaseException:
+        if isinstance(result, BaseException):
+            return result
         try:
-            return self._reply(outcome, count, decoded)
-        except Exception as problem:  # as in _try_quick
-            return problem
+            return self._response(result, count, decode_seconds)
+        except Exception as error:  # as in _try_fast_path
+            return error
 
-    def _reply(self, outcome: Outcome, count: int, decoded: float) -> Reply:
-        began = time.perf_counter()
-        encoded = mlflow_codec.encode(outcome.predictions, outcome.about.finite)
-        self._recorder.phases(
-            outcome.queued, decoded, outcome.predicted, time.perf_counter() - began
+    def _response(self, prediction: Prediction, count: int, decode_seconds: float) -> Response:
+        started = time.perf_counter()
+        body = mlflow_codec.encode(prediction.predictions, prediction.info.finite)
+        encode_seconds = time.perf_counter() - started
+        self._recorder.observe_phases(
+            prediction.queued, decode_seconds, prediction.seconds, encode_seconds
         )
-        return Reply(200, encoded, rows=count)
+        return Response(200, body, rows=count)
 
-    async def _outcome(self, batcher: Batcher, receive: Receive, rows: Any) -> Outcome:
-        count = len(rows)
-        future = batcher.submit(rows, count)
+    async def _predicted(self, batcher: Batcher, request: Request, rows: Any) -> Prediction:
+        count, is_small = len(rows), request.reservation.size <= SMALL_BODY
+        future = batcher.submit(rows, count, is_small)
         # Waiting for the client as well costs a tenth of a quick prediction.
-        if batcher.is_quick(count):
+        if batcher.is_quick(count, is_small):
             return await future
-        return await unless_gone(receive, future, self._settings.request_timeout)
+        return await request.wait_for(future, self._settings.request_timeout)
 
-    async def _mlflows_way(
-        self, headers: Headers, receive: Receive, body: bytes, content_type: str | None
-    ) -> Reply:
-        asked = time.perf_counter()
-        work = partial(self._fallback.answer, body, content_type)
-        answered = await self._in_thread(headers, receive, work)
-        made = answered.prediction
-        if made is not None:
-            self._see(made)
-            self._recorder.phases(
-                answered.began - asked,
-                made.began - answered.began,
-                made.ended - made.began,
-                answered.ended - made.ended,
+    async def _invoke_mlflow(
+        self, request: Request, body: bytes, content_type: str | None
+    ) -> Response:
+        submitted = time.perf_counter()
+        work = partial(self._fallback.respond, body, content_type)
+        result = _result(await self._threads.run(request, work))
+        output = result.prediction
+        if output is not None:
+            self._observe(output)
+            self._recorder.observe_phases(
+                result.began - submitted,
+                output.began - result.began,
+                output.ended - output.began,
+                result.ended - output.ended,
             )
-        return answered.reply
-
-    async def _in_thread(self, headers: Headers, receive: Receive, work: Callable[[], T]) -> T:
-        with tracing.passed_on(headers):
-            context = contextvars.copy_context()
-        running = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
-        return await unless_gone(receive, running, self._settings.request_timeout)
+        return result.response
 
     def _make_batcher(self) -> Batcher | None:
-        loaded = self._loaded
-        if loaded.direct is None:
+        loaded, batching = self._loaded, self._settings.batching
+        # Users' own code may wait for something: where rows are not to be predicted together,
+        # MLflow's threads do that side by side.
+        if loaded.direct is None or not (loaded.runs_known_code or batching == "on"):
             return None
-        together = {"auto": loaded.direct.independent, "on": True, "off": False}
+        together = {"auto": loaded.direct.rows_independent, "on": True, "off": False}
         return Batcher(
             partial(_predict_together, loaded),
-            together[self._settings.batching],
+            together[batching],
             loaded.direct.prepare_thread,
-            self._seen,
+            self._observe_batch,
             self._settings.request_timeout,
+            inline=loaded.runs_known_code,
         )
 
-    def _see(self, made: Prediction) -> None:
-        self._seen(1, made.rows, (made.data, made.predictions))
+    def _observe(self, output: FallbackPrediction) -> None:
+        self._observe_batch(1, output.rows, (output.data, output.predictions))
 
-    def _seen(self, requests: int, rows: int, seen: Any) -> None:
-        self._recorder.batch(requests, rows)
-        if seen is not None:
-            self._recorder.rows(*seen)
+    def _observe_batch(self, requests: int, rows: int, observed: Any) -> None:
+        self._recorder.observe_batch(requests, rows)
+        if observed is not None:
+            self._recorder.observe_rows(*observed)
 
 
-def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, About, Any]:
+def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, ArrayInfo, Any]:
     assert loaded.direct is not None
-    data = loaded.joined(parts)
+    data = loaded.merge_rows(parts)
     predictions = loaded.direct.predict(data)
     # Once for all requests of the batch, not for each by itself.
-    lists, about = plain(predictions)
-    return lists, about, (data, predictions)
+    lists, info = to_lists(predictions)
+    return lists, info, (data, predictions)
 
 
-def _threads() -> int:
+def _result(outcome: Outcome[T]) -> T:
+    """Raises Rejected where there is none."""
+    error = outcome.error
+    if error is None:
+        return outcome.result  # type: ignore[return-value]
+    if isinstance(error, Exception | TooManyRows):
+        raise Rejected(error_response_of(error)) from error
+    raise _crash(error)
+
+
+def _crash(error: BaseException | None) -> Rejected:
+    """Of what is no Exception: SystemExit, a panic of a library in Rust, a CancelledError."""
+    log.error("the model raised %s", type(error).__name__, exc_info=error)
+    return Rejected(crash_response(error))
+
+
+def crash_response(error: BaseException | None) -> ErrorResponse:
+    """The error where a model's code raised what is no Exception."""
+    return ErrorResponse(500, "INTERNAL_ERROR", f"the model failed: {type(error).__name__}")
+
+
+def _thread_count() -> int:
     return min(32, (os.cpu_count() or 1) + 4)

@@ -190,7 +190,8 @@ InputSchema = ColumnSchema | TensorSchema
 def input_schema_of(signature: Any) -> InputSchema | None:
     """The schema for an MLflow ModelSignature; None where MLflow's code must read each request."""
     schema = getattr(signature, "inputs", None)
-    if schema is None:
+    # MLflow passes the params' defaults to the model with each request.
+    if schema is None or getattr(getattr(signature, "params", None), "params", None):
         return None
     if schema.is_tensor_spec():
         return _tensor_schema(schema)

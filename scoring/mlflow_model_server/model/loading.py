@@ -13,6 +13,7 @@ import numpy as np
 
 from mlflow_model_server.model.candidates import DirectPredictor, find_direct_predictor
 from mlflow_model_server.model.input_schema import InputSchema, TensorSchema, input_schema_of
+from mlflow_model_server.model.library_code import runs_known_code_only
 from mlflow_model_server.settings import Settings
 
 # Gets the settings, the model and its input schema; returns a predictor, or None.
@@ -29,6 +30,13 @@ class Loaded:
     signature: Any  # mlflow.models.ModelSignature or None
     input_schema: InputSchema | None
     direct: DirectPredictor | None
+    # `direct` runs no code of the model's author, which may take any time, or change anything.
+    runs_known_code: bool = False
+
+    @property
+    def ignores_row_labels(self) -> bool:
+        """Whether no label of a row (pandas' index) can reach what predicts, or change it."""
+        return self.direct is not None and not self.direct.accepts_dataframe
 
     @property
     def is_onnx(self) -> bool:
@@ -58,7 +66,8 @@ def load(settings: Settings, by_conversion: ByConversion | None = None) -> Loade
     direct = by_conversion(settings, model, input_schema) if by_conversion is not None else None
     if direct is None:
         direct = find_direct_predictor(model, input_schema, model.loader_module)
-    return Loaded(model, signature, input_schema, direct)
+    known = direct is not None and (direct.is_onnx or runs_known_code_only(model))
+    return Loaded(model, signature, input_schema, direct, known)
 
 
 def load_model(settings: Settings) -> Any:

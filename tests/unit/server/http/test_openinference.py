@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -10,20 +9,23 @@ import numpy as np
 import pytest
 
 from mlflow_model_server.codecs.metadata import Spec, spec_of
-from mlflow_model_server.http.openinference import Answer, handle
-from mlflow_model_server.inference.served import Served
+from mlflow_model_server.http.app import Application
+from mlflow_model_server.inference.routes import resolve
+from tests.parity.asgi import Answer, Request, Server
 from tests.unit.server.codecs.test_openinference import WINE, tensor
+from tests.unit.server.http.stub_server import application
 
 
 async def double(data: Any, params: dict[str, Any]) -> Any:
     return np.asarray(data)[:, 0] * 2 * params.get("scale", 1)
 
 
-SERVED = Served("wine", "3", spec_of(WINE), ready=lambda: True, predict=double)
+SERVED = application("wine", "3", spec_of(WINE), double)
 
 
-def get(path: str, method: str = "GET", body: bytes = b"", served: Served = SERVED) -> Answer:
-    return asyncio.run(handle(method, path, [], body, served))
+def get(path: str, method: str = "GET", body: bytes = b"", app: Application = SERVED) -> Answer:
+    with Server(app) as server:
+        return server.answer(Request(path, body, method=method, path=path))
 
 
 def test_the_server_and_its_model_are_described() -> None:
@@ -42,10 +44,10 @@ def test_the_server_and_its_model_are_described() -> None:
 
 
 def test_readiness_follows_the_model() -> None:
-    loading = Served("", "", Spec(), ready=lambda: False, predict=double)
-    assert get("/v2/health/live", served=loading).status == 200
+    stuck = application("", "", Spec(), double, stuck=60.0)
+    assert get("/v2/health/live", app=stuck).status == 200
     for path in ("/v2/health/ready", "/v2/models/mlflow-model/ready"):
-        assert get(path, served=loading).status == 503
+        assert get(path, app=stuck).status == 503
 
 
 @pytest.mark.parametrize("path", ["/v2/models/wine/infer", "/v2/models/wine/versions/3/infer"])
@@ -55,7 +57,7 @@ def test_a_prediction(path: str) -> None:
         "parameters": {"scale": 10},
     }
     answer = get(path, "POST", json.dumps(body).encode())
-    assert answer.status == 200 and answer.route == "/v2/models/{model}/infer"
+    assert answer.status == 200 and resolve(path).label == "/v2/models/{model}/infer"
     assert json.loads(answer.body)["outputs"] == [
         {"name": "class", "datatype": "FP64", "shape": [2], "data": [20, 60]}
     ]

@@ -17,9 +17,8 @@ from sklearn.datasets import load_wine
 
 from mlflow_model_server.codecs import openinference as codec
 from mlflow_model_server.codecs.metadata import spec_of
-from mlflow_model_server.inference.served import Served
 from tests.unit.server import models
-from tests.unit.server.http.openinference_app import serving
+from tests.unit.server.http.stub_server import application, serving
 
 triton = pytest.importorskip("tritonclient.http")
 
@@ -40,14 +39,14 @@ async def summed(array: Any, params: dict[str, Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def columns() -> Iterator[Any]:
-    served = Served("wine", "3", spec_of(COLUMNS), ready=lambda: True, predict=labelled)
+    served = application("wine", "3", spec_of(COLUMNS), labelled)
     with serving(served) as address:
         yield triton.InferenceServerClient(address)
 
 
 @pytest.fixture(scope="module")
 def matrix() -> Iterator[str]:
-    served = Served("sum", "", spec_of(MATRIX), ready=lambda: True, predict=summed)
+    served = application("sum", "", spec_of(MATRIX), summed)
     with serving(served) as address:
         yield address
 
@@ -129,7 +128,7 @@ def test_triton_asks_a_real_model(tmp_path: Path) -> None:
         column = triton.InferInput(name, [len(rows)], "FP64")
         column.set_data_from_numpy(rows[name].to_numpy(), binary_data=False)
         columns.append(column)
-    with serving(Served("wine", "3", spec_of(signature), lambda: True, predict)) as address:
+    with serving(application("wine", "3", spec_of(signature), predict)) as address:
         client = triton.InferenceServerClient(address)
         for inputs in ([whole], columns):
             answer = client.infer("wine", inputs).as_numpy("output-1")
