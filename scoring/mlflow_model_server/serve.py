@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from mlflow_model_server import bounded_logging
 from mlflow_model_server.metrics.server import start_metrics_server
 from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.runtime import ca_certificates, cgroup, site_packages, workers
@@ -45,6 +46,7 @@ def serve(settings: Settings) -> int:
     where the model's packages are too old for the server, with ModelLoadFailed where the only
     process can't load the model; of several, each leaves the word itself.
     """
+    bounded_logging.hide_exception_messages(not settings.request_log_bodies)
     if not (settings.artifact / "MLmodel").is_file():
         raise StartupError(
             "InvalidModel", f"There is no model in {settings.artifact}: prepare it first"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlflow_model_server.bounded_logging import BoundedRecord, bounded
+from mlflow_model_server.bounded_logging import BoundedRecord, bounded, hide_exception_messages
 from tests.unit.server.process import environment_of_server
 
 
@@ -57,7 +57,40 @@ def test_no_text_looks_like_a_record_of_its_own(stream: io.StringIO) -> None:
     assert stream.getvalue().replace("\n", "").isprintable()
 
 
-def test_what_is_short_and_plain_stays_as_it_is() -> None:
+@pytest.fixture
+def hidden() -> Iterator[None]:
+    hide_exception_messages(True)
+    yield
+    hide_exception_messages(False)
+
+
+def test_messages_of_exceptions_can_be_hidden(stream: io.StringIO, hidden: None) -> None:
+    try:
+        try:
+            float("jane.doe")
+        except ValueError as error:
+            error.add_note("jane.doe")
+            raise KeyError("jane.doe") from error
+    except KeyError:
+        logging.getLogger("bounded").exception("failed")
+    text = stream.getvalue()
+    assert text.count("jane.doe") == 2, "in the two lines of code, and in no message"
+    first, _, second = text.partition(
+        "builtins.ValueError: with REQUEST_LOG_BODIES=true its message"
+    )
+    assert 'float("jane.doe")' in first, "the code is shown"
+    assert "builtins.KeyError: with REQUEST_LOG_BODIES=true its message is logged" in second
+
+
+def test_an_exception_that_caused_itself_has_an_end(stream: io.StringIO, hidden: None) -> None:
+    error = ValueError()
+    error.__cause__ = KeyError()
+    error.__cause__.__cause__ = error
+    logging.getLogger("bounded").error("failed", exc_info=error)
+    assert stream.getvalue().count("builtins.") == 2
+
+
+def test_short_plain_text_stays_as_it_is() -> None:
     assert bounded("Grüße, 数 🎉\tx", 100) == "Grüße, 数 🎉\tx"
 
 
