@@ -73,7 +73,7 @@ def _microseconds(call: Callable[[int], object], calls: int = CALLS) -> float:
 
 
 def _binning(recorder: Recorder) -> float:
-    watcher = recorder._watcher
+    watcher = recorder._drift_monitor
     assert watcher is not None
     best = float("inf")
     for _ in range(ROUNDS):

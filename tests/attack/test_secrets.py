@@ -132,6 +132,12 @@ BODIES: dict[str, bytes] = {
     "wrong type": json_body({"dataframe_split": {**SPLIT, "data": [[BODY, BODY]] * 60}}),
     "wrong column": json_body({"dataframe_split": {"columns": [BODY], "data": [[1.0]] * 60}}),
     "more columns": json_body({"dataframe_records": [{BODY: 1, "alcohol": 1, "colour": "x"}]}),
+    "many columns": json_body(
+        {"dataframe_records": [{"alcohol": 1} | {f"{BODY}-{i}": 1 for i in range(5000)}]}
+    ),
+    "many tensors": json_body(
+        {"inputs": [TENSORS[0], *({**TENSORS[0], "name": f"{BODY}-{i}"} for i in range(900))]}
+    ),
     "number under a name": json_body({"dataframe_records": [{BODY: 1.0}] * 60}),
     "params": json_body({"dataframe_split": SPLIT, "params": {BODY: BODY}}),
     "unknown field": json_body({BODY: BODY}),

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 _FLUSH_INTERVAL = 1.0  # seconds
 # Bounds of the queue; rows beyond are dropped.
 _MAX_VALUES = 1 << 21
+# Text that is not measured counts as so many, and text of up to so many values is measured.
+_LARGE = _MAX_VALUES // 16
+_MAX_MEASURED = 64
 # Splitting a DataFrame takes about 50 µs, however few rows it has.
 _MAX_FRAMES = 256
 # So much is counted at once: it takes about a millisecond, for which requests may have to wait.
@@ -82,7 +85,7 @@ class DriftMonitor:
         except Exception:  # predictions are objects of the model's own code
             self._dropped[0] += 1
             return
-        framed = not isinstance(features, np.ndarray)
+        framed = type(features) is not np.ndarray
         if self._values + size > _MAX_VALUES or (framed and self._frames >= _MAX_FRAMES):
             self._dropped[0] += _rows(features, predictions)
             return
@@ -231,13 +234,30 @@ class _Counting:
 
 
 def _size(data: Any) -> int:
-    """The number of values, roughly."""
+    """About how many numbers take as much memory as the data."""
+    if type(data) is np.ndarray:
+        return int(data.nbytes) // 8 + 1 if data.dtype.kind != "O" else _size_of_objects(data)
     if isinstance(data, dict):
         return sum(map(_size, data.values())) + 1
-    size = getattr(data, "size", None)
-    if isinstance(size, int):
-        return max(1, size)
-    return max(1, len(data)) if isinstance(data, list) else 1
+    if isinstance(data, list):
+        return _size_of_text(data)
+    if is_dataframe(data) and data.size > _MAX_MEASURED:
+        return max(int(data.size), _LARGE if any(kind.kind == "O" for kind in data.dtypes) else 1)
+    return _size_of_objects(data.values) if hasattr(data, "dtypes") else 1
+
+
+def _size_of_objects(array: Any) -> int:
+    if array.size > _MAX_MEASURED:
+        return max(int(array.size), _LARGE)
+    return _size_of_text(array.ravel().tolist())
+
+
+def _size_of_text(values: Sequence[Any]) -> int:
+    """Measuring takes time: of many values, it is assumed that some are long."""
+    if len(values) > _MAX_MEASURED and not isinstance(values[0], (int, float)):
+        return max(len(values), _LARGE)
+    texts = (value for value in values[:_MAX_MEASURED] if isinstance(value, (str, bytes)))
+    return len(values) + sum(map(len, texts)) // 8 + 1
 
 
 def _rows(features: Any, predictions: Any) -> int:

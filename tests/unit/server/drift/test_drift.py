@@ -447,6 +447,31 @@ def test_large_predictions_are_bounded_as_features_are(shared: SharedMemory) -> 
     assert shared.slot(0)[slots.DRIFT_ROWS_DROPPED] == 200
 
 
+LONG = "x" * (8 << 20)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pd.DataFrame({"text": [LONG]}),
+        pd.DataFrame({"text": ["a"] * 99 + [LONG]}),
+        pd.Series([LONG]),
+        np.array([[LONG]], dtype=object),
+        np.array([["a"]] * 99 + [[LONG]], dtype=object),
+        [LONG],
+        ["a"] * 99 + [LONG],
+        {"text": np.array([LONG], dtype=object)},
+    ],
+    ids=["frame", "long frame", "series", "array", "long array", "list", "long list", "dict"],
+)
+@pytest.mark.parametrize("of", ["features", "predictions"])
+def test_long_texts_do_not_pile_up(shared: SharedMemory, rows: Any, of: str) -> None:
+    monitor = monitor_of(shared)
+    for _ in range(100):
+        monitor.add(*((rows, np.zeros(1)) if of == "features" else (np.zeros((1, 1)), rows)))
+    assert len(monitor._queue) <= 16, "at most 128 MiB of such texts"
+
+
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
