@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from mlflow_model_server import bounded_logging
+from mlflow_model_server.runtime import isolation
 from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings, SettingsError, from_environment
 
@@ -56,6 +57,8 @@ def _prepare(settings: Settings) -> int:
     # Imported here: serving must not have loaded what preparing needs.
     from mlflow_model_server.prepare.init_container import prepare
 
+    # Builds of packages and the model's conversion run as its children.
+    isolation.hide_from_others()
     prepare(settings)
     return 0
 

@@ -14,12 +14,14 @@ from typing import Any
 import mlflow_model_server
 from mlflow_model_server.onnx import result
 from mlflow_model_server.onnx.result import Conversion, not_converted
-from mlflow_model_server.runtime import cgroup
+from mlflow_model_server.runtime import cgroup, isolation
 from mlflow_model_server.runtime.termination import StartupError, bounded, redact_urls
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# The model's code runs in the conversion, beside the credentials of the prepare step.
+_VARIABLES = ("SERVING_MODEL_CONFIG", "MLFLOW_DISABLE_TELEMETRY", "GIT_PYTHON_REFRESH")
 PACKAGES = ("skl2onnx", "onnx", "onnxruntime")
 CONVERSION_TIMEOUT = 180
 # With less, the libraries do not load, or wait endlessly for memory that never becomes free.
@@ -89,7 +91,7 @@ def _in_a_process(settings: Settings, max_bytes: int | None) -> Conversion:
             # -P: what lies in the working directory is no module.
             [sys.executable, "-P", "-m", module, *arguments],
             env={
-                **os.environ,
+                **isolation.environment(*_VARIABLES),
                 **dict.fromkeys(cgroup.VARIABLES, "1"),  # else memory grows with the node's cores
                 "PYTHONPATH": os.pathsep.join(paths),
             },

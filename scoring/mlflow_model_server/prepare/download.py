@@ -10,11 +10,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
 
-from mlflow_model_server.runtime.termination import StartupError, bounded, last_line, redact_urls
+from mlflow_model_server.prepare import source
+from mlflow_model_server.runtime.termination import StartupError, bounded, redact_urls
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any
         raise StartupError("ArtifactUnreadable", "MODEL_URI is not set: write the URI of a model")
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     _remove(settings.artifact)
-    folder = _local_folder(settings.model_uri)
+    folder = source.local_folder(settings.model_uri)
     if folder is None:
-        _require_tracking_uri(settings.model_uri)
+        source.check_uri(settings.model_uri)
         _download(settings, pauses)
     elif folder.is_dir():
         settings.artifact.symlink_to(folder)
@@ -58,50 +59,37 @@ def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any
     return _read_mlmodel(settings)
 
 
-def _local_folder(uri: str) -> Path | None:
-    """The folder of a plain path or a file: URI."""
-    parts = urlsplit(uri)
-    if uri.startswith("/"):
-        return Path(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
-
-
-def _require_tracking_uri(uri: str) -> None:
-    """Without one, MLflow would look into a database file in the working directory."""
-    parts = urlsplit(uri)
-    asks_server = parts.scheme in ("models", "runs", "mlflow-artifacts") and not parts.netloc
-    if asks_server and not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise StartupError(
-            "ArtifactUnreadable",
-            f"{uri} is known to an MLflow server only: set MLFLOW_TRACKING_URI to its address",
-        )
-
-
 def _download(settings: Settings, pauses: Sequence[float]) -> None:
-    # These are for somebody who waits at a screen; the tries below come on top of MLflow's own.
+    # For users who wait at a screen. The tries below come on top of MLflow's own.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     folder = settings.model_dir / "download"
     for pause in (*pauses, None):
         _remove(folder)
         try:
+            source.check_destination(settings.model_uri)
             shutil.move(_downloaded(settings.model_uri, folder), settings.artifact)
             return
+        except StartupError:
+            raise
         # MLflow's stores raise whatever their libraries do: botocore's, requests', OSErrors.
         except Exception as error:
+            if "Could not find a registered artifact repository" in str(error):
+                raise source.unknown(settings.model_uri) from error
             if pause is None or _is_permanent(error):
                 raise StartupError(
-                    "ArtifactUnreadable", f"{settings.model_uri} can't be fetched: {_told(error)}"
+                    "ArtifactUnreadable",
+                    f"{settings.model_uri} can't be fetched: {_description(error)}",
                 ) from error
-            told = bounded(redact_urls(_told(error)))
-            log.warning("fetching failed, trying again in %g s: %s", pause, told)
+            description = bounded(redact_urls(_description(error)))
+            log.warning("fetching failed, trying again in %g s: %s", pause, description)
             time.sleep(pause)
         finally:
             _remove(folder)
 
 
 def _downloaded(uri: str, folder: Path) -> str:
-    """Where it is afterwards, in `folder`."""
+    """Downloads into `folder`; returns where the model is in it."""
     import mlflow.artifacts
 
     if urlsplit(uri).scheme != "gs":
@@ -114,8 +102,13 @@ def _downloaded(uri: str, folder: Path) -> str:
     return str(get_artifact_repository(uri).download_artifacts("", dst_path=str(folder)))
 
 
-def _told(error: BaseException) -> str:
-    """What an error says, without the tags of the page that a proxy may have answered with."""
+def _description(error: BaseException) -> str:
+    """An error's type and text, without the tags of a page that a proxy answered with."""
+    if isinstance(error, ImportError) and error.name:
+        return (
+            f"the image has no package {error.name.partition('.')[0]!r}, which MLflow needs for "
+            "that storage: use an image of your own, made from this one, that has it"
+        )
     return f"{type(error).__name__}: {re.sub(r'<[^<>]*>', ' ', str(error))}"
 
 
@@ -145,28 +138,43 @@ def _http_status(error: BaseException) -> int | None:
 
 def _read_mlmodel(settings: Settings) -> dict[str, Any]:
     uri = settings.model_uri
+    content = _parsed(uri, _mlmodel_text(settings))
+    flavors = content.get("flavors") if isinstance(content, dict) else None
+    if not isinstance(flavors, dict) or not isinstance(flavors.get("python_function"), dict):
+        names = ", ".join(map(str, flavors)) if isinstance(flavors, dict) else ""
+        raise StartupError(
+            "InvalidModel",
+            f"{uri} has no python_function flavor (its flavors: {names or 'none'}), so MLflow "
+            "can't serve it",
+        )
+    return dict(content)
+
+
+def _mlmodel_text(settings: Settings) -> str:
+    uri = settings.model_uri
     try:
-        text = (settings.artifact / "MLmodel").read_text(encoding="utf-8")
+        return (settings.artifact / "MLmodel").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise _without_mlmodel(settings) from None
     except OSError as error:
+        raise StartupError("ArtifactUnreadable", f"{uri} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
         raise StartupError(
-            "ArtifactUnreadable", f"{uri} can't be read: {last_line(error)}"
-        ) from error
+            "InvalidModel", f"The MLmodel file of {uri} is not UTF-8: save it as UTF-8"
+        ) from None
+
+
+def _parsed(uri: str, text: str) -> Any:
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.safe_load(text)
+    # Of dates that don't exist or nesting without end, others than YAMLError tell. None is
+    # repeated: they quote the file.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f": see line {mark.line + 1}" if mark else ""
         raise StartupError(
-            "InvalidModel", f"The MLmodel file of {uri} is not YAML: {error}"
-        ) from error
-    flavors = content.get("flavors") if isinstance(content, dict) else None
-    if not isinstance(flavors, dict) or not isinstance(flavors.get("python_function"), dict):
-        raise StartupError(
-            "InvalidModel",
-            f"{uri} has no python_function flavor (its flavors: "
-            f"{', '.join(map(str, flavors or ())) or 'none'}), so MLflow can't serve it",
-        )
-    return dict(content)
+            "InvalidModel", f"The MLmodel file of {uri} is not YAML{place}"
+        ) from None
 
 
 def _without_mlmodel(settings: Settings) -> StartupError:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from mlflow_model_server.onnx.prepare import prepare_onnx
 from mlflow_model_server.prepare import install
 from mlflow_model_server.prepare.download import fetch
 from mlflow_model_server.runtime import ca_certificates
-from mlflow_model_server.runtime.termination import redact_urls
+from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 def prepare(settings: Settings) -> None:
     """Leaves the model in `settings.artifact` and its packages in `settings.packages`.
 
-    With `settings.onnx`, what became of its conversion in `settings.converted`.
+    With `settings.onnx`, the result of its conversion in `settings.converted`.
     Raises StartupError with ArtifactUnreadable, InvalidModel or DependencyInstallFailed.
     """
     prepared = settings.model_dir / "prepared"
@@ -30,12 +32,26 @@ def prepare(settings: Settings) -> None:
         return
     started = time.monotonic()
     ca_certificates.add_ca_bundle(settings)
-    mlmodel = fetch(settings)
+    with _failing_with("ArtifactUnreadable"):
+        mlmodel = fetch(settings)
     fetched = time.monotonic()
     log.info("fetched %s in %.1f s", redact_urls(settings.model_uri), fetched - started)
-    needed = install.install(settings, mlmodel)
+    with _failing_with("DependencyInstallFailed"):
+        needed = install.install(settings, mlmodel)
     log.info("its packages are ready after %.1f s", time.monotonic() - fetched)
     # Before the conversion: if that has the container killed, the next one serves without.
     prepared.write_text(settings.model_uri)
     if settings.onnx:
         prepare_onnx(settings, mlmodel, partial(install.install_beside, settings, needed))
+
+
+@contextmanager
+def _failing_with(reason: str) -> Iterator[None]:
+    """Makes errors that nobody foresaw a message for the operator, with this reason."""
+    try:
+        yield
+    except StartupError:
+        raise
+    except Exception as error:
+        log.exception("preparing the model failed")
+        raise StartupError(reason, f"Preparing the model failed: {last_line(error)}") from error

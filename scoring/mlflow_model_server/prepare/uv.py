@@ -25,9 +25,8 @@ from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# The variables that uv and its children get, if they are set.
+# The variables that uv and its children get besides the usual ones.
 _VARIABLES = (
-    *("PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -90,23 +89,22 @@ class Uv:
             *(["--prerelease=allow"] if self._needed.prereleases else []),
             *arguments,
         ]
-        with isolation.hidden_from_children():
-            return subprocess.run(
-                command,
-                cwd=self._settings.artifact,
-                env=self._environment(),
-                input=self._configuration(),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+        return subprocess.run(
+            command,
+            cwd=self._settings.artifact,
+            env=self._environment(),
+            input=self._configuration(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def _environment(self) -> dict[str, str]:
         settings = self._settings
         own_index = settings.index_url or settings.no_index
         names = _VARIABLES if own_index else (*_VARIABLES, *_INDEX_VARIABLES)
         return {
-            **{name: os.environ[name] for name in names if name in os.environ},
+            **isolation.environment(*names),
             # On the volume of the packages, so that they are linked rather than copied.
             "UV_CACHE_DIR": str(self._folder / "cache"),
             "UV_NO_PROGRESS": "1",
