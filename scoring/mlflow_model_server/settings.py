@@ -158,6 +158,8 @@ class Settings:
     grpc_max_message_bytes: int = _integer("GRPC_MAX_MESSAGE_BYTES", 4 * 2**20, minimum=1)
     max_connections: int = _integer("MAX_CONNECTIONS", 1024, minimum=1)  # of one process
     max_rows: int = _integer("MAX_ROWS", 100_000, minimum=1)  # of one request
+    # Of one request, beside those of the signature.
+    max_columns: int = _integer("MAX_COLUMNS", 20_000, minimum=1)
     max_queue: int = _integer("MAX_QUEUE", 512, minimum=1)  # requests in flight in one process
     # Seconds for which no prediction has ended, beyond their timeout, until the liveness probe
     # fails; 0: it does not.

@@ -13,7 +13,7 @@ from tests.fuzz.corpus import fuzz
 
 with atheris.instrument_imports(include=["mlflow_model_server"]):
     from mlflow_model_server.codecs.metadata import Field, Spec
-    from mlflow_model_server.codecs.tensors import BadRequest
+    from mlflow_model_server.codecs.errors import BadRequest
     from mlflow_model_server.grpc import convert
     from mlflow_model_server.grpc.messages import message
 

@@ -13,7 +13,7 @@ from tests.fuzz.corpus import fuzz
 with atheris.instrument_imports(include=["mlflow_model_server"]):
     from mlflow_model_server.codecs import openinference as codec
     from mlflow_model_server.codecs.metadata import Field, Spec
-    from mlflow_model_server.codecs.tensors import BadRequest
+    from mlflow_model_server.codecs.errors import BadRequest
 
 SPECS = (
     Spec(),
@@ -46,7 +46,7 @@ def decode_and_encode(raw: bytes) -> None:
         headers[codec.HEADER_LENGTH] = str(body.rfind(b"}") + 1).encode()
     try:
         asked = codec.decode(body, headers, SPECS[choice & 3])
-        codec.encode(asked.data, asked.wanted, "m", None, SPECS[choice & 3])
+        codec.encode(asked.data, asked.requested, "m", None, SPECS[choice & 3])
     except BadRequest:
         return
 

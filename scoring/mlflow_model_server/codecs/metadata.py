@@ -1,27 +1,53 @@
-"""What the protocol tells of a model, from its MLflow signature. Pure."""
+"""A model's inputs and outputs as the protocol describes them, from its MLflow signature. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from mlflow_model_server.codecs.tensors import datatype_of
 
-# MLflow's types of columns, by name; those not here (arrays, objects, maps) have no datatype.
-_COLUMNS = {
-    "boolean": "BOOL",
-    "integer": "INT32",
-    "long": "INT64",
-    "float": "FP32",
-    "double": "FP64",
-    "string": "BYTES",
-    "binary": "BYTES",
-    "datetime": "BYTES",
-}
+# What the server can do beyond the protocol: tensors as bytes, behind the JSON or in gRPC's
+# raw_input_contents.
+EXTENSIONS = ("binary_tensor_data",)
 INPUT = "input-{}"
 OUTPUT = "output-{}"
+
+
+class Kind(Enum):
+    """What the elements of an input or output are in Python."""
+
+    NUMBER = "number"  # or a boolean
+    TEXT = "text"
+    BINARY = "binary"
+    DATETIME = "datetime"
+    JSON = "json"  # MLflow's arrays, objects, maps, and values of any type
+    ANY = "any"  # tensors of objects: nothing is said about their elements
+
+
+# MLflow's types of columns by name; all others are JSON.
+_COLUMNS = {
+    "boolean": ("BOOL", Kind.NUMBER),
+    "integer": ("INT32", Kind.NUMBER),
+    "long": ("INT64", Kind.NUMBER),
+    "float": ("FP32", Kind.NUMBER),
+    "double": ("FP64", Kind.NUMBER),
+    "string": ("BYTES", Kind.TEXT),
+    "binary": ("BYTES", Kind.BINARY),
+    "datetime": ("BYTES", Kind.DATETIME),
+}
+# Kinds of numpy's dtypes; all others are numbers.
+_TENSORS = {"U": Kind.TEXT, "S": Kind.BINARY, "M": Kind.DATETIME, "O": Kind.ANY}
+# What MLServer calls the columns whose elements are BYTES.
+_CONTENT_TYPES = {
+    Kind.TEXT: "str",
+    Kind.BINARY: "base64",
+    Kind.DATETIME: "datetime",
+    Kind.JSON: "pd_json",
+}
 
 
 @dataclass(frozen=True)
@@ -34,14 +60,27 @@ class Field:
     is_column: bool  # of a table, and no tensor of its own
     type: str  # MLflow's name
 
-    def told(self) -> dict[str, Any]:
+    @property
+    def kind(self) -> Kind:
+        """What the elements are, whatever a request calls them."""
+        if not self.is_column:
+            return _TENSORS.get(np.dtype(self.type).kind, Kind.NUMBER)
+        return _COLUMNS.get(self.type, ("BYTES", Kind.JSON))[1]
+
+    @property
+    def content_type(self) -> str:
+        """MLServer's name for how the elements are written."""
+        if self.is_column:
+            return _CONTENT_TYPES.get(self.kind, "pd")
+        return "datetime" if self.kind is Kind.DATETIME else "np"
+
+    def to_json(self) -> dict[str, Any]:
         """As the protocol's metadata have it."""
-        kind = "pd" if self.is_column else "np"
         return {
             "name": self.name,
             "datatype": self.datatype,
             "shape": list(self.shape),
-            "parameters": {"content_type": kind},
+            "parameters": {"content_type": self.content_type},
         }
 
 
@@ -52,11 +91,37 @@ class Spec:
     inputs: tuple[Field, ...] = ()
     outputs: tuple[Field, ...] = ()
     params: frozenset[str] = frozenset()
+    # The model's function has a type hint, and takes a list of values instead of a table.
+    takes_list: bool = False
 
     @property
     def is_table(self) -> bool:
         """Whether the inputs are columns."""
         return bool(self.inputs) and self.inputs[0].is_column
+
+    @property
+    def content_type(self) -> str | None:
+        """MLServer's name for what the inputs are together; None without a signature."""
+        if not self.inputs:
+            return None
+        if self.is_table:
+            return "pd"
+        return "np" if self.is_single_tensor else "dict"
+
+    @property
+    def is_single_tensor(self) -> bool:
+        """Whether the only tensor goes to the model by itself, and not by its name."""
+        return all(field.name == INPUT.format(1) for field in self.inputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The model's part of the protocol's metadata."""
+        described = {
+            "inputs": [field.to_json() for field in self.inputs],
+            "outputs": [field.to_json() for field in self.outputs],
+        }
+        if self.content_type is None:
+            return described
+        return {**described, "parameters": {"content_type": self.content_type}}
 
 
 def spec_of(signature: Any) -> Spec:
@@ -68,21 +133,31 @@ def spec_of(signature: Any) -> Spec:
         _fields(signature.inputs, INPUT),
         _fields(signature.outputs, OUTPUT),
         frozenset(param.name for param in params),
+        bool(getattr(signature, "_is_signature_from_type_hint", False)),
     )
 
 
 def _fields(schema: Any, unnamed: str) -> tuple[Field, ...]:
     # Predictions may have types that are no schema of columns or tensors.
-    listed = getattr(schema, "inputs", None) or ()
+    specs = getattr(schema, "inputs", None) or ()
     return tuple(
-        _field(one, unnamed.format(i), schema.is_tensor_spec()) for i, one in enumerate(listed, 1)
+        _field(spec, unnamed.format(i), schema.is_tensor_spec()) for i, spec in enumerate(specs, 1)
     )
 
 
-def _field(one: Any, unnamed: str, is_tensor: bool) -> Field:
-    name = unnamed if one.name is None else str(one.name)
+def _field(spec: Any, unnamed: str, is_tensor: bool) -> Field:
+    name = unnamed if spec.name is None else str(spec.name)
     if is_tensor:
-        shape = tuple(map(int, one.shape))
-        return Field(name, datatype_of(np.dtype(one.type)), shape, False, str(one.type))
-    kind = str(getattr(one.type, "name", one.type))
-    return Field(name, _COLUMNS.get(kind, "BYTES"), (-1, 1), True, kind)
+        dtype = np.dtype(spec.type)
+        return Field(name, _datatype_of(dtype), tuple(map(int, spec.shape)), False, str(dtype))
+    type_name = str(getattr(spec.type, "name", spec.type))
+    return Field(name, _COLUMNS.get(type_name, ("BYTES",))[0], (-1, 1), True, type_name)
+
+
+def _datatype_of(dtype: np.dtype[Any]) -> str:
+    """The datatype by which a tensor is sent; the protocol has neither complex nor wider floats."""
+    if dtype.kind == "c":
+        return "FP32" if dtype.itemsize == 8 else "FP64"
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        return "FP64"
+    return "INT64" if dtype.kind == "m" else datatype_of(dtype)

@@ -1,4 +1,4 @@
-"""Inference requests of gRPC to what the codec of REST reads, and arrays to answers. Pure."""
+"""Inference requests of gRPC to what the codec of REST reads, and outputs to responses. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from mlflow_model_server.codecs import openinference as codec
 from mlflow_model_server.codecs import tensors
+from mlflow_model_server.codecs.errors import BadRequest
+from mlflow_model_server.codecs.limits import DEFAULT, Limits
 from mlflow_model_server.codecs.metadata import Spec
 from mlflow_model_server.codecs.openinference import Inference
-from mlflow_model_server.codecs.tensors import Array, BadRequest
+from mlflow_model_server.codecs.outputs import Output
 from mlflow_model_server.grpc.messages import message
 
 _Response = message("ModelInferResponse")
@@ -33,73 +35,100 @@ _CONTENTS = {
 _LENGTH = struct.Struct("<I")
 
 
-def inference_of(request: Any, spec: Spec) -> Inference:
-    """What a ModelInferRequest asks for. Raises BadRequest."""
-    raw = list(request.raw_input_contents)
-    if raw and len(raw) != len(request.inputs):
-        raise BadRequest(
-            f"there are {len(request.inputs)} inputs and {len(raw)} raw_input_contents: write one "
-            "for each input, or none"
-        )
+def inference_of(request: Any, spec: Spec, limits: Limits = DEFAULT) -> Inference:
+    """What a ModelInferRequest asks for. Raises BadRequest and TooLarge."""
+    _check_counts(request, limits)
     inputs: list[dict[str, Any]] = []
     tail: list[bytes] = []
-    for place, one in enumerate(request.inputs):
-        told, behind = _input(one, raw[place] if raw else None)
-        inputs.append(told)
+    for tensor, raw in zip(request.inputs, _raw_contents(request), strict=True):
+        described, behind = _input(tensor, raw)
+        inputs.append(described)
         tail.append(behind)
-    told = {
+    document = {
         "id": request.id or None,
         "parameters": _parameters(request.parameters),
         "inputs": inputs,
-        "outputs": [{"name": one.name} for one in request.outputs],
+        "outputs": [{"name": output.name} for output in request.outputs],
     }
-    return codec.read(told, b"".join(tail), spec)
+    return codec.read(document, b"".join(tail), spec, limits)
 
 
-def response_of(request: Any, arrays: Mapping[str, Array], model: str, version: str | None) -> Any:
-    """The ModelInferResponse: bytes to those who sent bytes, else numbers and strings."""
+def response_of(
+    request: Any, outputs: Mapping[str, Output], model: str, version: str | None
+) -> Any:
+    """The ModelInferResponse: bytes to clients that sent bytes, else numbers and strings.
+
+    Raises UnsupportedOutput for missing elements.
+    """
     response = _Response(model_name=model, model_version=version or "", id=request.id)
-    datatypes = {name: tensors.datatype_of(array.dtype) for name, array in arrays.items()}
-    raw = bool(request.raw_input_contents) or not set(datatypes.values()) <= set(_CONTENTS)
-    for name, array in arrays.items():
-        output = response.outputs.add(name=name, datatype=datatypes[name], shape=array.shape)
-        if raw:
-            response.raw_output_contents.append(tensors.to_bytes(array))
+    datatypes = {output.datatype for output in outputs.values()}
+    is_raw = bool(request.raw_input_contents) or not datatypes <= set(_CONTENTS)
+    for name, output in outputs.items():
+        tensor = response.outputs.add(name=name, datatype=output.datatype, shape=output.shape)
+        if output.binary_content_type:
+            parameter = tensor.parameters.add(key="content_type")
+            parameter.value.string_param = output.binary_content_type
+        if is_raw:
+            response.raw_output_contents.append(output.to_bytes())
         else:
-            getattr(output.contents, _CONTENTS[datatypes[name]]).extend(_elements(array))
+            getattr(tensor.contents, _CONTENTS[output.datatype]).extend(_elements(output))
     return response
 
 
-def _input(one: Any, raw: bytes | None) -> tuple[dict[str, Any], bytes]:
+def _check_counts(request: Any, limits: Limits) -> None:
+    """Before anything is made of them: a few bytes are an input."""
+    for repeated in (request.inputs, request.outputs, request.parameters):
+        limits.check_columns(len(repeated))
+    raw = len(request.raw_input_contents)
+    if raw and raw != len(request.inputs):
+        raise BadRequest(
+            f"there are {len(request.inputs)} inputs and {raw} raw_input_contents: write one "
+            "for each input, or none"
+        )
+
+
+def _raw_contents(request: Any) -> list[bytes | None]:
+    """The bytes of each input; None for those whose elements are in its contents."""
+    if not request.raw_input_contents:
+        return [None] * len(request.inputs)
+    for tensor in request.inputs:
+        if tensor.HasField("contents"):
+            raise BadRequest(
+                f"input {tensor.name!r} has contents beside raw_input_contents: write either"
+            )
+    return list(request.raw_input_contents)
+
+
+def _input(tensor: Any, raw: bytes | None) -> tuple[dict[str, Any], bytes]:
     """An input as JSON has it, and its bytes behind the JSON, where it has any."""
-    parameters = _parameters(one.parameters)
-    told = {
-        "name": one.name,
-        "datatype": one.datatype,
-        "shape": list(one.shape),
+    parameters = _parameters(tensor.parameters)
+    described = {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": list(tensor.shape),
         "parameters": parameters,
     }
-    if raw is None and one.datatype == "BYTES":
-        raw = b"".join(_LENGTH.pack(len(e)) + e for e in one.contents.bytes_contents)
+    if raw is None and tensor.datatype == "BYTES":
+        raw = b"".join(_LENGTH.pack(len(e)) + e for e in tensor.contents.bytes_contents)
     if raw is None:
-        field = _CONTENTS.get(one.datatype)
-        told["data"] = list(getattr(one.contents, field)) if field else []
-        return told, b""
+        field = _CONTENTS.get(tensor.datatype)
+        described["data"] = list(getattr(tensor.contents, field)) if field else []
+        return described, b""
     parameters["binary_data_size"] = len(raw)
-    return told, raw
+    return described, raw
 
 
 def _parameters(listed: Iterable[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for one in listed:
-        choice = one.value.WhichOneof("choice")
+    parameters: dict[str, Any] = {}
+    for entry in listed:
+        choice = entry.value.WhichOneof("choice")
         if choice is not None:
-            found[one.key] = getattr(one.value, choice)
-    return found
+            parameters[entry.key] = getattr(entry.value, choice)
+    return parameters
 
 
-def _elements(array: Array) -> list[Any]:
-    flat: list[Any] = array.ravel().tolist()
-    if tensors.datatype_of(array.dtype) != "BYTES":
-        return flat
-    return [tensors.encoded(value) for value in flat]
+def _elements(output: Output) -> list[Any]:
+    if output.datatype == "BYTES":
+        return tensors.encoded(output.array)
+    elements: list[Any] = output.complete.ravel().tolist()
+    return elements

@@ -11,6 +11,8 @@ from mlflow_model_server.settings import Settings
 
 _MAX_BODY = 64 * 2**20
 _MIN_BODY = 2**20
+# What one body may become: the parsers that stop everything else are done with it within a second.
+_MAX_PARSED = 2**30
 # A body becomes many times its size while it is parsed.
 _BODIES_PER_MEMORY_LIMIT = 128
 # A quarter of the memory is for the bodies of all requests together, one for parsing them.
@@ -88,7 +90,7 @@ def max_bytes_in_flight(settings: Settings, memory: int | None = None) -> int:
 def parse_limits(settings: Settings, memory: int | None = None) -> Limits:
     """What the body of one request may become while it is parsed."""
     shared = (memory or _memory()) // _SHARE // settings.workers
-    return Limits(max_rows=settings.max_rows, memory=shared)
+    return Limits(settings.max_rows, settings.max_columns, min(_MAX_PARSED, shared))
 
 
 def _memory() -> int:

@@ -19,8 +19,9 @@ from mlflow.types.schema import ColSpec
 from mlflow_model_server.codecs import openinference as codec
 from mlflow_model_server.codecs import tensors
 from mlflow_model_server.codecs.metadata import Spec, spec_of
-from mlflow_model_server.codecs.openinference import Wanted
-from mlflow_model_server.codecs.tensors import DTYPES, BadRequest
+from mlflow_model_server.codecs.openinference import RequestedOutputs
+from mlflow_model_server.codecs.errors import BadRequest
+from mlflow_model_server.codecs.tensors import DTYPES
 
 WINE = mlflow.models.ModelSignature(
     inputs=Schema([ColSpec("double", "alcohol"), ColSpec("double", "ash")]),
@@ -34,7 +35,7 @@ IMAGES = mlflow.models.ModelSignature(
     inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))]),
     outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 3))]),
 )
-ALL = Wanted()
+ALL = RequestedOutputs()
 TWO = mlflow.models.ModelSignature(
     inputs=Schema(
         [
@@ -107,7 +108,7 @@ def test_only_parameters_that_the_model_has_become_params() -> None:
         parameters={"scale": 2.0, "headers": {}, "content_type": "np"},
         id="7",
     )
-    assert (asked.params, asked.wanted.id) == ({"scale": 2.0}, "7")
+    assert (asked.params, asked.requested.id) == ({"scale": 2.0}, "7")
 
 
 @pytest.mark.parametrize(
@@ -156,11 +157,11 @@ def test_a_body_that_is_none_is_told_what_to_write(body: str, sentence: str) -> 
         ("INT8", [1], [300], "too large for INT8"),
         ("UINT8", [1], [-1], "too large for UINT8"),
         ("INT64", [1], [2**63], "too large for INT64"),
-        ("BOOL", [1], [1], "not all of its elements are true or false"),
+        ("BOOL", [1], [2], "not all of its elements are true or false"),
         ("BYTES", [1], [1], "not all of its elements are strings"),
     ],
 )
-def test_data_that_are_not_as_told_are_refused(
+def test_data_that_are_not_of_their_datatype_are_refused(
     datatype: str, shape: list[int], data: Any, sentence: str
 ) -> None:
     with pytest.raises(BadRequest, match=sentence):
@@ -198,6 +199,19 @@ def test_requests_that_do_not_fit_are_refused(
         decoded(WINE, *inputs, **more)
 
 
+def test_numbers_as_clients_made_from_the_description_write_them() -> None:
+    whole = decoded(None, tensor("x", "INT32", [3], [1.0, -2.0, 3])).data
+    assert whole.dtype == np.int32 and whole.tolist() == [1, -2, 3]
+    flags = decoded(None, tensor("x", "BOOL", [4], [1.0, 0, 1, True])).data
+    assert flags.dtype == np.bool_ and flags.tolist() == [True, False, True, True]
+
+
+@pytest.mark.parametrize("outputs", [{}, "", 0, False])
+def test_outputs_that_are_no_list_are_refused(outputs: Any) -> None:
+    with pytest.raises(BadRequest, match="outputs is no list"):
+        decoded(WINE, tensor("x", "FP64", [1, 2], [1, 2]), outputs=outputs)
+
+
 ARRAYS = st.sampled_from([dtype for name, dtype in DTYPES.items() if name != "BYTES"]).flatmap(
     lambda dtype: st_numpy.arrays(
         dtype,
@@ -231,7 +245,7 @@ def test_what_json_cannot_say_is_null() -> None:
     assert tensors.to_json(np.array([1.5, np.nan, np.inf])) == [1.5, None, None]
 
 
-def answer_of(predictions: Any, wanted: Wanted = ALL, signature: Any = None) -> dict[str, Any]:
+def answer_of(predictions: Any, wanted: RequestedOutputs = ALL, signature: Any = None) -> dict[str, Any]:
     body, _ = codec.encode(predictions, wanted, "wine", "3", spec_of(signature))
     told: dict[str, Any] = json.loads(body)
     return told
@@ -267,13 +281,13 @@ def test_predictions_of_any_kind_are_tensors(predictions: Any, outputs: list[Any
 
 
 def test_an_answer_names_what_was_asked_for() -> None:
-    told = answer_of(np.array([1]), Wanted(id="7"), WINE)
+    told = answer_of(np.array([1]), RequestedOutputs(id="7"), WINE)
     assert (told["model_name"], told["model_version"], told["id"]) == ("wine", "3", "7")
     assert told["outputs"][0]["name"] == "class", "as in the signature"
-    chosen = answer_of({"a": [1], "b": [2]}, Wanted(outputs=("b",)))
+    chosen = answer_of({"a": [1], "b": [2]}, RequestedOutputs(outputs=("b",)))
     assert [output["name"] for output in chosen["outputs"]] == ["b"]
     with pytest.raises(BadRequest, match="there is no output 'c': write one of"):
-        answer_of({"a": [1], "b": [2]}, Wanted(outputs=("c",)))
+        answer_of({"a": [1], "b": [2]}, RequestedOutputs(outputs=("c",)))
 
 
 def test_tensors_may_be_bytes_behind_the_json() -> None:
@@ -296,7 +310,7 @@ def test_tensors_may_be_bytes_behind_the_json() -> None:
     asked = codec.decode(body, length, spec_of(WINE))
     assert asked.data.tolist() == [[1, 3], [2, 4]]
 
-    answer, headers = codec.encode(np.array([5, 6]), asked.wanted, "wine", None, spec_of(WINE))
+    answer, headers = codec.encode(np.array([5, 6]), asked.requested, "wine", None, spec_of(WINE))
     size = int(dict(headers)[codec.HEADER_LENGTH])
     assert json.loads(answer[:size])["outputs"][0]["parameters"] == {"binary_data_size": 16}
     assert np.frombuffer(answer[size:], np.int64).tolist() == [5, 6]
