@@ -1,4 +1,4 @@
-"""What a model's author, or a package's, may reach from the prepare step, where the credentials are.
+"""What authors of models and packages may reach from the prepare step, where the credentials are.
 
 Markers stand for them. None may get to a server of the attacker's, to a build, a log or a message;
 and no package may come from where the administrator does not want it from.
@@ -61,7 +61,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
         wheel.writestr("spy.txt", "\\n".join(report))
         info = "spy-1.0.dist-info"
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: spy\\nVersion: 1.0\\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        tag = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        wheel.writestr(f"{info}/WHEEL", tag)
         wheel.writestr(f"{info}/RECORD", "")
     return name
 """
@@ -143,6 +144,8 @@ def test_nothing_of_the_model_s_own_is_built_either(
 def test_a_build_sees_no_credentials(settings: Settings) -> None:
     """In a pod's process, as the image's user: root may read the memory of all processes."""
     require(settings, "spy==1.0")
+    mlmodel = "flavors: {python_function: {loader_module: mlflow.sklearn}}"
+    (settings.artifact / "MLmodel").write_text(mlmodel)
     for folder in (settings.model_dir, settings.artifact):
         folder.chmod(0o777)
     done = subprocess.run(
@@ -217,7 +220,9 @@ def test_where_an_index_is_named_no_url_is_asked(
     (settings.artifact / "bounds.txt").write_text(
         "acme @ https://evil.example/acme-9-py3-none-any.whl"
     )
-    message = refusal(dataclasses.replace(settings, no_index=False, **administrator), caplog, line)
+    message = refusal(
+        dataclasses.replace(settings, **{"no_index": False, **administrator}), caplog, line
+    )
     assert "names a URL, and packages come from INDEX_URL or FIND_LINKS only" in message
     assert "evil" not in message
 
@@ -320,7 +325,7 @@ def respond_with_file(path: Path) -> Respond:
 
 @contextmanager
 def serving(respond: Respond) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A server on a port of its own; its address, and the paths and credentials that it was sent."""
+    """A server; its address, and the paths and credentials of its requests."""
     requests: list[tuple[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -367,6 +372,8 @@ def registry(artifact_uri: str) -> Respond:
     def respond(path: str) -> tuple[int, dict[str, str], bytes]:
         if "get-download-uri" in path:
             return answer({"artifact_uri": artifact_uri})
+        if "model-versions/get" in path or "registered-models/get" in path:
+            return answer({"model_version": {"name": "wine", "version": "1"}})
         if "logged-models" in path:
             return answer({"model": {"info": {**model_info, "creation_timestamp_ms": 1}}})
         if "runs/get" in path:
@@ -435,13 +442,14 @@ def test_the_tracking_server_itself_may_be_named(
     assert (settings.artifact / "MLmodel").read_bytes() == mlmodel
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_redirect_elsewhere_carries_no_token(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     other: tuple[str, list[tuple[str, str]]],
+    host: str,
 ) -> None:
-    # By another name: `Authorization` is kept for the same host on another port.
-    address, requests = other[0].replace("127.0.0.1", "localhost"), other[1]
+    address, requests = other[0].replace("127.0.0.1", host), other[1]
 
     def respond(path: str) -> tuple[int, dict[str, str], bytes]:
         if "mlflow-artifacts" in path:
