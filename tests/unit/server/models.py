@@ -97,7 +97,7 @@ def save_colours(folder: Path) -> None:
     mlflow.sklearn.save_model(fitted, folder, signature=signature, pip_requirements=PACKAGES)
 
 
-def save_from_code(folder: Path, code: str, helper: str | None = None) -> None:
+def save_from_code(folder: Path, code: str, helper: str | None = None, **more: Any) -> None:
     """Saves a model that is a piece of code, and perhaps a module `helper` that it uses."""
     source = folder.parent / "model.py"
     source.write_text(code)
@@ -110,4 +110,5 @@ def save_from_code(folder: Path, code: str, helper: str | None = None) -> None:
         python_model=str(source),
         code_paths=[str(path) for path in helpers],
         pip_requirements=["tinyone==1.0"],
+        **more,
     )

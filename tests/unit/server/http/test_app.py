@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import requests
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, Schema
 from sklearn.datasets import load_wine
 
 from mlflow_model_server.settings import Settings
@@ -127,10 +129,12 @@ def test_requests_are_counted_over_all_workers(
         assert metric(metrics, phases, phase="predict") == 20
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["with a signature", "without"])
 def test_a_custom_model_is_observed_as_others_are(
-    settings: Settings, model: Path, unused_tcp_port_factory: Any
+    settings: Settings, model: Path, unused_tcp_port_factory: Any, named: bool
 ) -> None:
-    models.save_from_code(model, models.GREETER)
+    signature = ModelSignature(Schema([ColSpec("long", "x")])) if named else None
+    models.save_from_code(model, models.GREETER, signature=signature)
     port, metrics = unused_tcp_port_factory(), unused_tcp_port_factory()
     rows = {"dataframe_split": {"columns": ["x"], "data": [[n] for n in range(50)]}}
     told = {"METRICS_PORT": str(metrics), "DRIFT_BASELINE_ROWS": "100"}
@@ -151,9 +155,11 @@ def test_a_custom_model_is_observed_as_others_are(
         wait_until(lambda: metric(metrics, baseline) == 1, "there is a baseline")
         assert server.predict(rows).ok
         values = "mlflow_model_server_feature_values_total"
-        wait_until(lambda: metric(metrics, values) == 50, "all rows are counted")
-        assert metric(metrics, values, feature="x") == 50  # and nothing of what the model added
-        assert metric(metrics, "mlflow_model_server_prediction_values_total") == 50
+        outputs = "mlflow_model_server_prediction_values_total"
+        wait_until(lambda: metric(metrics, outputs) == 50, "all rows are counted")
+        # Nothing of what the model added; and no name that only a client has given.
+        assert metric(metrics, values) == (50 if named else 0)
+        assert metric(metrics, values, feature="x") == (50 if named else 0)
 
 
 def test_the_open_inference_protocol_and_its_description(
