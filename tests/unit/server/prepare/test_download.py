@@ -195,6 +195,77 @@ def test_what_is_no_model_is_told(
     assert sentence in told.message
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_an_mlmodel_file_in_another_encoding_is_refused(
+    settings: Settings, model: Path, encoding: str
+) -> None:
+    (model / "MLmodel").write_text(f"# é\n{MLMODEL}", encoding=encoding)
+    refused = failure(settings, str(model))
+    assert refused.reason == "InvalidModel"
+    assert refused.message.endswith("is not UTF-8: save it as UTF-8")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "a: 2026-13-45", "a: &x [*x, *y]", "? {a: [}", "\0", "a: !!python/x 1"]
+)
+def test_an_odd_mlmodel_file_is_refused_and_not_repeated(
+    settings: Settings, model: Path, text: str
+) -> None:
+    (model / "MLmodel").write_text(f"secret: 4711\n{text}\n{MLMODEL}")
+    refused = failure(settings, str(model))
+    assert refused.reason == "InvalidModel"
+    assert "is not YAML" in refused.message and "4711" not in refused.message
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("https://127.0.0.1:9/model", "is not a URI that MLflow can download: write models:/"),
+        ("https://me:secret@example.com/m", "https://***@example.com/m is not a URI that MLflow"),
+        ("hello", "hello is not a URI that MLflow can download: write models:/"),
+        ("oss://bucket/model", "is not a URI that MLflow can download: write models:/"),
+        ("hf://org/model", "is not a URI that MLflow can download: write models:/"),
+        ("http://[::1", "http://[::1 is not a URI: Invalid IPv6 URL"),
+        ("file://[x", "file://[x is not a URI: Invalid IPv6 URL"),
+        ("dbfs:/models/x", "is a file of Databricks: set MLFLOW_TRACKING_URI=databricks, DATABR"),
+        ("wasbs://c@a.blob.core.windows.net/m", "the image has no package 'azure', which MLflow"),
+        (
+            "sftp://127.0.0.1:9/m",
+            "the image has no package 'paramiko', which MLflow needs for that",
+        ),
+        ("models:/", "Not a proper models:/ URI"),
+        ("models:/wine@", "Not a proper models:/ URI"),
+        ("runs:/", "Not a proper runs:/ URI"),
+        (
+            "mlflow-artifacts://127.0.0.1:8/x",
+            "is not on the tracking server, and MLflow would send",
+        ),
+        ("mlflow-artifacts://5/x", "is not on the tracking server"),
+        ("mlflow-artifacts://x:99999999/x", "is not on the tracking server"),
+    ],
+)
+def test_a_uri_that_can_t_be_downloaded_is_refused_in_words(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, uri: str, sentence: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    refused = failure(settings, uri)
+    assert refused.reason == "ArtifactUnreadable"
+    assert sentence in refused.message
+    assert "secret" not in refused.message
+
+
+def test_an_error_that_nobody_foresaw_is_a_message_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "symlink_to", full)
+    with pytest.raises(StartupError, match="No space left on device") as failed:
+        prepare(settings)
+    assert failed.value.reason == "ArtifactUnreadable"
+
+
 def test_prepare_does_its_work_once(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     prepare(settings)
     with caplog.at_level("INFO"):

@@ -255,6 +255,48 @@ def test_the_model_s_own_wheel_folder_is_used_where_nothing_else_is_said(
     assert install(bare, text) == ["tinyone-1.0.dist-info"]
 
 
+@pytest.mark.parametrize("option", ["--extra-index-url http://{}/simple", "-f http://{}/wheels"])
+def test_a_further_index_out_of_reach_is_left_out_as_by_pip(
+    settings: Settings,
+    unused_tcp_port: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    make_wheel(settings.artifact / "wheels", "tinyone", "1.0")
+    bare = dataclasses.replace(settings, no_index=False, find_links=())
+    address = f"me:secret@127.0.0.1:{unused_tcp_port}"
+    index = f"--index-url {(settings.artifact / 'empty').as_uri()}"
+    (settings.artifact / "empty").mkdir()
+    text = f"{index}\n{option.format(address)}\n--find-links wheels\ntinyone\n"
+    assert install(bare, text) == ["tinyone-1.0.dist-info"]
+    assert "can't be reached, and is left out: http://***@127.0.0.1" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_the_only_index_out_of_reach_is_told_with_the_way_out(
+    settings: Settings, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    bare = dataclasses.replace(settings, no_index=False, find_links=())
+    message = failure(bare, f"-i http://127.0.0.1:{unused_tcp_port}/simple\nnosuchpkg\n")
+    assert f"127.0.0.1:{unused_tcp_port}" in message
+    assert message.endswith("INDEX_URL may name an index that the pod can reach")
+
+
+def test_a_repository_needs_git(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    allowed = dataclasses.replace(settings, no_index=False, find_links=(), allow_source_builds=True)
+    message = failure(allowed, "numpy\nsix @ git+https://github.invalid/six@1.16.0\n")
+    assert message.startswith(
+        "requirements.txt line 2 names a git repository, and the image has no git: publish a wheel"
+    )
+
+
 def test_another_python_is_warned_of(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     (settings.artifact / "python_env.yaml").write_text("python: 3.7.1\n")
     installer.install(settings, {})
