@@ -161,15 +161,24 @@ def _datetime_tensor(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _datetime_column(name: str, array: Array) -> Array:
-    import pandas  # here: a model of tensors needs none
-
     try:
-        series = pandas.to_datetime(pandas.Series(array.ravel().tolist()))
+        series = _parsed_datetimes(array.ravel().tolist())
         if isinstance(series.dtype, np.dtype) and series.dtype.kind == "M":
             return np.asarray(series.to_numpy("datetime64[ns]")).reshape(array.shape)
     except (ValueError, TypeError, OverflowError):
         raise _no_datetimes(name) from None
     return _aware(name, series.tolist()).reshape(array.shape)
+
+
+def _parsed_datetimes(values: list[Any]) -> Any:
+    """As MLflow parses them; by it all have the form of the first, or any of ISO 8601."""
+    import pandas  # here: a model of tensors needs none
+
+    series = pandas.Series(values)
+    try:
+        return pandas.to_datetime(series)
+    except ValueError:
+        return pandas.to_datetime(series, format="ISO8601")
 
 
 def _aware(name: str, moments: list[Any]) -> Array:

@@ -72,7 +72,7 @@ class Field:
         """MLServer's name for how the elements are written."""
         if self.is_column:
             return _CONTENT_TYPES.get(self.kind, "pd")
-        return "datetime" if self.kind is Kind.DATETIME else "np"
+        return {Kind.DATETIME: "datetime", Kind.ANY: "str"}.get(self.kind, "np")
 
     def to_json(self) -> dict[str, Any]:
         """As the protocol's metadata have it."""

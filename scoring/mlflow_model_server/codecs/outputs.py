@@ -113,7 +113,9 @@ def output_of(values: Any, field: Field | None = None) -> Output:
 
 def _array(values: Any) -> Array:
     if hasattr(values, "to_numpy"):
-        return np.asarray(values.to_numpy())
+        # Else large integers beside missing ones would be floats.
+        nullable = {"dtype": object, "na_value": None} if _nullable_datatype(values) else {}
+        return np.asarray(values.to_numpy(**nullable))
     if hasattr(values, "toarray"):  # sparse
         return np.asarray(values.toarray())
     if isinstance(values, np.ndarray):
