@@ -158,7 +158,9 @@ class _Codec:
         """Raises BadRequest and Rejected."""
         request = _parse("ModelInferRequest", body)
         self._require_model(request.model_name, request.model_version)
-        return _Call(request, convert.inference_of(request, self._model.spec, self._service.parse_limits))
+        return _Call(
+            request, convert.inference_of(request, self._model.spec, self._service.parse_limits)
+        )
 
     def encode(self, call: _Call, predictions: Any) -> Response:
         """Raises BadRequest."""

@@ -71,6 +71,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.body_bytes = 0  # of its body
         # The request whose body is not there yet, and the ASGI application that would answer it.
         self._held: tuple[RequestResponseCycle, Any] | None = None
+        self._running: RequestResponseCycle | None = None  # the last request that was started
         self._feeding = False
         self._chunk_bytes = 0  # of what is parsed now
         self._chunk_ends_request = False
@@ -81,7 +82,8 @@ class HttpProtocol(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether all requests of which the head has arrived have been answered."""
-        return self.cycle is None or bool(self.cycle.response_complete)
+        running = self._running
+        return not self.pipeline and (running is None or bool(running.response_complete))
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins; where there are too many connections, an idle one ends, or this one."""
@@ -237,10 +239,14 @@ class HttpProtocol(HttpToolsProtocol):
         if isinstance(cause, _Invalid):
             status, text = cause.status, cause.text
         self.inference.recorder.observe_request(OTHER, status, 0.0)
-        self.in_message = False
         self._rejection = _plain_response(status, text, self.server_state.default_headers)
         self._held = None
-        if self.is_idle:
+        # The request whose body is wrong will never be complete.
+        broken = self.cycle if self.in_message and not self.in_head else None
+        self.in_message = False
+        if self.pipeline and self.pipeline[0][0] is broken:
+            self.pipeline.popleft()
+        if self.is_idle or self._running is broken:
             self._send_rejection()
         elif not self.transport.is_closing():
             self.transport.pause_reading()
@@ -260,7 +266,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def time_out(self) -> None:
         """Ends the connection: its client has not sent a request in time."""
-        if self.in_message and (self.is_idle or not self.cycle.response_started):
+        if self.in_message and (self.in_head or not self.cycle.response_started):
             self.transport.write(_plain_response(408, "The request took too long to arrive.", ()))
         if self.is_idle:
             self.inference.recorder.observe_request(OTHER, 408, 0.0)
@@ -275,6 +281,7 @@ class HttpProtocol(HttpToolsProtocol):
     # The inline path
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
         scope = cycle.scope
         if (
             self._feeding

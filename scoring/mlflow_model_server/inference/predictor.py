@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from mlflow_model_server.codecs import mlflow as mlflow_codec
+from mlflow_model_server.codecs.errors import BadRequest
 from mlflow_model_server.codecs.limits import SMALL_BODY
 from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.inference import limits
@@ -101,7 +102,7 @@ class Predictor:
         batcher = self._batcher
         if batcher is None or len(body) > SMALL_BODY:
             return False
-        if not mlflow_codec.is_json(first(headers, b"content-type")):
+        if not _is_plain_json(headers):
             return False
         started = time.perf_counter()
         try:
@@ -126,7 +127,11 @@ class Predictor:
         if size <= SMALL_BODY:
             return function(*arguments)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, partial(function, *arguments))
+        work = partial(_without_frames, function, *arguments)
+        outcome = await loop.run_in_executor(self._reader, work)
+        if outcome.error is not None:
+            raise outcome.error
+        return cast(T, outcome.result)
 
     def stuck_seconds(self) -> float:
         """For how long no prediction has been possible, as those that run do not end."""
@@ -280,6 +285,17 @@ class Predictor:
             self._recorder.observe_rows(*observed)
 
 
+def _is_plain_json(headers: Headers) -> bool:
+    """Whether a body is JSON, and as it is."""
+    content_type = None
+    for name, value in headers:
+        if name == b"content-encoding":
+            return False
+        if name == b"content-type" and content_type is None:
+            content_type = value
+    return mlflow_codec.is_json(content_type)
+
+
 def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, ArrayInfo, Any]:
     assert loaded.direct is not None
     data = loaded.merge_rows(parts)
@@ -289,11 +305,24 @@ def _predict_together(loaded: Loaded, parts: Any) -> tuple[Any, ArrayInfo, Any]:
     return lists, info, (data, predictions)
 
 
+def _without_frames(function: Callable[..., T], *arguments: Any) -> Outcome[T]:
+    """What a function returns or raises, without the frames that hold what it had read by then.
+
+    They would stay until the garbage collector finds them: an exception in a future is in a cycle.
+    """
+    try:
+        return Outcome(function(*arguments), None)
+    except (Rejected, BadRequest) as error:
+        return Outcome(None, error.with_traceback(None))
+    except Exception as error:
+        return Outcome(None, error)
+
+
 def _result(outcome: Outcome[T]) -> T:
     """Raises Rejected where there is none."""
     error = outcome.error
     if error is None:
-        return outcome.result  # type: ignore[return-value]
+        return cast(T, outcome.result)
     if isinstance(error, Exception | TooManyRows):
         raise Rejected(error_response_of(error)) from error
     raise _crash(error)

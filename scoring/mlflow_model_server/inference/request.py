@@ -70,3 +70,5 @@ class Request:
         finally:
             for each in waiting:
                 each.cancel()
+            # The exception of a future is in a cycle with the frames that have the future.
+            del future, waiting
