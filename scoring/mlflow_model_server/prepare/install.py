@@ -137,7 +137,9 @@ class _Installer:
             ),
             uv.file("--excludes", "excluded", self._excluded()),
         )
-        changes = {canonicalize_name(match["name"]): match for match in _CHANGE.finditer(output)}
+        changes: dict[str, re.Match[str]] = {
+            canonicalize_name(match["name"]): match for match in _CHANGE.finditer(output)
+        }
         changes.pop(installed.TRACING, None)  # other packages need it: mlflow-skinny has its code
         return {name: self._pin(name, match) for name, match in changes.items()}
 

@@ -74,8 +74,9 @@ def _local_path(url: str) -> Path | None:
 
 def _is_local(settings: Settings, path: Path) -> bool:
     """Whether it is in the model's folder, or in one that the administrator named."""
-    folders = (settings.artifact, *(link for link in settings.find_links if link.startswith("/")))
-    return any(path.resolve().is_relative_to(Path(folder).resolve()) for folder in folders)
+    links = [Path(link) for link in settings.find_links if link.startswith("/")]
+    folders = [settings.artifact, *links]
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _is_wheel(url: str) -> bool:
