@@ -39,9 +39,9 @@ def _load(settings: Settings) -> loading.Loaded:
     # A model's code may raise anything, and may even exit.
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        what = redact_urls(settings.model_uri) or "The model"
+        model = redact_urls(settings.model_uri) or "The model"
         cause = last_line(_unwrapped(error))
-        raise StartupError("ModelLoadFailed", f"{what} does not load: {cause}") from error
+        raise StartupError("ModelLoadFailed", f"{model} does not load: {cause}") from error
 
 
 def _conversion(settings: Settings) -> loading.ByConversion | None:

@@ -138,6 +138,8 @@ class Settings:
     allow_direct_urls: bool = _switch("ALLOW_DIRECT_URLS", False)
     # Build packages that have no wheel, which runs their code in the prepare step.
     allow_source_builds: bool = _switch("ALLOW_SOURCE_BUILDS", False)
+    # Load models that may bring code with them, as pickles do; MLflow's own name.
+    allow_pickle: bool = _switch("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", True)
     require_hashes: bool = _switch("REQUIRE_HASHES", False)  # of each package that is installed
     # A PEM file of certificates that are trusted besides the public authorities.
     ca_bundle: Path | None = _variable("CA_BUNDLE", None, Path)

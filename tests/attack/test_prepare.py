@@ -292,6 +292,30 @@ def test_hashes_may_be_required(settings: Settings, wheels: Path) -> None:
     assert (settings.packages / "tinyone.py").exists()
 
 
+# Pickles
+
+
+@pytest.mark.parametrize("line", ["mlflow==3.6.0", "mlflow-skinny<3.10"])
+def test_no_model_brings_an_mlflow_that_loads_pickles_regardless(
+    settings: Settings, wheels: Path, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    make_wheel(wheels, "mlflow", "3.6.0", requires=["mlflow-skinny==3.6.0"])
+    make_wheel(wheels, "mlflow_skinny", "3.6.0")
+    require(settings, line)
+    install.install(dataclasses.replace(settings, allow_pickle=False), {})
+    assert not settings.packages.exists()
+    assert "and the server runs with mlflow" in caplog.text
+
+
+def test_no_package_brings_one_either(
+    settings: Settings, wheels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_wheel(wheels, "mlflow_skinny", "3.6.0")
+    make_wheel(wheels, "tinyone", "1.0", requires=["mlflow-skinny<3.10"])
+    strict = dataclasses.replace(settings, allow_pickle=False)
+    assert "mlflow-skinny>=3.17" in refusal(strict, caplog, "tinyone")
+
+
 # Messages
 
 

@@ -21,7 +21,10 @@ from mlflow_model_server.settings import Settings
 log = logging.getLogger(__name__)
 
 # The model's code runs in the conversion, beside the credentials of the prepare step.
-_VARIABLES = ("SERVING_MODEL_CONFIG", "MLFLOW_DISABLE_TELEMETRY", "GIT_PYTHON_REFRESH")
+_VARIABLES = (
+    *("SERVING_MODEL_CONFIG", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"),
+    *("MLFLOW_DISABLE_TELEMETRY", "GIT_PYTHON_REFRESH"),
+)
 PACKAGES = ("skl2onnx", "onnx", "onnxruntime")
 CONVERSION_TIMEOUT = 180
 # With less, the libraries do not load, or wait endlessly for memory that never becomes free.

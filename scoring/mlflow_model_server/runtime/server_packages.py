@@ -19,6 +19,8 @@ from mlflow_model_server.settings import Settings
 _ALWAYS = ("httptools>=0.7", "orjson>=3.11", "packaging>=22", "uvicorn>=0.40", "uvloop>=0.22")
 _WITH_GRPC = ("grpcio>=1.80",)
 _WITH_TOKENS = ("pyjwt>=2.8",)
+# Older ones load pickles whatever MLFLOW_ALLOW_PICKLE_DESERIALIZATION says.
+_WITHOUT_PICKLE = ("mlflow>=3.17", "mlflow-skinny>=3.17")
 _UPPER_BOUNDS = ("==", "===", "~=", "<", "<=")
 
 
@@ -28,6 +30,7 @@ def bounds(settings: Settings) -> dict[str, Requirement]:
         *_ALWAYS,
         *(_WITH_GRPC if settings.grpc_port else ()),
         *(_WITH_TOKENS if settings.jwks_url else ()),
+        *(() if settings.allow_pickle else _WITHOUT_PICKLE),
     ]
     return {canonicalize_name(line.name): line for line in map(Requirement, lines)}
 

@@ -222,6 +222,8 @@ def test_packages_too_old_for_the_server_are_left_to_the_image(text: str, stays:
 def test_what_only_some_servers_run_with_is_bound_there_alone() -> None:
     assert "grpcio" not in server_packages.bounds(Settings())
     assert "grpcio" in server_packages.bounds(Settings(grpc_port=8081))
+    assert "mlflow" not in server_packages.bounds(Settings())
+    assert "mlflow" in server_packages.bounds(Settings(allow_pickle=False))
     assert "pyjwt" in server_packages.bounds(Settings(jwks_url="https://x.example"))
 
 
