@@ -664,7 +664,7 @@ def test_the_metadata_say_how_elements_are_written() -> None:
         (case.name, field.datatype, field.content_type)
         for case, field in zip(COLUMNS, spec_of(signature).inputs, strict=True)
     ]
-    assert dict((name, rest) for name, *rest in told) == {
+    assert {name: rest for name, *rest in told} == {
         "column of boolean": ["BOOL", "pd"],
         "column of integer": ["INT32", "pd"],
         "column of long": ["INT64", "pd"],

@@ -27,8 +27,18 @@ _PER_LINE = 32
 _PER_COLUMN = 4096
 _PER_FOOTER_BYTE = 64
 _COPIES = 4  # of texts and pages: Arrow's, pandas', and those of converting
+# The fields of MLflow's protocol whose lists are of rows.
+_TABLES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _QUOTED = re.compile(rb'(?:^|(?<=[,\r\n]))"[^"]*(?:""[^"]*)*"')
 _LINE = re.compile(rb"[^\r\n]+")
+_PER_COLUMN = 4096
+_PER_FOOTER_BYTE = 64
+_COPIES = 4  # of texts and pages: Arrow's, pandas', and those of converting
+# The fields of MLflow's protocol whose lists are of rows.
+_TABLES = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_QUOTED = re.compile(rb'(?:^|(?<=[,\r\n]))"[^"]*(?:""[^"]*)*"')
+# Not of spaces alone: pandas skips such lines. Possessive, so that long ones are read once.
+_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*+[^ \t\r\n][^\r\n]*")
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,13 @@ class Limits:
 
         A table has a cell for each row in each column, however few of them the JSON has.
         """
-        return max(map(self._check_table, document.values()), default=0)
+        return max((self._check_table(*field) for field in document.items()), default=0)
 
-    def _check_table(self, value: Any) -> int:
+    def _check_table(self, name: str, value: Any) -> int:
         table = value.get("data") if isinstance(value, dict) and "data" in value else value
         rows, columns = _table_shape(table)
+        if name in _TABLES and isinstance(table, list):
+            self._check_rows(rows, "rows")
         self.check_columns(columns)
         cells = rows * columns * _PER_CELL
         return max(
@@ -68,14 +80,15 @@ class Limits:
         )
 
     def check_csv(self, body: bytes) -> int:
-        """The memory for its lines, and for the commas of the first ones. Raises TooLarge."""
+        """The memory for its lines and commas. Raises TooLarge."""
         if is_small(body):
             return 0
         text = _QUOTED.sub(b'""', body) if b'"' in body else body
         lines = text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
         self._check_rows(lines - 1, "lines")
-        # The names, and the first row, which pandas takes for more columns if it is longer.
-        columns = max((text.count(b",", *span) + 1 for span in _first_lines(text)), default=0)
+        # Of all lines: pandas takes a first row that is longer than the names for more columns.
+        spans = (line.span() for line in _LINE.finditer(text))
+        columns = max((text.count(b",", *span) + 1 for span in spans), default=0)
         self.check_columns(columns)
         return self._require(
             len(body) * (_PER_BYTE + _COPIES)
@@ -148,12 +161,6 @@ def _expanded_texts(body: bytes, shape: parquet.Shape) -> int:
 def is_small(body: bytes | bytearray) -> bool:
     """Whether decoding a body is so quick that the event loop may do it itself."""
     return len(body) <= SMALL_BODY
-
-
-def _first_lines(text: bytes) -> Iterable[tuple[int, int]]:
-    """Where the first two lines are that are not empty."""
-    lines = _LINE.finditer(text)
-    return (line.span() for line, _ in zip(lines, range(2), strict=False))
 
 
 def _table_shape(table: Any) -> tuple[int, int]:

@@ -44,7 +44,8 @@ def footer_size(body: bytes) -> int:
     """The bytes of the footer; 0 where it is no Parquet."""
     if len(body) < _FOOTER_TAIL or body[-4:] != _MAGIC:
         return 0
-    return int.from_bytes(body[-_FOOTER_TAIL:-4], "little")
+    size = int.from_bytes(body[-_FOOTER_TAIL:-4], "little")
+    return size if size <= len(body) - _FOOTER_TAIL else 0
 
 
 def shape_of(body: bytes) -> Shape | None:

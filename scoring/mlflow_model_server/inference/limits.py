@@ -12,7 +12,7 @@ from mlflow_model_server.settings import Settings
 _MAX_BODY = 64 * 2**20
 _MIN_BODY = 2**20
 # What one body may become: the parsers that stop everything else are done with it within a second.
-_MAX_PARSED = 2**30
+_MAX_PARSED = 768 * 2**20
 # A body becomes many times its size while it is parsed.
 _BODIES_PER_MEMORY_LIMIT = 128
 # A quarter of the memory is for the bodies of all requests together, one for parsing them.

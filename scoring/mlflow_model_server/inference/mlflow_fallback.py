@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from mlflow_model_server.codecs.limits import DEFAULT, Limits
 from mlflow_model_server.inference.memory import MemoryBudget
 from mlflow_model_server.inference.sentences import sentence_of
 from mlflow_model_server.model.input_schema import is_dataframe
-from mlflow_model_server.responses import JSON, ErrorResponse, Rejected, Response
+from mlflow_model_server.responses import JSON, ErrorResponse, Rejected, Response, bounded
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,8 @@ class Fallback:
             invoked = scoring_server.invocations(data, content_type, model, self._schema)
         kind = invoked.mimetype
         kind += "; charset=utf-8" if kind.startswith("text/") else ""  # as MLflow's framework does
-        return Response(invoked.status, invoked.response.encode(), kind)
+        text = invoked.response if invoked.status == 200 else bounded(invoked.response)
+        return Response(invoked.status, text.encode(), kind)
 
     @contextmanager
     def _parsing(self, body: bytes, mime_type: str) -> Iterator[Any]:
@@ -156,15 +157,24 @@ class Fallback:
 
     @contextmanager
     def _json(self, body: bytes) -> Iterator[Any]:
-        """Only one at a time has no memory reserved yet, as only its parsed form says how much."""
-        needed = self._limits.check_json(body)
-        with ExitStack() as stack:
+        """Parsed JSON. One at a time: the parser lets nothing else run, and shows what it needs."""
+        reserved = 0
+        try:
             with self._parser:
+                reserved = self._memory.acquire(self._limits.check_json(body))
                 document = _document(body) if _takes_documents() else body
                 if isinstance(document, dict):
-                    needed = max(needed, self._limits.check_document(document))
-                stack.enter_context(self._memory.reserve(needed))
+                    needed = self._limits.check_document(document)
+                    reserved = self._reserve_more(reserved, needed)
             yield document if isinstance(document, dict | bytes) else _stand_in(document)
+        finally:
+            self._memory.release(reserved)
+
+    def _reserve_more(self, reserved: int, needed: int) -> int:
+        if needed <= reserved:
+            return reserved
+        self._memory.release(reserved)
+        return self._memory.acquire(needed)
 
     def _mlflow_response(self, error: Any) -> Response:
         fields = json.dumps(self._fields(error)).encode()

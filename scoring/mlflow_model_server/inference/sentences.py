@@ -17,12 +17,12 @@ _MAX_SCANNED = 4000
 _QUOTATION = re.compile(r"(?<!\w)'[^']*(?:'|$)|\"[^\"]*(?:\"|$)|`[^`]*(?:`|$)")
 _OPENING = re.compile(r"(?<!\w)'|[\"`{\[]")
 _ELISION = "…"
-# Types, and the fields of MLflow's protocol.
+# Types, the fields of MLflow's protocol, and functions of pandas.
 _WORDS = re.compile(
     r"(?:<class )?'?(?:u?int|float|complex)\d+'?>?|(?:<class )?'?(?:bool|str|bytes|object|int|float"
     r"|dict|list|NoneType|string|binary|boolean|integer|long|double|datetime|datetime64(?:\[\w+\])?"
     r"|inputs|instances|params|data|columns|index|records|split|predictions"
-    r"|dataframe_split|dataframe_records)'?>?"
+    r"|dataframe_split|dataframe_records)'?>?|pandas\.DataFrame\.\w+\(\)"
 )
 
 
