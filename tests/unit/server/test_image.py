@@ -126,6 +126,7 @@ def test_models_find_a_user_a_folder_and_processes(
         answer = server.predict(
             {"dataframe_split": {"columns": ["x"], "data": [[each] for each in questions]}}
         )
+        assert answer.ok, f"{answer.text}\n{server.output.read_text()}"
         *answers, uid = answer.json()["predictions"]
         assert answers == ["scoring", "written", "[-1, -2]", "[-1, -2]", "[-1, -2]"]
         assert uid == (last("USER").partition(":")[0] if as_user_of_image() else str(os.getuid()))
