@@ -12,7 +12,7 @@ from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.recorder import make_recorder
 from mlflow_model_server.metrics.shared_memory import SharedMemory
-from mlflow_model_server.model import loading
+from mlflow_model_server.model import loading, traces
 from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
 from mlflow_model_server.settings import Settings
 
@@ -29,6 +29,7 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     loaded = _load(settings)
     shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
     recorder.set_column_names(*column_names(loaded.signature))
+    _configure_traces(settings, loaded)
     predictor = Predictor(loaded, settings, recorder)
     return Application(InferenceService(predictor, settings, recorder, authenticator))
 
@@ -42,6 +43,14 @@ def _load(settings: Settings) -> loading.Loaded:
         model = redact_urls(settings.model_uri) or "The model"
         cause = last_line(_unwrapped(error))
         raise StartupError("ModelLoadFailed", f"{model} does not load: {cause}") from error
+
+
+def _configure_traces(settings: Settings, loaded: loading.Loaded) -> None:
+    if loaded.runs_known_code:  # which has none
+        return
+    destination = traces.configure(settings)
+    if destination or loaded.agent is not None or loaded.can_stream:
+        traces.announce(destination)
 
 
 def _conversion(settings: Settings) -> loading.ByConversion | None:

@@ -18,7 +18,7 @@ from mlflow_model_server.settings import Settings
 log = logging.getLogger(__name__)
 
 _MAX_QUEUED = 1000
-_MAX_BODY_BYTES = 4 * 1024
+MAX_BODY_BYTES = 4 * 1024  # of a body that is logged
 _MAX_NAME_LENGTH = 200  # of a caller, which may be a token's subject, or of a route
 # Of any line: in JSON a byte takes at most six, as in \u0000, and both bodies may be there.
 MAX_LINE_BYTES = 64 * 1024
@@ -56,12 +56,16 @@ class RequestLog:
         response: bytes = b"",
         traceparent: str | None = None,
         caller: str | None = None,
+        response_bytes: int | None = None,
     ) -> None:
-        """Logs one request. Headers never are: they have keys. `caller` is the name of a key."""
+        """Logs one request. Headers never are: they have keys. `caller` is the name of a key.
+
+        `response_bytes` is for a response of which `response` is only the beginning.
+        """
         if len(self._queue) >= _MAX_QUEUED:
             self._dropped[0] += 1
             return
-        logged = _MAX_BODY_BYTES if self._bodies else 0
+        logged = MAX_BODY_BYTES if self._bodies else 0
         self._queue.append(
             _Entry(
                 time.time(),
@@ -72,7 +76,7 @@ class RequestLog:
                 traceparent and traceparent[:_MAX_NAME_LENGTH],
                 caller and caller[:_MAX_NAME_LENGTH],
                 len(request),
-                len(response),
+                len(response) if response_bytes is None else response_bytes,
                 request[:logged],
                 response[:logged],
             )

@@ -21,6 +21,8 @@ class Response(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     rows: int | None = None  # number of predicted rows; None: it has no predictions
     error: ErrorResponse | None = None  # what `body` says, for transports with errors of their own
+    # Of a stream, which has been sent: `body` is its beginning at most. None: it is to be sent.
+    sent_bytes: int | None = None
 
     @property
     def all_headers(self) -> tuple[tuple[bytes, bytes], ...]:

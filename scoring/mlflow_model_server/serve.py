@@ -12,13 +12,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from mlflow_model_server import bounded_logging
 from mlflow_model_server.metrics.server import start_metrics_server
 from mlflow_model_server.metrics.shared_memory import SharedMemory
+from mlflow_model_server.model import traces
 from mlflow_model_server.runtime import ca_certificates, cgroup, site_packages, workers
 from mlflow_model_server.runtime.listener import bind
 from mlflow_model_server.runtime.termination import StartupError, write_termination_message
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 # may do so just when a request comes, which is then lost.
 KEEP_ALIVE_SECONDS = 3660
 _SECONDS_TO_EXIT = 5  # beyond the time for requests in flight
+_SECONDS_TO_SAY_SO = 0.5
 
 
 def serve(settings: Settings) -> int:
@@ -138,6 +140,7 @@ def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             stopping = self.grpc.stop(settings.shutdown_timeout) if self.grpc else asyncio.sleep(0)
             await asyncio.gather(super().shutdown(sockets=sockets), stopping)
+            await _wait_briefly(self.server_state.tasks)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             # Even if a prediction lets no other code of this process run any more.
@@ -191,8 +194,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return factory
 
 
+async def _wait_briefly(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Tasks that were cancelled may still say so to their clients."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=_SECONDS_TO_SAY_SO)
+
+
 async def _until_done(server: uvicorn.Server, listener: socket.socket) -> NoReturn:
     await server.serve(sockets=[listener])
+    traces.flush()
     # At once: leaving the ordinary way would wait for predictions that were cancelled in vain.
     logging.shutdown()
     sys.stdout.flush()

@@ -162,12 +162,19 @@ class Settings:
     max_rows: int = _integer("MAX_ROWS", 100_000, minimum=1)  # of one request
     # Of one request, beside those of the signature.
     max_columns: int = _integer("MAX_COLUMNS", 20_000, minimum=1)
+    # In one process, of models that are not predicted in batches; 0: 256 for agents and models that
+    # stream, else the number of CPUs + 4, at most 32.
+    max_concurrent_predictions: int = _integer("MAX_CONCURRENT_PREDICTIONS", 0)
     max_queue: int = _integer("MAX_QUEUE", 512, minimum=1)  # requests in flight in one process
     # Seconds for which no prediction has ended, beyond their timeout, until the liveness probe
     # fails; 0: it does not.
     stuck_restart_after: int = _integer("STUCK_RESTART_AFTER", 300)
     # Seconds; MLflow's own name.
     request_timeout: int = _integer("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, minimum=1)
+
+    stream_timeout: int = _integer("STREAM_TIMEOUT", 600, minimum=1)  # seconds, of all of a stream
+    # MLflow's traces of the model's code: where MLflow's own variables say where; off: nowhere.
+    traces: str = _choice("TRACES", "auto", "off")
 
     # For metrics/, drift/ and request_log.py. The first three are labels of all metrics.
     model_name: str = _variable("MODEL_NAME", "")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from mlflow_model_server.http.asgi import Receive, RequestBody, Scope, Send, send_response
+from mlflow_model_server.http.asgi import (
+    Receive,
+    RequestBody,
+    ResponseStream,
+    Scope,
+    Send,
+    send_response,
+)
 from mlflow_model_server.http.invocations import InvocationsCodec
 from mlflow_model_server.inference.request import ClientGone
-from mlflow_model_server.inference.routes import is_open_inference, resolve
+from mlflow_model_server.inference.routes import is_open_inference, is_openai, resolve
 from mlflow_model_server.inference.service import Codec, InferenceService
 
 
@@ -34,13 +41,19 @@ class Application:
             client[0] if client else "",
             RequestBody(headers, receive),
             service.max_body_bytes,
+            ResponseStream(send),
         )
-        codec = self._open_inference if is_open_inference(path) else self._invocations
         try:
-            response = await service.respond(request, codec)
+            response = await service.respond(request, self._codec(path))
         except ClientGone:
             return
-        await send_response(send, response)
+        if response.sent_bytes is None:
+            await send_response(send, response)
+
+    def _codec(self, path: str) -> Codec:
+        if is_open_inference(path):
+            return self._open_inference
+        return self._openai if is_openai(path) else self._invocations
 
     @cached_property
     def _open_inference(self) -> Codec:
@@ -48,6 +61,12 @@ class Application:
         from mlflow_model_server.http.openinference import OpenInferenceCodec
 
         return OpenInferenceCodec(self.service)
+
+    @cached_property
+    def _openai(self) -> Codec:
+        from mlflow_model_server.agents.openai import OpenAICodec
+
+        return OpenAICodec(self.service)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

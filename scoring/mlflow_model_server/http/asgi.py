@@ -55,6 +55,29 @@ class RequestBody:
             pass
 
 
+class ResponseStream:
+    """The response to one request, sent while it is made."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def start(self, response: Response) -> None:
+        """Sends the status and the headers, which say no length."""
+        content_type = (b"content-type", response.content_type.encode())
+        headers = (*response.headers, content_type)
+        await self._send(
+            {"type": "http.response.start", "status": response.status, "headers": headers}
+        )
+
+    async def write(self, part: bytes) -> None:
+        """Sends a part of the body at once."""
+        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+
+    async def end(self) -> None:
+        """Ends the body."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+
 async def send_response(send: Send, response: Response) -> None:
     """Sends all of it."""
     headers = response.all_headers

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
-from mlflow_model_server.headers import first
+from mlflow_model_server.headers import Headers, first
+from mlflow_model_server.inference.agent_model import AgentModel
 from mlflow_model_server.inference.request import Request
-from mlflow_model_server.inference.routes import Endpoint
+from mlflow_model_server.inference.routes import Endpoint, Route
 from mlflow_model_server.inference.service import InferenceService
+from mlflow_model_server.inference.streaming import EventWriter
 from mlflow_model_server.responses import ErrorResponse, Rejected, Response
 
 # MLflow's, byte for byte.
@@ -55,6 +57,24 @@ class InvocationsCodec:
     def logged(self, request: bytes, response: Response) -> tuple[bytes, bytes]:
         """Both bodies as they are."""
         return request, response.body
+
+    def wants_stream(self, body: bytes, headers: Headers, model: AgentModel) -> bool:
+        """Whether the body has `"stream": true`, and not for the model itself."""
+        from mlflow_model_server.agents import invocations
+
+        return invocations.wants_stream(body, headers, model)
+
+    def respond(self, body: bytes, _route: Route, model: AgentModel) -> Response | None:
+        """An agent's answer; None where MLflow's own code is to give it."""
+        from mlflow_model_server.agents import invocations
+
+        return invocations.respond(body, model)
+
+    def writer(self, body: bytes, _route: Route, model: AgentModel) -> EventWriter:
+        """What the model yields, as MLflow's agent server sends it."""
+        from mlflow_model_server.agents.invocations import InvocationWriter
+
+        return InvocationWriter(body, model)
 
     def _openapi(self) -> bytes:
         from mlflow_model_server import openapi

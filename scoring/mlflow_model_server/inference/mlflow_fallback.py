@@ -80,7 +80,7 @@ class Fallback:
         self._model = model
         columns = len(getattr(model.metadata.get_input_schema(), "inputs", None) or ())
         self._limits = replace(limits, max_columns=max(limits.max_columns, columns))
-        self._memory = MemoryBudget(limits.memory)
+        self.memory = MemoryBudget(limits.memory)
         self._parser = threading.Lock()
         self._schema = model.metadata.get_input_schema()
         self._names = _names(model)
@@ -103,7 +103,7 @@ class Fallback:
         """
         model = _RecordingModel(self._model, self._limits.max_rows)
         try:
-            with self._memory.reserve(_size(data) * _COPIES):
+            with self.memory.reserve(_size(data) * _COPIES):
                 model.predict(data, params or None)
         except _PredictFailed as failed:
             raise Rejected(self._error(failed.error)) from failed.error
@@ -152,7 +152,7 @@ class Fallback:
             return
         checks = {_CSV: self._limits.check_csv, _PARQUET: self._limits.check_parquet}
         check = checks.get(mime_type)
-        with self._memory.reserve(0 if check is None else check(body)):
+        with self.memory.reserve(0 if check is None else check(body)):
             yield _text(body) if mime_type == _CSV else body
 
     @contextmanager
@@ -161,20 +161,20 @@ class Fallback:
         reserved = 0
         try:
             with self._parser:
-                reserved = self._memory.acquire(self._limits.check_json(body))
+                reserved = self.memory.acquire(self._limits.check_json(body))
                 document = _document(body) if _takes_documents() else body
                 if isinstance(document, dict):
                     needed = self._limits.check_document(document)
                     reserved = self._reserve_more(reserved, needed)
             yield document if isinstance(document, dict | bytes) else _stand_in(document)
         finally:
-            self._memory.release(reserved)
+            self.memory.release(reserved)
 
     def _reserve_more(self, reserved: int, needed: int) -> int:
         if needed <= reserved:
             return reserved
-        self._memory.release(reserved)
-        return self._memory.acquire(needed)
+        self.memory.release(reserved)
+        return self.memory.acquire(needed)
 
     def _mlflow_response(self, error: Any) -> Response:
         fields = json.dumps(self._fields(error)).encode()

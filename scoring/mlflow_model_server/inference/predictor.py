@@ -21,7 +21,9 @@ from mlflow_model_server.codecs.errors import BadRequest
 from mlflow_model_server.codecs.limits import SMALL_BODY
 from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.inference import limits
+from mlflow_model_server.inference.agent_model import AgentModel, agent_error
 from mlflow_model_server.inference.batcher import Batcher, Crashed, Prediction
+from mlflow_model_server.inference.event_stream import EventStream, Parts
 from mlflow_model_server.inference.mlflow_fallback import (
     Fallback,
     TooManyRows,
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# Agents wait for others most of the time: for a language model, for tools.
+_AGENT_THREADS = 256
+
 
 class ModelOutput(NamedTuple):
     """What the model returned for a request, and the seconds that it waited and took."""
@@ -62,7 +67,8 @@ class Predictor:
         self._recorder = recorder
         self._limits = limits.parse_limits(settings)
         self._fallback = Fallback(loaded.model, self._limits)
-        self._threads = PredictionThreads(_thread_count(), settings.request_timeout)
+        self.agent_model = AgentModel(loaded, self._limits, self._fallback.memory)
+        self._threads = PredictionThreads(_thread_count(settings, loaded), settings.request_timeout)
         # One: what becomes many times its size while it is read does so one after the other.
         self._reader = ThreadPoolExecutor(1, "reader")
         self._batcher = self._make_batcher()
@@ -86,6 +92,28 @@ class Predictor:
         """Predictions for an array, a DataFrame, or arrays by name. Raises as `invoke` does."""
         output = None if params else await self._try_predict(request, data)
         return output or await self._predict_mlflow(request, data, params)
+
+    async def converse(self, request: Request, respond: Callable[[], Response | None]) -> Any:
+        """What `respond` makes of the agent's answer, in a thread. Raises as `invoke` does."""
+        submitted = time.perf_counter()
+        timed = await self._threads.run(request, partial(_timed, respond))
+        if timed.error is not None:
+            raise Rejected(agent_error(timed.error)) from timed.error
+        assert timed.result is not None
+        response, began, ended = timed.result
+        if response is not None:
+            self._recorder.observe_batch(1, 1)
+            self._recorder.observe_phases(began - submitted, 0.0, ended - began, 0.0)
+        return response
+
+    def stream(self, request: Request, parts: Callable[[], Parts]) -> EventStream:
+        """Begins a stream of these parts, which are made in a thread.
+
+        Raises RuntimeError where the system has no thread for it.
+        """
+        stream = EventStream(self._threads.report_progress)
+        self._threads.submit(request, partial(stream.run, parts))
+        return stream
 
     def begin(
         self,
@@ -339,5 +367,14 @@ def crash_response(error: BaseException | None) -> ErrorResponse:
     return ErrorResponse(500, "INTERNAL_ERROR", f"the model failed: {type(error).__name__}")
 
 
-def _thread_count() -> int:
+def _timed(respond: Callable[[], T]) -> tuple[T, float, float]:
+    began = time.perf_counter()
+    return respond(), began, time.perf_counter()
+
+
+def _thread_count(settings: Settings, loaded: Loaded) -> int:
+    if settings.max_concurrent_predictions:
+        return settings.max_concurrent_predictions
+    if loaded.agent is not None or loaded.can_stream:
+        return _AGENT_THREADS
     return min(32, (os.cpu_count() or 1) + 4)

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from mlflow_model_server.headers import Headers
 from mlflow_model_server.inference.limits import Reservation
 from mlflow_model_server.inference.routes import Route
+from mlflow_model_server.responses import Response
 
 T = TypeVar("T")
 
@@ -36,6 +37,19 @@ class Body(Protocol):
         """Waits until the client has left; None where the transport cancels the task then."""
 
 
+class Output(Protocol):
+    """Where a response goes that is sent while it is made."""
+
+    async def start(self, response: Response) -> None:
+        """Sends the status and the headers."""
+
+    async def write(self, part: bytes) -> None:
+        """Sends a part of the body at once."""
+
+    async def end(self) -> None:
+        """Ends the body."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request for a route. Header names are in lower case."""
@@ -46,6 +60,7 @@ class Request:
     address: str  # the client's
     body: Body
     reservation: Reservation
+    output: Output | None = None  # None: the transport has only whole responses
 
     async def read(self) -> bytes:
         """Its body. To be called once, and only after the request has been admitted."""

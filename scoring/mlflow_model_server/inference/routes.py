@@ -27,8 +27,17 @@ class Endpoint(Enum):
     MODEL_METADATA = auto()
     MODEL_READY = auto()
     MODEL_INFER = auto()
+    COMPLETIONS = auto()
+    RESPONSES = auto()
+    MODEL_LIST = auto()  # of OpenAI's protocol
+    MODEL_ENTRY = auto()
     REDIRECT = auto()  # to the path without the slash at its end
     NOT_FOUND = auto()
+
+
+_PREDICTING = frozenset(
+    (Endpoint.INVOCATIONS, Endpoint.MODEL_INFER, Endpoint.COMPLETIONS, Endpoint.RESPONSES)
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Route:
     @property
     def predicts(self) -> bool:
         """Whether it leads to the model's predictions."""
-        return self.endpoint in (Endpoint.INVOCATIONS, Endpoint.MODEL_INFER)
+        return self.endpoint in _PREDICTING
 
     def allows(self, method: str) -> bool:
         """Whether it has this method: HEAD wherever it has GET (RFC 9110, section 9.1)."""
@@ -75,8 +84,18 @@ _MLFLOW = {
     "/version": _route(Endpoint.VERSION, "/version", is_open=True),
     "/openapi.json": _route(Endpoint.OPENAPI, "/openapi.json"),
 }
+_OPENAI = {
+    "/v1/chat/completions": Route(Endpoint.COMPLETIONS, "/v1/chat/completions", method="POST"),
+    "/v1/responses": Route(Endpoint.RESPONSES, "/v1/responses", method="POST"),
+    # As MLflow's agent server has it.
+    "/responses": Route(Endpoint.RESPONSES, "/responses", method="POST"),
+    "/v1/models": _route(Endpoint.MODEL_LIST, "/v1/models"),
+}
+_MODEL_ENTRY = _route(Endpoint.MODEL_ENTRY, "/v1/models/{model}")
+_BY_PATH = {**_MLFLOW, **_OPENAI}
 _OPEN_INFERENCE = {route.label: route for route in (SERVER_METADATA, SERVER_LIVE, SERVER_READY)}
 _OF_MODEL = {None: MODEL_METADATA, "/ready": MODEL_READY, "/infer": MODEL_INFER}
+_MODEL_ENTRIES = "/v1/models/"
 _MODEL_PATH = re.compile(
     r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<verb>/ready|/infer)?"
 )
@@ -84,19 +103,26 @@ _MODEL_PATH = re.compile(
 
 def resolve(path: str) -> Route:
     """The route that a percent-decoded path leads to."""
-    route = _MLFLOW.get(path)
+    route = _BY_PATH.get(path)
     if route is not None:
         return route
     if is_open_inference(path):
         return _open_inference(path.rstrip("/"))
-    if path.endswith("/") and path[:-1] in _MLFLOW:
+    if path.endswith("/") and path[:-1] in _BY_PATH:
         return replace(_REDIRECT, path=path[:-1])
-    return _NOT_FOUND
+    if path.startswith(_MODEL_ENTRIES) and path != _MODEL_ENTRIES:
+        return replace(_MODEL_ENTRY, model=path.removeprefix(_MODEL_ENTRIES))
+    return replace(_NOT_FOUND, path=path) if is_openai(path) else _NOT_FOUND
 
 
 def is_open_inference(path: str) -> bool:
     """Whether a path is one of the Open Inference Protocol's, whether or not it leads anywhere."""
     return path == "/v2" or path.startswith("/v2/")
+
+
+def is_openai(path: str) -> bool:
+    """Whether a path is one of OpenAI's protocols, whether or not it leads anywhere."""
+    return path.startswith("/v1/") or path == "/responses"
 
 
 def _open_inference(path: str) -> Route:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
 from mlflow_model_server import tracing
@@ -17,11 +18,21 @@ from mlflow_model_server.auth.admission import ANONYMOUS, Authenticator, Princip
 from mlflow_model_server.codecs.errors import BadRequest
 from mlflow_model_server.headers import Headers
 from mlflow_model_server.inference import limits
+from mlflow_model_server.inference.agent_model import AgentModel
+from mlflow_model_server.inference.event_stream import EventStream, Parts
 from mlflow_model_server.inference.predictor import ModelOutput, crash_response
-from mlflow_model_server.inference.request import Body, ClientGone, DeadlineExceeded, Request
+from mlflow_model_server.inference.request import (
+    Body,
+    ClientGone,
+    DeadlineExceeded,
+    Output,
+    Request,
+)
 from mlflow_model_server.inference.routes import INVOCATIONS_ROUTE, Endpoint, Route
 from mlflow_model_server.inference.served_model import ServedModel
+from mlflow_model_server.inference.streaming import EventWriter, Streaming, Timeouts
 from mlflow_model_server.metrics.recorder import Recorder
+from mlflow_model_server.request_log import MAX_BODY_BYTES
 from mlflow_model_server.responses import ErrorResponse, Rejected, Response
 from mlflow_model_server.settings import Settings
 
@@ -30,6 +41,11 @@ log = logging.getLogger(__name__)
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that has left
 DEADLINE = ErrorResponse(504, "DEADLINE_EXCEEDED", "predicting took longer than a request may take")
 INTERNAL_ERROR = ErrorResponse(500, "INTERNAL_ERROR", "the server failed: its log says why")
+_CAN_NOT_STREAM = ErrorResponse(
+    400,
+    "BAD_REQUEST",
+    "this model can't stream, as it has no predict_stream: leave stream out",
+)
 # Predictions that don't end may still do so: not ready only after some time beyond their timeout.
 _STUCK_SECONDS = 10.0
 
@@ -37,9 +53,17 @@ _STUCK_SECONDS = 10.0
 class Predictor(Protocol):
     """What predicts; see predictor.py."""
 
+    agent_model: AgentModel
+
     @property
     def spec(self) -> Any:
         """The signature as the Open Inference Protocol has it."""
+
+    async def converse(self, request: Request, respond: Callable[[], Response | None]) -> Any:
+        """What `respond` makes of an agent's answer."""
+
+    def stream(self, request: Request, parts: Callable[[], Parts]) -> EventStream:
+        """Begins a stream of these parts."""
 
     async def invoke(self, request: Request, body: bytes) -> Response:
         """The response by MLflow's protocol."""
@@ -88,6 +112,19 @@ class InferenceCodec(Codec, Protocol):
         """The response to it. Raises BadRequest."""
 
 
+class AgentCodec(Codec, Protocol):
+    """A codec of requests that are answered whole or as a stream of events."""
+
+    def wants_stream(self, body: bytes, headers: Headers, model: AgentModel, /) -> bool:
+        """Whether the request asks for a stream. Raises Rejected."""
+
+    def respond(self, body: bytes, route: Route, model: AgentModel, /) -> Response | None:
+        """The agent's whole answer; None where `Predictor.invoke` is to give it. In a thread."""
+
+    def writer(self, body: bytes, route: Route, model: AgentModel, /) -> EventWriter:
+        """The stream. Raises Rejected."""
+
+
 class InferenceService:
     """Serves one model. To be used from one event loop."""
 
@@ -129,16 +166,24 @@ class InferenceService:
         return limit == 0 or self.predictor.stuck_seconds() < _STUCK_SECONDS + limit
 
     def request(
-        self, route: Route, method: str, headers: Headers, address: str, body: Body, maximum: int
+        self,
+        route: Route,
+        method: str,
+        headers: Headers,
+        address: str,
+        body: Body,
+        maximum: int,
+        output: Output | None = None,
     ) -> Request:
-        """A request whose body may have `maximum` bytes."""
+        """A request whose body may have `maximum` bytes; `output` is for streams."""
         reservation = self.budget.reservation(maximum)
-        return Request(route, method, headers, address, body, reservation)
+        return Request(route, method, headers, address, body, reservation, output)
 
     async def respond(self, request: Request, codec: Codec) -> Response:
         """The response to a request, which is counted and logged whatever happens.
 
-        Raises ClientGone where nobody would read it.
+        A stream has been sent when this returns: its response has `sent_bytes`. Raises ClientGone
+        where nobody would read it.
         """
         started = time.perf_counter()
         recorder = self.recorder
@@ -164,10 +209,7 @@ class InferenceService:
             if not request.route.predicts:
                 return await codec.describe(request)
             body = await request.read()
-            if request.route.endpoint is Endpoint.INVOCATIONS:
-                response = await self.predictor.invoke(request, body)
-            else:
-                response = await self._infer(request, cast(InferenceCodec, codec), body)
+            response = await self._predict(request, codec, body, started)
         except (ClientGone, asyncio.CancelledError):
             raise
         except Rejected as rejected:
@@ -203,6 +245,50 @@ class InferenceService:
         if mismatch:
             return mismatch
         return None if route.allows(request.method) else _method_not_allowed(request)
+
+    async def _predict(
+        self, request: Request, codec: Codec, body: bytes, started: float
+    ) -> Response:
+        endpoint = request.route.endpoint
+        if endpoint is Endpoint.MODEL_INFER:
+            return await self._infer(request, cast(InferenceCodec, codec), body)
+        # A stream is asked for by this word: most bodies need not be parsed to see that none is.
+        if (
+            endpoint is Endpoint.INVOCATIONS
+            and self.predictor.agent_model.kind is None
+            and b'"stream"' not in body
+        ):
+            return await self.predictor.invoke(request, body)
+        return await self._converse(request, cast(AgentCodec, codec), body, started)
+
+    async def _converse(
+        self, request: Request, codec: AgentCodec, body: bytes, started: float
+    ) -> Response:
+        predictor, route = self.predictor, request.route
+        model = predictor.agent_model
+        if await predictor.read(len(body), codec.wants_stream, body, request.headers, model):
+            return await self._stream(request, codec.writer(body, route, model), started)
+        response = None
+        if model.kind is not None or route.endpoint is not Endpoint.INVOCATIONS:
+            response = await predictor.converse(request, partial(codec.respond, body, route, model))
+        return response or await predictor.invoke(request, body)
+
+    async def _stream(self, request: Request, writer: EventWriter, started: float) -> Response:
+        predictor, settings, recorder = self.predictor, self.settings, self.recorder
+        if request.output is None or not predictor.agent_model.can_stream:
+            raise Rejected(_CAN_NOT_STREAM)
+        timeouts = Timeouts(settings.request_timeout, settings.stream_timeout)
+        logs_bodies = recorder.request_log is not None and settings.request_log_bodies
+        streaming = Streaming(
+            request, request.output, writer, timeouts, MAX_BODY_BYTES if logs_bodies else 0
+        )
+        try:
+            return await streaming.send(predictor.stream(request, writer.parts))
+        finally:
+            recorder.observe_batch(1, 1)
+            if (first := streaming.first_event_at) is not None:
+                seconds = time.perf_counter() - started
+                recorder.observe_stream(first - started, seconds, writer.count)
 
     async def _infer(self, request: Request, codec: InferenceCodec, body: bytes) -> Response:
         predictor = self.predictor
@@ -244,6 +330,7 @@ class InferenceService:
             response=response_body,
             traceparent=tracing.traceparent(request.headers),
             caller=principal.name,
+            response_bytes=response.sent_bytes,
         )
 
     # The inline path: the same without a task, for what is predicted before anything else happens.

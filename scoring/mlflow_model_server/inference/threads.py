@@ -44,6 +44,14 @@ class PredictionThreads:
         Raises ClientGone and DeadlineExceeded. The request's reservation is held until the thread
         is done, even if nobody waits for it any more.
         """
+        try:
+            running = self.submit(request, work)
+        except RuntimeError as error:
+            return Outcome(None, error)
+        return await request.wait_for(asyncio.wrap_future(running), self._timeout)
+
+    def submit(self, request: Request, work: Callable[[], T]) -> Future[Outcome[T]]:
+        """The same, without waiting. Raises RuntimeError where the system has no thread for it."""
         with tracing.propagate(request.headers):
             context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
@@ -55,11 +63,15 @@ class PredictionThreads:
 
         try:
             running = self._executor.submit(context.run, self._timed, work)
-        except RuntimeError as error:  # the system has no thread for it
+        except RuntimeError:
             request.reservation.release()
-            return Outcome(None, error)
+            raise
         running.add_done_callback(release)
-        return await request.wait_for(asyncio.wrap_future(running), self._timeout)
+        return running
+
+    def report_progress(self) -> None:
+        """To be called in one of the threads: what runs there has not got stuck."""
+        self._started[threading.get_ident()] = time.monotonic()
 
     def stuck_seconds(self) -> float:
         """For how long all threads have been beyond their timeout."""

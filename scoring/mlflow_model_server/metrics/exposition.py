@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mlflow_model_server.drift.bins import Bins, psi
 from mlflow_model_server.metrics import slots
-from mlflow_model_server.metrics.slots import PHASES, ROUTES, SECONDS, SIZES
+from mlflow_model_server.metrics.slots import PHASES, ROUTES, SECONDS, SIZES, STREAM_SECONDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "mlflow_model_server_"
@@ -68,6 +68,7 @@ def render(snapshot: Snapshot) -> str:
     writer = _Writer(snapshot.labels)
     _write_requests(writer, snapshot.numbers)
     _write_batches(writer, snapshot.numbers)
+    _write_streams(writer, snapshot.numbers)
     _write_state(writer, snapshot)
     _write_model(writer, snapshot)
     _write_drift(writer, snapshot)
@@ -109,6 +110,26 @@ def _write_batches(writer: _Writer, numbers: Sequence[float]) -> None:
     writer.histogram("batch_requests", numbers, slots.BATCH_REQUESTS, SIZES)
     writer.family("batch_rows", "histogram", "Rows per call of the model.")
     writer.histogram("batch_rows", numbers, slots.BATCH_ROWS, SIZES)
+
+
+def _write_streams(writer: _Writer, numbers: Sequence[float]) -> None:
+    writer.single(
+        "stream_events_total", "counter", "Events of streams.", numbers[slots.STREAM_EVENTS]
+    )
+    for name, text, start in (
+        (
+            "stream_first_event_seconds",
+            "Time from the head of a request to the first event of its stream.",
+            slots.STREAM_FIRST_EVENTS,
+        ),
+        (
+            "stream_duration_seconds",
+            "Time from the head of a request to the end of its stream.",
+            slots.STREAM_DURATIONS,
+        ),
+    ):
+        writer.family(name, "histogram", text)
+        writer.histogram(name, numbers, start, STREAM_SECONDS)
 
 
 def _write_state(writer: _Writer, snapshot: Snapshot) -> None:

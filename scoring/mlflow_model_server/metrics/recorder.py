@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.shared_memory import SharedMemory
-from mlflow_model_server.metrics.slots import BATCH_REQUESTS, BATCH_ROWS, SECONDS, SIZES
+from mlflow_model_server.metrics.slots import (
+    BATCH_REQUESTS,
+    BATCH_ROWS,
+    SECONDS,
+    SIZES,
+    STREAM_SECONDS,
+)
 from mlflow_model_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,6 +91,17 @@ class Recorder:
         numbers[BATCH_REQUESTS + _SIZES_SUM] += requests
         numbers[BATCH_ROWS + bisect_left(SIZES, rows)] += 1
         numbers[BATCH_ROWS + _SIZES_SUM] += rows
+
+    def observe_stream(self, first_event: float, seconds: float, events: int) -> None:
+        """A stream has ended: the seconds to its first event and to its end."""
+        numbers = self._numbers
+        numbers[slots.STREAM_EVENTS] += events
+        for start, value in (
+            (slots.STREAM_FIRST_EVENTS, first_event),
+            (slots.STREAM_DURATIONS, seconds),
+        ):
+            numbers[start + bisect_left(STREAM_SECONDS, value)] += 1
+            numbers[start + len(STREAM_SECONDS) + 1] += value
 
     def set_column_names(self, features: Sequence[str], outputs: Sequence[str]) -> None:
         """Names the columns of inputs and outputs, as the model's signature does.

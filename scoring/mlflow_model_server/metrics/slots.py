@@ -24,6 +24,11 @@ ROUTES = (
     "/v2/health/ready",
     "/v2/models/{model}",
     "/v2/models/{model}/ready",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/responses",
+    "/v1/models",
+    "/v1/models/{model}",
     OTHER,
 )
 PHASES = ("queue", "decode", "predict", "encode")
@@ -34,10 +39,16 @@ SECONDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
+# Of streams, which last longer.
+STREAM_SECONDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0)
 
 _DURATION = len(SECONDS) + 2
 _SIZE = len(SIZES) + 2
+_STREAM = len(STREAM_SECONDS) + 2
 
 # These three are of the worker that has the slot now; all that follow only grow.
 PID = 0
@@ -50,7 +61,10 @@ DURATIONS = REQUESTS + len(ROUTES) * len(CODES)  # a histogram for each route
 PHASE_DURATIONS = DURATIONS + len(ROUTES) * _DURATION  # a histogram for each phase
 BATCH_REQUESTS = PHASE_DURATIONS + len(PHASES) * _DURATION
 BATCH_ROWS = BATCH_REQUESTS + _SIZE
-DRIFT = BATCH_ROWS + _SIZE
+STREAM_EVENTS = BATCH_ROWS + _SIZE
+STREAM_FIRST_EVENTS = STREAM_EVENTS + 1  # a histogram, as the next
+STREAM_DURATIONS = STREAM_FIRST_EVENTS + _STREAM
+DRIFT = STREAM_DURATIONS + _STREAM
 SLOT = DRIFT + MAX_BINS
 
 ONNX_ACTIVE, ONNX_INACTIVE = 1, 2

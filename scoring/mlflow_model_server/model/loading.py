@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlflow_model_server.model.agents import Agent, agent_of, can_stream
 from mlflow_model_server.model.candidates import DirectPredictor, find_direct_predictor
 from mlflow_model_server.model.input_schema import InputSchema, TensorSchema, input_schema_of
 from mlflow_model_server.model.library_code import runs_known_code_only
@@ -32,6 +33,8 @@ class Loaded:
     direct: DirectPredictor | None
     # `direct` runs no code of the model's author, which may take any time, or change anything.
     runs_known_code: bool = False
+    agent: Agent | None = None  # None: it is none
+    can_stream: bool = False
 
     @property
     def ignores_row_labels(self) -> bool:
@@ -67,7 +70,7 @@ def load(settings: Settings, by_conversion: ByConversion | None = None) -> Loade
     if direct is None:
         direct = find_direct_predictor(model, input_schema, model.loader_module)
     known = direct is not None and (direct.is_onnx or runs_known_code_only(model))
-    return Loaded(model, signature, input_schema, direct, known)
+    return Loaded(model, signature, input_schema, direct, known, agent_of(model), can_stream(model))
 
 
 def load_model(settings: Settings) -> Any:

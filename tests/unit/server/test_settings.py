@@ -164,3 +164,10 @@ def test_a_wrong_value_is_refused_with_a_right_value(name: str, value: str, sent
     with pytest.raises(SettingsError, match=sentence) as error:
         from_environment({name: value})
     assert "secret" not in str(error.value)
+
+
+def test_variables_of_agents_are_read() -> None:
+    read = from_environment(
+        {"MAX_CONCURRENT_PREDICTIONS": "300", "STREAM_TIMEOUT": "1800", "TRACES": "off"}
+    )
+    assert read == Settings(max_concurrent_predictions=300, stream_timeout=1800, traces="off")

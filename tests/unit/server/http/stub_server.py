@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import uvicorn
@@ -31,6 +32,7 @@ class StubPredictor:
     spec: Spec
     function: Predict
     stuck: float = 0.0
+    agent_model: Any = SimpleNamespace(kind=None, can_stream=False)
 
     async def invoke(self, request: Request, body: bytes) -> Response:
         raise NotImplementedError
