@@ -47,7 +47,16 @@ check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
 
 .PHONY: test-unit
 test-unit: $(VENV) ## Unit and golden tests: no cluster
-	@pytest -q tests/unit tests/golden tests/attack
+	@pytest -q tests/unit tests/golden tests/attack tests/fuzz
+
+# What crashes a fuzzer is left in .fuzz/.
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: $(VENV) ## Fuzz each decoder of the scoring server, for FUZZ_SECONDS each
+	@mkdir -p .fuzz
+	@for file in $$(grep -l '^with atheris' tests/fuzz/*.py); do \
+	  python -W ignore -m $$(echo $${file%.py} | tr / .) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/; \
+	done
 
 .PHONY: test-parity
 test-parity: $(VENV) ## The scoring server's answers against MLflow's: a part of the requests

@@ -16,6 +16,13 @@ class TooLarge(Rejected):
         super().__init__(ErrorResponse(413, "BAD_REQUEST", message))
 
 
+class Unreadable(Rejected):
+    """A body of which can't be said how much memory it needs."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorResponse(400, "BAD_REQUEST", message))
+
+
 class UnsupportedOutput(Rejected):
     """Predictions that the protocol can't say; the message says which."""
 

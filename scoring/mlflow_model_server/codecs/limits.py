@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow_model_server.codecs import parquet
-from mlflow_model_server.codecs.errors import TooLarge
+from mlflow_model_server.codecs.errors import TooLarge, Unreadable
 
 # What is shorter is parsed in less time than a thread needs to be woken, and can't need much.
 SMALL_BODY = 1 << 14
@@ -99,12 +99,12 @@ class Limits:
         )
 
     def check_parquet(self, body: bytes) -> int:
-        """The memory for its rows, columns and pages. Raises TooLarge.
+        """The memory for its rows, columns and pages. Raises TooLarge, and Unreadable.
 
-        What is no Parquet is MLflow's to say.
+        What is no Parquet at all is MLflow's to say.
         """
         self._require(parquet.footer_size(body) * _PER_FOOTER_BYTE, "a long footer")
-        shape = parquet.shape_of(body)
+        shape = _parquet_shape(body)
         if shape is None:
             return 0
         self._check_rows(shape.rows, "rows")
@@ -151,10 +151,19 @@ class Limits:
 DEFAULT = Limits()
 
 
+def _parquet_shape(body: bytes) -> parquet.Shape | None:
+    try:
+        return parquet.shape_of(body)
+    except parquet.MalformedParquet:
+        raise Unreadable(
+            "the Parquet file is damaged: its pages are not as its footer says"
+        ) from None
+
+
 def _expanded_texts(body: bytes, shape: parquet.Shape) -> int:
     try:
         return parquet.expanded_texts(body)
-    except OSError:
+    except Exception:  # pyarrow's are of many kinds
         return shape.repeated
 
 

@@ -1,6 +1,7 @@
-"""Bodies by MLflow's protocol: requests that are plainly right, read quickly, and answers. Pure.
+"""Bodies of MLflow's protocol for the fast path. Pure.
 
-Any other request raises FallbackRequired: MLflow's own code reads it, or refuses it.
+Requests that are not surely read as MLflow would read them raise FallbackRequired: MLflow's own
+code reads them, or refuses them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _JSON_TYPES = {b"application/json", b"application/json; charset=utf-8"}
 
 
 def is_json(content_type: bytes | None) -> bool:
-    """Whether a content type says JSON in one of the usual ways."""
+    """Whether a content type is one of the usual ones for JSON."""
     return content_type in _JSON_TYPES
 
 
@@ -44,7 +45,7 @@ def tensor_of(body: bytes | bytearray, schema: TensorSchema) -> Any:
 
 
 def encode(predictions: Any, finite: bool = True) -> bytes:
-    """The body of an answer with these lists."""
+    """The body of a response with these lists."""
     if finite:
         return orjson.dumps({"predictions": predictions}, option=orjson.OPT_NON_STR_KEYS)
     # As MLflow writes them, NaN and Infinity among them.
@@ -92,6 +93,6 @@ def _records(records: Any, names: tuple[str, ...]) -> Rows:
         raise FallbackRequired
     pick = itemgetter(*names)
     try:
-        return [list(pick(one)) for one in records] if width > 1 else [[pick(r)] for r in records]
+        return [list(pick(r)) for r in records] if width > 1 else [[pick(r)] for r in records]
     except KeyError:
         raise FallbackRequired from None

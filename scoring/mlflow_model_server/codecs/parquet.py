@@ -1,7 +1,8 @@
 """What a Parquet file becomes when it is read, by its footer and its pages' headers. Pure.
 
-The footer is not enough. What a reader allocates for a page is said in the page's own header, and a
-few bytes of a page may stand for many values: repeated ones, and long texts that are written once.
+What a reader allocates for a page is said in the page's own header, and a few bytes of a page may
+stand for many values: repeated ones, and long texts that are written once. Both are read here, and
+not by pyarrow, whose metadata end the process where a file is damaged in some ways.
 See https://github.com/apache/parquet-format.
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -18,14 +20,26 @@ from mlflow_model_server.codecs.thrift import MalformedThrift, read_struct
 MAX_PAGES = 100_000
 _MAGIC = b"PAR1"
 _FOOTER_TAIL = 8  # bytes: its length, and the magic number
-# The numbers of fields in a page's header, and in what it has for its kind of page.
+# The numbers of fields: in a footer,
+_SCHEMA, _NUM_ROWS, _ROW_GROUPS = 2, 3, 4
+# in an element of its schema,
+_TYPE, _NUM_CHILDREN = 1, 5
+# in a row group, in its columns, and in their metadata,
+_COLUMNS, _GROUP_ROWS = 1, 3
+_METADATA = 3
+_PATH, _COMPRESSED_SIZE, _DATA_OFFSET, _DICTIONARY_OFFSET = 3, 7, 9, 11
+# in a page's header, and in what it has for its kind of page.
 _UNCOMPRESSED, _COMPRESSED = 2, 3
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 5, 7, 8
 _NUM_VALUES = 1
 _ENCODING = {_DATA_PAGE: 2, _DATA_PAGE_V2: 4}
 _DICTIONARY_ENCODINGS = (2, 8)
 _DELTA_BYTE_ARRAY = 7  # values may be the start of the one before and a few bytes
-_TEXTS = ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
+_TEXTS = (6, 7)  # BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY
+
+
+class MalformedParquet(Exception):
+    """A file that is not as Parquet's format says."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +48,10 @@ class Shape:
 
     rows: int
     columns: int
-    values: int = 0  # in all columns
-    bytes: int = 0  # of all pages, uncompressed
-    repeated: int = 0  # bytes that repeated texts may need, at most
-    pages: int = 0  # counted to a bit more than MAX_PAGES
+    values: int  # in all columns
+    bytes: int  # of all pages, uncompressed
+    repeated: int  # bytes that repeated texts may need, at most
+    pages: int  # counted to a bit more than MAX_PAGES
 
 
 def footer_size(body: bytes) -> int:
@@ -49,82 +63,81 @@ def footer_size(body: bytes) -> int:
 
 
 def shape_of(body: bytes) -> Shape | None:
-    """None where it is no Parquet, or there is nothing that reads it."""
-    footer = _footer(body)
-    if footer is None:
+    """None where it is no Parquet: the reader will say so. Raises MalformedParquet."""
+    if footer_size(body) == 0:
         return None
-    shape = Shape(footer.num_rows, footer.num_columns)
-    if footer.num_row_groups * footer.num_columns > MAX_PAGES:
-        return replace(shape, pages=footer.num_row_groups * footer.num_columns)
     try:
-        return _with_pages(shape, islice(_all_pages(body, footer), MAX_PAGES + 1))
-    except (MalformedThrift, OSError):  # the reader will say so
-        return None
-
-
-def _with_pages(shape: Shape, pages: Iterator[tuple[int, int, int]]) -> Shape:
-    values = size = repeated = count = 0
-    for page_values, page_size, page_repeated in pages:
-        values += page_values
-        size += page_size
-        repeated += page_repeated
-        count += 1
-    return replace(shape, values=values, bytes=size, repeated=repeated, pages=count)
-
-
-def _all_pages(body: bytes, footer: Any) -> Iterator[tuple[int, int, int]]:
-    return (page for chunk in _chunks(footer) for page in _pages(body, chunk))
+        footer = _Footer(body)
+        values = size = repeated = count = 0
+        for page_values, page_size, page_repeated in islice(footer.pages(), MAX_PAGES + 1):
+            values += page_values
+            size += page_size
+            repeated += page_repeated
+            count += 1
+        return Shape(footer.rows, len(footer.leaves), values, size, repeated, count)
+    except (MalformedThrift, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedParquet from error
 
 
 def expanded_texts(body: bytes) -> int:
     """The bytes that all texts have, each as often as it occurs.
 
     Reads the file, but no text more than once: to be called where its pages are small enough.
-    Raises OSError where that can't be done.
+    Raises whatever pyarrow raises where that can't be done.
     """
     from pyarrow import parquet
 
-    footer = parquet.read_metadata(io.BytesIO(body))
-    paths = sorted({c.path_in_schema for c in _chunks(footer) if c.physical_type in _TEXTS})
-    table = parquet.read_table(io.BytesIO(body), columns=paths, read_dictionary=paths)
+    paths = _Footer(body).text_paths
+    table = parquet.ParquetFile(io.BytesIO(body), read_dictionary=paths).read(columns=paths)
     return sum(_expanded(chunk) for column in table.columns for chunk in column.chunks)
 
 
-def _footer(body: bytes) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        return None
-    if footer_size(body) == 0:
-        return None
-    try:
-        return parquet.read_metadata(io.BytesIO(body))
-    except (OSError, ValueError):
-        return None
+class _Footer:
+    """The footer of a file."""
 
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        start = len(body) - _FOOTER_TAIL - footer_size(body)
+        self._fields, _ = read_struct(body[start:-_FOOTER_TAIL], 0)
+        self._groups: list[dict[int, Any]] = self._fields.get(_ROW_GROUPS) or []
 
-def _chunks(footer: Any) -> Iterator[Any]:
-    for group in range(footer.num_row_groups):
-        row_group = footer.row_group(group)
-        for column in range(row_group.num_columns):
-            yield row_group.column(column)
+    @property
+    def rows(self) -> int:
+        in_groups = sum(_natural(group.get(_GROUP_ROWS, 0)) for group in self._groups)
+        return max(_natural(self._fields.get(_NUM_ROWS)), in_groups)
 
+    @cached_property
+    def leaves(self) -> list[dict[int, Any]]:
+        """The elements of the schema that are columns."""
+        return [element for element in self._fields[_SCHEMA] if not element.get(_NUM_CHILDREN)]
 
-def _pages(body: bytes, chunk: Any) -> Iterator[tuple[int, int, int]]:
-    """Values, bytes, and bytes of repeated texts of each page."""
-    place = chunk.data_page_offset
-    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-        place = min(place, chunk.dictionary_page_offset)
-    end = min(place + chunk.total_compressed_size, len(body))
-    is_text = chunk.physical_type in _TEXTS
-    dictionary = 0
-    while 0 <= place < end:
-        header, after = read_struct(body, place)
-        size, values, encoding = _page(header)
-        if _DICTIONARY_PAGE in header:
-            dictionary = max(dictionary, size)
-        yield values, size, values * _longest(encoding, dictionary, size) if is_text else 0
-        place = after + _natural(header.get(_COMPRESSED))
+    @property
+    def text_paths(self) -> list[str]:
+        """The paths of all columns of text."""
+        columns = self._groups[0][_COLUMNS] if self._groups else []
+        pairs = zip(columns, self.leaves, strict=False)
+        paths = (column[_METADATA][_PATH] for column, leaf in pairs if leaf.get(_TYPE) in _TEXTS)
+        return sorted(b".".join(path).decode() for path in paths)
+
+    def pages(self) -> Iterator[tuple[int, int, int]]:
+        """Values, bytes, and bytes of repeated texts of each page."""
+        for group in self._groups:
+            for column, leaf in zip(group[_COLUMNS], self.leaves, strict=True):
+                yield from self._pages_of(column[_METADATA], leaf.get(_TYPE) in _TEXTS)
+
+    def _pages_of(self, column: dict[int, Any], is_text: bool) -> Iterator[tuple[int, int, int]]:
+        place = _natural(column.get(_DATA_OFFSET))
+        # As readers have it: 0 stands for none.
+        place = min(place, _natural(column.get(_DICTIONARY_OFFSET, 0)) or place)
+        end = min(place + _natural(column.get(_COMPRESSED_SIZE)), len(self._body))
+        dictionary = 0
+        while place < end:
+            header, after = read_struct(self._body, place)
+            size, values, encoding = _page(header)
+            if _DICTIONARY_PAGE in header:
+                dictionary = max(dictionary, size)
+            yield values, size, values * _longest(encoding, dictionary, size) if is_text else 0
+            place = after + _natural(header.get(_COMPRESSED))
 
 
 def _page(header: dict[int, Any]) -> tuple[int, int, int | None]:
@@ -157,5 +170,6 @@ def _expanded(array: Any) -> int:
         lengths = compute.binary_length(array.dictionary)
         return compute.sum(compute.take(lengths, array.indices)).as_py() or 0
     if types.is_nested(array.type):
-        return sum(_expanded(part) for part in array.flatten())
+        parts = array.flatten()
+        return sum(map(_expanded, parts)) if isinstance(parts, list) else _expanded(parts)
     return int(array.nbytes)

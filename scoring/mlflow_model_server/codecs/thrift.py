@@ -1,4 +1,4 @@
-"""Reads structs in Thrift's compact protocol, as far as Parquet's page headers need it. Pure.
+"""Reads structs in Thrift's compact protocol, as far as Parquet needs it. Pure.
 
 See https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
 """
@@ -21,6 +21,8 @@ class MalformedThrift(Exception):
 
 def read_struct(data: bytes, place: int) -> tuple[dict[int, Any], int]:
     """The fields of the struct that begins at `place`, by number, and where it ends.
+
+    Doubles are left out.
 
     Raises MalformedThrift.
     """
@@ -52,29 +54,29 @@ class _Reader:
         if kind in _INTEGERS:
             return self._zigzag()
         if kind == _BINARY:
-            return self._skip(self._varint())
+            return self._bytes(self._varint())
         if kind == _STRUCT:
             return self.struct(depth + 1)
         if kind in (_BYTE, _TRUE, _FALSE):
             return self._byte()
         if kind == _DOUBLE:
-            return self._skip(8)
+            return self._bytes(8) and None
         if kind in (_LIST, _SET):
             return self._list(depth)
-        raise MalformedThrift  # page headers have no maps
+        raise MalformedThrift  # Parquet has no maps
 
-    def _list(self, depth: int) -> None:
+    def _list(self, depth: int) -> list[Any]:
         head = self._byte()
         size = head >> 4 if head >> 4 < 15 else self._varint()
         if size > len(self._data) - self.place or depth >= _MAX_DEPTH:
             raise MalformedThrift
-        for _ in range(size):
-            self._value(head & 15, depth + 1)
+        return [self._value(head & 15, depth + 1) for _ in range(size)]
 
-    def _skip(self, size: int) -> None:
+    def _bytes(self, size: int) -> bytes:
         if size > len(self._data) - self.place:
             raise MalformedThrift
         self.place += size
+        return self._data[self.place - size : self.place]
 
     def _byte(self) -> int:
         value = self._data[self.place]

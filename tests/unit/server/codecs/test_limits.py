@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from mlflow_model_server.codecs import parquet
-from mlflow_model_server.codecs.errors import TooLarge
+from mlflow_model_server.codecs.errors import TooLarge, Unreadable
 from mlflow_model_server.codecs.limits import SMALL_BODY, Limits
 from mlflow_model_server.codecs.thrift import MalformedThrift, read_struct
 
@@ -159,6 +159,25 @@ def test_pages_of_parquet_are_all_found(version: str, compression: str, dictiona
     groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
     assert shape.bytes <= sum(group.total_byte_size for group in groups) <= shape.bytes * 2
     assert parquet.expanded_texts(body) == 10_000
+
+
+def test_texts_in_lists_are_counted_too() -> None:
+    body = written(pyarrow.table({"l": [["abc", "abc"], ["d"]], "s": [{"t": "ef"}, {"t": "ef"}]}))
+    assert parquet.expanded_texts(body) == 11
+
+
+def test_damaged_files_are_refused() -> None:
+    """Whatever is damaged: pyarrow's own metadata would end the process."""
+    good = written(pyarrow.table({"a": [1.5, 2.5], "t": ["x", "y"]}))
+    start = len(good) - 8 - parquet.footer_size(good)
+    refused = 0
+    for place in range(start, len(good) - 8):
+        body = good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :]
+        try:
+            Limits().check_parquet(body)
+        except (TooLarge, Unreadable):
+            refused += 1
+    assert refused > 50
 
 
 @pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1 no PAR1", b"x" * 100, b"\0" * 20 + b"PAR1"])

@@ -18,9 +18,9 @@ from mlflow.types.schema import ColSpec
 
 from mlflow_model_server.codecs import openinference as codec
 from mlflow_model_server.codecs import tensors
+from mlflow_model_server.codecs.errors import BadRequest
 from mlflow_model_server.codecs.metadata import Spec, spec_of
 from mlflow_model_server.codecs.openinference import RequestedOutputs
-from mlflow_model_server.codecs.errors import BadRequest
 from mlflow_model_server.codecs.tensors import DTYPES
 
 WINE = mlflow.models.ModelSignature(
@@ -245,7 +245,9 @@ def test_what_json_cannot_say_is_null() -> None:
     assert tensors.to_json(np.array([1.5, np.nan, np.inf])) == [1.5, None, None]
 
 
-def answer_of(predictions: Any, wanted: RequestedOutputs = ALL, signature: Any = None) -> dict[str, Any]:
+def answer_of(
+    predictions: Any, wanted: RequestedOutputs = ALL, signature: Any = None
+) -> dict[str, Any]:
     body, _ = codec.encode(predictions, wanted, "wine", "3", spec_of(signature))
     told: dict[str, Any] = json.loads(body)
     return told
