@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -23,8 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mlflow_model_server.http import connections
 from mlflow_model_server.http.connections import Pace
-from mlflow_model_server.inference.routes import resolve
-from mlflow_model_server.metrics.slots import OTHER
+from mlflow_model_server.metrics.slots import INVOCATIONS, OTHER
 from mlflow_model_server.responses import Response
 
 if TYPE_CHECKING:
@@ -36,6 +34,7 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_PIPELINED = 64  # requests that wait for the response to the one before
 _MAX_CHUNK_OVERHEAD = 8  # bytes, of a chunk of one byte
+_INLINE_TARGET = INVOCATIONS.encode()
 _BAD_REQUEST = 400, "Invalid HTTP request received."
 _UPGRADES = (b"upgrade", b"http2-settings")
 
@@ -69,10 +68,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.in_message = False  # a request has begun, and not all of it is there
         self.in_head = False  # nor all of its head
         self.body_bytes = 0  # of its body
-        # The request whose body is not there yet, and the ASGI application that would answer it.
-        self._held: tuple[RequestResponseCycle, Any] | None = None
-        self._running: RequestResponseCycle | None = None  # the last request that was started
-        self._feeding = False
+        self._running: RequestResponseCycle | _InlineRequest | None = None  # started last
+        self._inline: _InlineRequest | None = None  # what arrives now, or is answered
+        self._accepts_inline = self.inference.accepts_inline
+        self._deferred = b""  # what has arrived while an inline request is answered
         self._chunk_bytes = 0  # of what is parsed now
         self._chunk_ends_request = False
         self._part_bytes = 0  # of the parts of this request, where it came in parts
@@ -100,21 +99,22 @@ class HttpProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = None
         if self._rejection is not None:
             return
-        self._feeding = True
+        if self._inline is not None:
+            self._deferred += data
+            self.transport.pause_reading()
+            return
         self._chunk_ends_request = False
         self._chunk_bytes = len(data)
         try:
             self.parser.feed_data(data)
+            if self._inline is not None:
+                self._begin_inline(self._inline)
             if self.in_message:
                 self._received_part()
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrades(data, upgrade)
         except (httptools.HttpParserError, _Invalid) as error:
             self._reject(error)
-        self._feeding = False
-        if self._held is not None:  # the body comes in parts
-            held, self._held = self._held, None
-            super()._start_asgi_task(*held)
 
     def _received_part(self) -> None:
         """Of a request that is not complete."""
@@ -129,7 +129,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        super().on_message_begin()
+        if self._inline is not None:  # and another is in the same chunk
+            self._leave_inline(self._inline)
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self.in_head = self.in_message = True
         self.body_bytes = self._part_bytes = self._hosts = 0
 
@@ -162,6 +166,16 @@ class HttpProtocol(HttpToolsProtocol):
             raise _too_large()
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _Invalid(503, "Too many requests wait on this connection.")
+        if self._accepts_inline and self.url == _INLINE_TARGET and self._may_be_inline():
+            self._inline = _InlineRequest(self, self.headers, self.parser.should_keep_alive())
+        else:
+            self._start_cycle()
+
+    def _start_cycle(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # it makes the scope, with a list of headers
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
         super().on_headers_complete()
 
     def _head_is_too_large(self) -> bool:
@@ -170,8 +184,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
-        cycle = self.cycle
         self.body_bytes += len(body)
+        if self._inline is not None:
+            self._inline.body += body
+            return
+        cycle = self.cycle
         if cycle.response_complete:  # it was refused
             return
         cycle.body += body
@@ -186,14 +203,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.in_message = False
         self._chunk_ends_request = True
         cycle = self.cycle
-        if cycle.response_complete:
-            return
-        cycle.more_body = False
-        cycle.message_event.set()
-        if self._held is not None:
-            held, self._held = self._held, None
-            if not self._begin(*held):
-                super()._start_asgi_task(*held)
+        if self._inline is None and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     # Upgrades
 
@@ -240,7 +252,8 @@ class HttpProtocol(HttpToolsProtocol):
             status, text = cause.status, cause.text
         self.inference.recorder.observe_request(OTHER, status, 0.0)
         self._rejection = _plain_response(status, text, self.server_state.default_headers)
-        self._held = None
+        if self._inline is not None:
+            self._leave_inline(self._inline)
         # The request whose body is wrong will never be complete.
         broken = self.cycle if self.in_message and not self.in_head else None
         self.in_message = False
@@ -278,47 +291,107 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write(_plain_response(503, "Too many connections.", ()))
         self.transport.close()
 
-    # The inline path
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        scope = cycle.scope
-        if (
-            self._feeding
-            and cycle is self.cycle
-            and cycle.more_body
-            and not cycle.waiting_for_100_continue
-            and self.inference.accepts_inline(resolve(scope["path"]), scope["method"])
-        ):
-            self._held = cycle, app
-        else:
-            super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, app)
 
-    def _begin(self, cycle: RequestResponseCycle, app: Any) -> bool:
-        if self.flow.write_paused:
-            return False
-        respond = partial(self._respond, cycle, app)
-        return self.inference.begin(self.headers, cycle.body, partial(_is_over, cycle), respond)
+    # The inline path
 
-    def _respond(self, cycle: RequestResponseCycle, app: Any, response: Response | None) -> None:
-        if response is None:
-            super()._start_asgi_task(cycle, app)
+    def _may_be_inline(self) -> bool:
+        return (
+            self.parser.get_method() == b"POST"
+            and not self.expect_100_continue
+            and self.is_idle
+            and self.parser.get_http_version() == "1.1"
+        )
+
+    def _begin_inline(self, request: _InlineRequest) -> None:
+        """With the request, if all of it is there."""
+        if self.in_message or self.flow.write_paused:
+            self._leave_inline(request)
             return
+        self.cycle = self._running = cast(Any, request)
+        if not self.inference.begin(
+            request.headers, request.body, request.is_over, request.on_response
+        ):
+            self._leave_inline(request)
+
+    def _leave_inline(self, request: _InlineRequest) -> None:
+        """The request, of which perhaps not all is there, goes by ASGI."""
+        self._inline = None
+        if self._running is request:
+            self.cycle = self._running = cast(Any, None)
+        self.url, self.headers, self.expect_100_continue = _INLINE_TARGET, request.headers, False
+        self._start_cycle()
+        # The parser may have gone on.
+        self.scope["method"], self.cycle.keep_alive = "POST", request.keep_alive
+        self.cycle.body += request.body
+        self.cycle.more_body = self.in_message
+        self.cycle.message_event.set()
+
+    def end_inline(self, request: _InlineRequest, response: Response | None) -> None:
+        """Sends the response; without one the request goes by ASGI."""
+        if response is None:
+            self._leave_inline(request)
+        else:
+            self._inline = None
+            self._send(request, response)
+            self.on_response_complete()
+        if self._deferred:
+            deferred, self._deferred = self._deferred, b""
+            self.transport.resume_reading()
+            self.data_received(deferred)
+
+    def _send(self, request: _InlineRequest, response: Response) -> None:
         parts = [STATUS_LINE[response.status]]
         for name, value in (*self.server_state.default_headers, *response.all_headers):
             parts += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
+        if not request.keep_alive:
             parts.append(b"connection: close\r\n")
         parts += (b"\r\n", response.body)
         self.transport.write(b"".join(parts))
-        cycle.response_started = cycle.response_complete = True
-        if not cycle.keep_alive:
+        request.response_started = request.response_complete = True
+        if not request.keep_alive:
             self.transport.close()
-        cycle.on_response()
 
 
-def _is_over(cycle: RequestResponseCycle) -> bool:
-    return bool(cycle.disconnected or cycle.response_complete or cycle.transport.is_closing())
+class _NoEvent:
+    """What uvicorn sets where a request's task may be waiting."""
+
+    def set(self) -> None:
+        """Nobody waits."""
+
+
+class _InlineRequest:
+    """A request on the inline path, with what uvicorn's protocol asks of its own."""
+
+    __slots__ = (
+        "_protocol",
+        "body",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "response_complete",
+        "response_started",
+    )
+    message_event = _NoEvent()
+
+    def __init__(
+        self, protocol: HttpProtocol, headers: list[tuple[bytes, bytes]], keep_alive: bool
+    ) -> None:
+        self._protocol = protocol
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body = b""
+        self.disconnected = self.response_started = self.response_complete = False
+
+    def is_over(self) -> bool:
+        """Whether nobody waits for the response."""
+        return self.disconnected or self.response_complete or self._protocol.transport.is_closing()
+
+    def on_response(self, response: Response | None) -> None:
+        """To be called once."""
+        self._protocol.end_inline(self, response)
 
 
 def _too_large() -> _Invalid:

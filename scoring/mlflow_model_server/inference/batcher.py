@@ -148,8 +148,11 @@ class Batcher:
         if not batch:
             self._busy = False
             return
-        rows, small = sum(job.row_count for job in batch), all(job.is_small for job in batch)
-        if self.is_quick(rows, small):
+        rows, are_small = 0, True
+        for job in batch:
+            rows += job.row_count
+            are_small = are_small and job.is_small
+        if self.is_quick(rows, are_small):
             self._run_inline(batch)
         else:
             self._run_in_thread(batch)
@@ -240,13 +243,19 @@ class Batcher:
                     start += job.row_count
                 if not isinstance(part, BaseException):
                     part = Prediction(part, info, started - job.submitted, seconds)
-                _finish(job, part)
+                try:
+                    job.on_done(part)
+                except Exception:  # it must not keep the others from their results
+                    log.exception("a request could not be answered")
 
     def _learn(self, rows: int, seconds: float) -> None:
         bits = rows.bit_length()
         durations = self._durations.setdefault(bits, deque(maxlen=_DURATIONS))
         durations.append(seconds)
-        self._expected[bits] = sorted(durations)[len(durations) // 2]
+        expected = self._expected[bits] = sorted(durations)[len(durations) // 2]
+        if expected < QUICK:
+            for fewer in range(bits):  # rows take no longer, until a duration says so
+                self._expected.setdefault(fewer, expected)
 
 
 def _finish(job: Job, result: Prediction | BaseException) -> None:

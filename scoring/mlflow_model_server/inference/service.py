@@ -335,14 +335,10 @@ class InferenceService:
 
     # The inline path: the same without a task, for what is predicted before anything else happens.
 
-    def accepts_inline(self, route: Route, method: str) -> bool:
-        """Whether `begin` may get a request, by its head: one that is admitted without a look."""
-        return (
-            route is INVOCATIONS_ROUTE
-            and method == "POST"
-            and self._authenticator is None
-            and self.recorder.request_log is None
-        )
+    @property
+    def accepts_inline(self) -> bool:
+        """Whether `begin` may get requests: those are admitted without a look at who sends them."""
+        return self._authenticator is None and self.recorder.request_log is None
 
     def begin(
         self,
@@ -351,7 +347,7 @@ class InferenceService:
         is_cancelled: Callable[[], bool],
         on_response: Callable[[Response | None], None],
     ) -> bool:
-        """Begins a request that `accepts_inline` and has arrived whole; False: it does not.
+        """Begins a POST to /invocations that has arrived whole; False: it does not.
 
         `on_response` gets the response, or None: `respond` is to be asked for it then.
         """
