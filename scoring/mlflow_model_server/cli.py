@@ -39,13 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end_at_once)
     try:
         settings = from_environment()
-        return _run_one(_COMMANDS[chosen], settings)
+        return _run_command(_COMMANDS[chosen], settings)
     except SettingsError as error:
         logging.error("%s", error)
         return 2
 
 
-def _run_one(command: Callable[[Settings], int], settings: Settings) -> int:
+def _run_command(command: Callable[[Settings], int], settings: Settings) -> int:
     try:
         return command(settings)
     except StartupError as failure:

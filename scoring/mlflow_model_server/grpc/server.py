@@ -181,8 +181,8 @@ class _Codec:
                 name=SERVER, version=SERVER_VERSION, extensions=EXTENSIONS
             )
             return _response(metadata)
-        asked = _parse("ModelMetadataRequest", await request.read())
-        self._require_model(asked.name, asked.version)
+        named = _parse("ModelMetadataRequest", await request.read())
+        self._require_model(named.name, named.version)
         if endpoint is Endpoint.MODEL_READY:
             return _response(message("ModelReadyResponse")(ready=service.is_ready))
         return _response(self._metadata())

@@ -83,8 +83,8 @@ def max_body_bytes(settings: Settings, memory: int | None = None) -> int:
 def max_bytes_in_flight(settings: Settings, memory: int | None = None) -> int:
     """The bytes that the bodies of all requests in this process may have together."""
     shared = (memory or _memory()) // _SHARE // settings.workers
-    least = max(max_body_bytes(settings, memory), settings.grpc_max_message_bytes)
-    return max(least, settings.max_bytes_in_flight or shared)
+    minimum = max(max_body_bytes(settings, memory), settings.grpc_max_message_bytes)
+    return max(minimum, settings.max_bytes_in_flight or shared)
 
 
 def parse_limits(settings: Settings, memory: int | None = None) -> Limits:
