@@ -25,6 +25,11 @@ ROUTES = [
     "/v2/models/wine/versions/3",
     "/v2/models/wine/versions/3/ready",
     "/v2/models/wine/versions/3/infer",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/responses",
+    "/v1/models",
+    "/v1/models/wine",
     "/nothing",
 ]
 INFER = b'{"inputs":[{"name":"x","datatype":"FP64","shape":[1,1],"data":[1]}]}'

@@ -21,6 +21,7 @@ from mlflow_model_server.responses import JSON, ErrorResponse, Rejected
 log = logging.getLogger(__name__)
 
 _INVALID = "the body is no JSON object: {}"
+_ONE_INPUT = ErrorResponse(400, "BAD_REQUEST", "a stream is for one input: send one row")
 _TOO_DEEP = ErrorResponse(400, "BAD_REQUEST", "the JSON is nested too deeply: write fewer levels")
 
 
@@ -85,6 +86,8 @@ class AgentModel:
     def stream_invocation(self, document: dict[str, Any]) -> Iterator[Any]:
         """The chunks that any model yields for a request of MLflow's protocol."""
         data, params = self._parse(document)
+        if not isinstance(data, dict | str | bytes) and hasattr(data, "__len__") and len(data) != 1:
+            raise Rejected(_ONE_INPUT)  # as MLflow does, with 500
         chunks: Iterator[Any] = self._model.predict_stream(data, params)
         return chunks
 

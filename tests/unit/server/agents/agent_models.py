@@ -85,7 +85,8 @@ CHAT_AGENT = f"""
 from mlflow.pyfunc import ChatAgent
 from mlflow.types.agent import ChatAgentChunk, ChatAgentMessage, ChatAgentResponse
 
-CALL = {{"id": "call-1", "type": "function", "function": {{"name": "look_up", "arguments": "{{}}"}}}}
+FUNCTION = {{"name": "look_up", "arguments": "{{}}"}}
+CALL = {{"id": "call-1", "type": "function", "function": FUNCTION}}
 
 
 class Echo(ChatAgent):
