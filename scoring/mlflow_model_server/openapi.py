@@ -88,11 +88,11 @@ def _prediction(
     summary: str, body: dict[str, Any], response: dict[str, Any], error: str, secured: bool
 ) -> dict[str, Any]:
     errors = {
-        "400": "The body is no input of the model; the message says how to write it",
+        "400": "The body is no input of the model, or the model failed for it; the message says more",
         "413": "The body is too large",
         "415": "The content type is none of these",
         "429": "Too many requests; Retry-After says when to send the next",
-        "500": "The model's own code failed",
+        "500": "The predictions can't be written, or the model crashed",
         "503": "The server is overloaded or shuts down; Retry-After says when to try again",
         "504": "The prediction took too long",
     }

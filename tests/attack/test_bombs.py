@@ -390,9 +390,9 @@ def test_many_of_them_at_once(server: Server) -> None:
         url = server.url(INVOCATIONS)
         return requests.post(url, data=body, headers=headers, timeout=120).status_code
 
-    asked = [(body, JSON) for body in bodies * 3] + [(parquet_body, PARQUET)] * 3
-    with Watch(server).running() as watch, ThreadPoolExecutor(len(asked)) as pool:
-        statuses = set(pool.map(post, *zip(*asked, strict=True)))
+    requests_to_send = [(body, JSON) for body in bodies * 3] + [(parquet_body, PARQUET)] * 3
+    with Watch(server).running() as watch, ThreadPoolExecutor(len(requests_to_send)) as pool:
+        statuses = set(pool.map(post, *zip(*requests_to_send, strict=True)))
     assert statuses <= {200, 503, 504}, statuses
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
     assert watch.slowest < PING

@@ -239,7 +239,7 @@ def _element(case: Case, datatype: str, wire: Wire, announced: bool, element: An
 @pytest.mark.parametrize("announced", [False, True], ids=["plain", "with content types"])
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.name)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_model_gets_what_invocations_gives_it(case: Case, wire: Wire, announced: bool) -> None:
+def test_the_model_gets_the_same_as_by_invocations(case: Case, wire: Wire, announced: bool) -> None:
     datatype = spec_of(ModelSignature(inputs=Schema([case.spec]))).inputs[0].datatype
     if case.has_null and wire.is_binary and datatype == "BYTES":
         pytest.skip("bytes have no null")
@@ -251,17 +251,19 @@ def test_the_model_gets_what_invocations_gives_it(case: Case, wire: Wire, announ
 def described(data: Any) -> Any:
     """All that a model can see of its input, comparable."""
     if isinstance(data, pd.DataFrame):
-        return {name: [str(data[name].dtype), *map(_seen, data[name])] for name in data.columns}
+        return {
+            name: [str(data[name].dtype), *map(_described, data[name])] for name in data.columns
+        }
     if isinstance(data, np.ndarray):
-        return [str(data.dtype), data.shape, *map(_seen, data.ravel().tolist())]
-    return _seen(data)
+        return [str(data.dtype), data.shape, *map(_described, data.ravel().tolist())]
+    return _described(data)
 
 
-def _seen(value: Any) -> Any:
+def _described(value: Any) -> Any:
     if isinstance(value, list | np.ndarray):
-        return [type(value).__name__, *map(_seen, value)]
+        return [type(value).__name__, *map(_described, value)]
     if isinstance(value, dict):
-        return {key: _seen(part) for key, part in value.items()}
+        return {key: _described(part) for key, part in value.items()}
     return [type(value).__name__, repr(value)]
 
 
@@ -282,8 +284,8 @@ def test_columns_go_beside_others(case: Case) -> None:
     inference = codec.decode(json.dumps(body).encode(), {}, spec)
     stub = Stub()
     fallback(stub, signature).predict(codec.frame_of(inference.data, spec), None)
-    seen = described(stub.inputs[0])
-    assert seen["x"] == described(by_invocations(case))["x"]
+    columns = described(stub.inputs[0])
+    assert columns["x"] == described(by_invocations(case))["x"]
 
 
 def test_arrays_of_one_length_may_be_a_tensor_of_numbers() -> None:
@@ -309,7 +311,7 @@ def test_arrays_of_one_length_may_be_a_tensor_of_numbers() -> None:
         (DataType.binary, [b"[1]"], {"content_type": "pd_json"}, "is binary by the signature"),
     ],
 )
-def test_what_is_not_of_the_type_is_refused(
+def test_other_types_are_refused(
     kind: Any, elements: list[bytes], parameters: dict[str, str], sentence: str
 ) -> None:
     spec = spec_of(ModelSignature(inputs=Schema([ColSpec(kind, "x")])))
@@ -322,7 +324,9 @@ def test_what_is_not_of_the_type_is_refused(
     ("dtype", "element", "sentence"),
     [("str", None, "has a null"), ("bytes", "a\0", "a zero at an end")],
 )
-def test_what_a_tensor_cannot_hold_is_refused(dtype: str, element: Any, sentence: str) -> None:
+def test_elements_that_a_tensor_cannot_hold_are_refused(
+    dtype: str, element: Any, sentence: str
+) -> None:
     spec = spec_of(ModelSignature(inputs=Schema([TensorSpec(np.dtype(dtype), (-1,))])))
     sent = {"name": "x", "datatype": "BYTES", "shape": [1]}
     with pytest.raises(codec.BadRequest, match=sentence):
@@ -380,7 +384,7 @@ HINTS: dict[str, tuple[Any, str, list[Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("name", HINTS)
-def test_models_with_type_hints_get_what_invocations_gives_them(name: str, tmp_path: Path) -> None:
+def test_models_with_type_hints_get_the_same_as_by_invocations(name: str, tmp_path: Path) -> None:
     hint, datatype, elements, written = HINTS[name]
 
     class Hinted(PythonModel):
@@ -401,7 +405,7 @@ def test_models_with_type_hints_get_what_invocations_gives_them(name: str, tmp_p
     assert predictions == json.loads(response.body)["predictions"]
 
 
-def test_a_chat_model_is_asked_by_its_columns(tmp_path: Path) -> None:
+def test_a_chat_model_has_columns(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's word on ChatModel
         mlflow.pyfunc.save_model(
@@ -520,7 +524,7 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize("name", [name for name in pyfuncs.RETURNS if name not in DIFFERENT])
-def test_what_models_return_is_said_alike(name: str) -> None:
+def test_predictions_of_any_kind_mean_the_same(name: str) -> None:
     returned = pyfuncs.RETURNS[name]
     status, expected = said_by_invocations(returned(), None)
     if status != 200 or name in ("generator", "object", "set"):
@@ -550,7 +554,7 @@ MISSING: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_what_is_missing_is_null(name: str) -> None:
+def test_missing_elements_are_null(name: str) -> None:
     outputs = codec.outputs_of(MISSING[name](), codec.RequestedOutputs(), Spec())
     (output,) = outputs.values()
     elements = list(_flat(restored(output, False)))
@@ -606,7 +610,7 @@ def test_elements_that_are_alike_have_their_datatype(name: str) -> None:
         (Array(DataType.double), "BYTES", "pd_json"),
     ],
 )
-def test_the_signature_says_what_nothing_is(
+def test_the_signature_decides_where_all_elements_are_missing(
     kind: Any, datatype: str, content_type: str | None
 ) -> None:
     spec = spec_of(ModelSignature(outputs=Schema([ColSpec(kind, "y")])))
@@ -660,11 +664,11 @@ def _split(outputs: list[Any], tail: bytes) -> list[Any]:
 
 def test_the_metadata_say_how_elements_are_written() -> None:
     signature = ModelSignature(inputs=Schema([case.spec for case in COLUMNS]))
-    told = [
+    fields = [
         (case.name, field.datatype, field.content_type)
         for case, field in zip(COLUMNS, spec_of(signature).inputs, strict=True)
     ]
-    assert {name: rest for name, *rest in told} == {
+    assert {name: rest for name, *rest in fields} == {
         "column of boolean": ["BOOL", "pd"],
         "column of integer": ["INT32", "pd"],
         "column of long": ["INT64", "pd"],
@@ -686,8 +690,8 @@ def test_the_metadata_say_how_elements_are_written() -> None:
     }
     tables = spec_of(signature).to_json()
     assert tables["parameters"] == {"content_type": "pd"}
-    one = spec_of(ModelSignature(inputs=Schema([TENSORS[0].spec]))).to_json()
-    assert one["parameters"] == {"content_type": "np"}
+    single = spec_of(ModelSignature(inputs=Schema([TENSORS[0].spec]))).to_json()
+    assert single["parameters"] == {"content_type": "np"}
     named = TensorSpec(np.dtype("str"), (-1,), "a")
     two = spec_of(ModelSignature(inputs=Schema([named]))).to_json()
     assert two["parameters"] == {"content_type": "dict"}

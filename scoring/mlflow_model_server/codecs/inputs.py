@@ -10,8 +10,7 @@ import base64
 import binascii
 import datetime
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -28,8 +27,7 @@ _MAX_TEXT_BYTES = 1 << 28
 _SPACES = b" \t\r\n"
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """One input as a request has it: numbers, or where it is BYTES text in JSON, else bytes."""
 
     name: str
@@ -48,7 +46,7 @@ class Input:
         return _datetimes(self.name, array, field) if self.content_type == "datetime" else array
 
     def _of_numbers(self, field: Field | None) -> Array:
-        if field is None or (field.kind is Kind.NUMBER and field.is_column):
+        if field is None or field.is_number_column:
             return self.array
         if field.kind is Kind.DATETIME and self.array.dtype.kind in "iu":
             return _datetimes(self.name, self.array, field)
@@ -68,14 +66,14 @@ class Input:
                 return self._texts()
         if kind is Kind.BINARY and field is not None and field.is_column:
             return self.array if self.is_binary else self._each(_from_base64)
-        if kind is Kind.JSON and self._is_one_by_row:
+        if kind is Kind.JSON and self._has_scalar_rows:
             return self._each(_from_json)
         if self.is_binary and (kind is Kind.BINARY or self._is_as_it_is(kind)):
             return self.array
         return self._texts()
 
     @property
-    def _is_one_by_row(self) -> bool:
+    def _has_scalar_rows(self) -> bool:
         return self.array.ndim == 1 or self.array.shape[1:] == (1,)
 
     def _is_as_it_is(self, kind: Kind | None) -> bool:

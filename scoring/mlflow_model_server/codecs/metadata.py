@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from mlflow_model_server.codecs.tensors import datatype_of
 
-# What the server can do beyond the protocol: tensors as bytes, behind the JSON or in gRPC's
-# raw_input_contents.
-EXTENSIONS = ("binary_tensor_data",)
 INPUT = "input-{}"
 OUTPUT = "output-{}"
 
@@ -60,12 +58,17 @@ class Field:
     is_column: bool  # of a table, and no tensor of its own
     type: str  # MLflow's name
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """What the elements are, whatever a request calls them."""
         if not self.is_column:
             return _TENSORS.get(np.dtype(self.type).kind, Kind.NUMBER)
         return _COLUMNS.get(self.type, ("BYTES", Kind.JSON))[1]
+
+    @cached_property
+    def is_number_column(self) -> bool:
+        """Whether it is a column of numbers or booleans."""
+        return self.is_column and self.kind is Kind.NUMBER
 
     @property
     def content_type(self) -> str:
@@ -98,6 +101,11 @@ class Spec:
     def is_table(self) -> bool:
         """Whether the inputs are columns."""
         return bool(self.inputs) and self.inputs[0].is_column
+
+    @cached_property
+    def columns(self) -> dict[str, Field]:
+        """The inputs that are columns, by name."""
+        return {field.name: field for field in self.inputs if field.is_column}
 
     @property
     def content_type(self) -> str | None:

@@ -164,11 +164,12 @@ def _object(text: bytes) -> dict[str, Any]:
     return document
 
 
-def _parameters(described: Mapping[str, Any], subject: str) -> dict[str, Any]:
+def _parameters(described: Mapping[str, Any], subject: str, name: str = "") -> dict[str, Any]:
     parameters = described.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
+        subject = f"{subject} {name!r}" if name else subject
         raise BadRequest(f"the parameters of {subject} are no object: write {{}}")
     return parameters
 
@@ -210,14 +211,16 @@ def _input(described: Any, tail: memoryview, form: str | None) -> tuple[Input, m
             f"{', '.join(tensors.DTYPES)}"
         )
     shape = _shape(name, described.get("shape"))
-    parameters = _parameters(described, f"input {name!r}")
+    parameters = _parameters(described, "input", name)
     size = _binary_size(name, parameters, len(tail))
     if size is None:
         array = tensors.from_json(name, datatype, shape, described.get("data"))
     else:
         array = tensors.from_bytes(name, datatype, shape, tail[:size], as_text=False)
-    content_type = _content_type(parameters) or form
-    return Input(name, datatype, array, content_type, size is not None), tail[size or 0 :]
+    content_type = (_content_type(parameters) if parameters else None) or form
+    if size is None:
+        return Input(name, datatype, array, content_type, False), tail
+    return Input(name, datatype, array, content_type, True), tail[size:]
 
 
 def _binary_size(name: str, parameters: Mapping[str, Any], left: int) -> int | None:
@@ -250,7 +253,7 @@ def _data(inputs: Mapping[str, Input], form: str | None, spec: Spec) -> Any:
     if len(inputs) == 1 and len(fields) == 1:  # the only one may have any name
         only = next(iter(inputs.values()))
         fields = {only.name: spec.inputs[0]}
-    arrays = {name: one.converted(fields.get(name)) for name, one in inputs.items()}
+    arrays = {name: tensor.converted(fields.get(name)) for name, tensor in inputs.items()}
     return _tensors(arrays, form, spec)
 
 
@@ -258,7 +261,7 @@ def _is_table(inputs: Mapping[str, Input], form: str | None, spec: Spec) -> bool
     """Whether the inputs are columns: by the request's content type, or by the signature."""
     if form in _FORMS:
         return form == "pd"
-    content_types = {one.content_type for one in inputs.values()}
+    content_types = {tensor.content_type for tensor in inputs.values()}
     if "pd" in content_types:
         return True
     if "np" in content_types and len(inputs) == 1 and not _are_columns(inputs, spec):
@@ -267,7 +270,7 @@ def _is_table(inputs: Mapping[str, Input], form: str | None, spec: Spec) -> bool
 
 
 def _are_columns(inputs: Mapping[str, Input], spec: Spec) -> bool:
-    return {field.name for field in spec.inputs if field.is_column} >= set(inputs)
+    return spec.columns.keys() >= inputs.keys()
 
 
 def _list(inputs: Mapping[str, Input], spec: Spec) -> list[Any]:
@@ -285,7 +288,7 @@ def _list(inputs: Mapping[str, Input], spec: Spec) -> list[Any]:
 
 def _table(inputs: Mapping[str, Input], spec: Spec) -> Any:
     """A column for each input; or of the only one, if it has as many columns as the model takes."""
-    fields = [field for field in spec.inputs if field.is_column]
+    fields = list(spec.columns.values())
     first = next(iter(inputs.values()))
     if len(inputs) == 1 and first.array.ndim == 2 and not _are_columns(inputs, spec):
         if not fields or first.array.shape[1] == len(fields):
@@ -295,29 +298,28 @@ def _table(inputs: Mapping[str, Input], spec: Spec) -> Any:
                 f"input {first.name!r} has {first.array.shape[1]} columns, and the model takes "
                 f"{len(fields)}: write its shape as [rows, {len(fields)}]"
             )
-    columns = _columns(inputs, fields)
-    if _are_doubles(columns, spec):
+    columns = _columns(inputs, spec.columns)
+    if _are_doubles(columns, spec.columns):
         # No DataFrame is needed, and the model may be quicker without.
-        return np.column_stack([columns[field.name] for field in fields])
+        return np.column_stack([columns[name] for name in spec.columns])
     return _frame(columns)
 
 
-def _columns(inputs: Mapping[str, Input], fields: Sequence[Field]) -> dict[str, Array]:
-    by_name = {field.name: field for field in fields}
-    if len(inputs) == len(fields) == 1 and fields[0].name == INPUT.format(1):
-        by_name = dict.fromkeys(inputs, fields[0])  # a column without a name
-    columns = {name: _column(one.converted(by_name.get(name))) for name, one in inputs.items()}
-    rows = {name: len(column) for name, column in columns.items()}
-    if len(set(rows.values())) > 1:
-        raise BadRequest(f"the inputs have different numbers of rows: {rows}")
+def _columns(inputs: Mapping[str, Input], fields: Mapping[str, Field]) -> dict[str, Array]:
+    if len(inputs) == len(fields) == 1 and INPUT.format(1) in fields:
+        fields = dict.fromkeys(inputs, fields[INPUT.format(1)])  # a column without a name
+    columns = {name: _column(tensor.converted(fields.get(name))) for name, tensor in inputs.items()}
+    rows = set(map(len, columns.values()))
+    if len(rows) > 1:
+        raise BadRequest(f"the inputs have different numbers of rows: {sorted(rows)}")
     return columns
 
 
-def _are_doubles(columns: Mapping[str, Array], spec: Spec) -> bool:
+def _are_doubles(columns: Mapping[str, Array], fields: Mapping[str, Field]) -> bool:
     """Whether these are exactly the model's columns, and both sides say FP64 of all."""
     return (
-        {field.name for field in spec.inputs} == set(columns)
-        and all(field.type == "double" for field in spec.inputs)
+        columns.keys() == fields.keys()
+        and all(field.type == "double" for field in fields.values())
         and all(column.dtype == np.float64 for column in columns.values())
     )
 
@@ -374,7 +376,7 @@ def _requested(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> Re
         if not isinstance(output, dict) or not isinstance(name := output.get("name"), str):
             raise BadRequest('an output has no name: write [{"name": …}], or leave outputs out')
         names.append(name)
-        if _parameters(output, f"output {name!r}").get("binary_data") is True:
+        if _parameters(output, "output", name).get("binary_data") is True:
             binary.add(name)
     all_binary = parameters.get("binary_data_output") is True
     return RequestedOutputs(request_id, tuple(dict.fromkeys(names)), frozenset(binary), all_binary)

@@ -134,7 +134,7 @@ def written(table: Any, **options: Any) -> bytes:
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd", "gzip"])
 @pytest.mark.parametrize("dictionary", [True, False])
-def test_pages_of_parquet_are_all_found(version: str, compression: str, dictionary: bool) -> None:
+def test_all_pages_of_parquet_are_counted(version: str, compression: str, dictionary: bool) -> None:
     frame = pd.DataFrame(
         {
             "n": np.arange(10_000) % 7,
@@ -181,7 +181,7 @@ def test_damaged_files_are_refused() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1 no PAR1", b"x" * 100, b"\0" * 20 + b"PAR1"])
-def test_what_is_no_parquet_is_the_readers_to_say(body: bytes) -> None:
+def test_the_reader_refuses_other_formats(body: bytes) -> None:
     assert parquet.shape_of(body) is None
     assert Limits().check_parquet(body) == 0
 

@@ -49,8 +49,8 @@ TWO = mlflow.models.ModelSignature(
 def tensor(
     name: str, datatype: str, shape: list[int], data: Any, **parameters: Any
 ) -> dict[str, Any]:
-    told = {"name": name, "datatype": datatype, "shape": shape, "data": data}
-    return {**told, "parameters": parameters} if parameters else told
+    described = {"name": name, "datatype": datatype, "shape": shape, "data": data}
+    return {**described, "parameters": parameters} if parameters else described
 
 
 def decoded(signature: Any, *inputs: dict[str, Any], **more: Any) -> codec.Inference:
@@ -58,7 +58,7 @@ def decoded(signature: Any, *inputs: dict[str, Any], **more: Any) -> codec.Infer
     return codec.decode(body, {}, spec_of(signature))
 
 
-def test_one_tensor_of_all_columns() -> None:
+def test_a_tensor_of_all_columns() -> None:
     data = decoded(WINE, tensor("x", "FP64", [2, 2], [[1, 2], [3, 4]])).data
     assert data.tolist() == [[1, 2], [3, 4]] and data.dtype == np.float64
 
@@ -95,20 +95,20 @@ def test_the_content_type_decides_where_it_is_given() -> None:
     x = tensor("a", "FP64", [2], [1, 2])
     assert isinstance(decoded(None, x).data, np.ndarray)
     assert isinstance(decoded(None, x, parameters={"content_type": "pd"}).data, pd.DataFrame)
-    one = tensor("x", "FP64", [1, 2], [1, 2], content_type="np")
-    assert isinstance(decoded(MIXED, one).data, np.ndarray)
+    whole = tensor("x", "FP64", [1, 2], [1, 2], content_type="np")
+    assert isinstance(decoded(MIXED, whole).data, np.ndarray)
     encoded = tensor("x", "BYTES", [1], ["aGk="], content_type="base64")
     assert decoded(None, encoded).data.tolist() == [b"hi"]
 
 
 def test_only_parameters_that_the_model_has_become_params() -> None:
-    asked = decoded(
+    inference = decoded(
         WINE,
         tensor("x", "FP64", [1, 2], [1, 2]),
         parameters={"scale": 2.0, "headers": {}, "content_type": "np"},
         id="7",
     )
-    assert (asked.params, asked.requested.id) == ({"scale": 2.0}, "7")
+    assert (inference.params, inference.requested.id) == ({"scale": 2.0}, "7")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_only_parameters_that_the_model_has_become_params() -> None:
         ),
     ],
 )
-def test_a_body_that_is_none_is_told_what_to_write(body: str, sentence: str) -> None:
+def test_a_body_that_is_not_a_request_is_refused(body: str, sentence: str) -> None:
     with pytest.raises(BadRequest, match=sentence):
         codec.decode(body.encode(), {}, Spec())
 
@@ -241,16 +241,16 @@ def test_texts_go_both_ways(values: list[str]) -> None:
     assert tensors.from_bytes("x", "BYTES", shape, tensors.to_bytes(array)).tolist() == values
 
 
-def test_what_json_cannot_say_is_null() -> None:
+def test_numbers_that_json_lacks_are_null() -> None:
     assert tensors.to_json(np.array([1.5, np.nan, np.inf])) == [1.5, None, None]
 
 
 def answer_of(
-    predictions: Any, wanted: RequestedOutputs = ALL, signature: Any = None
+    predictions: Any, requested: RequestedOutputs = ALL, signature: Any = None
 ) -> dict[str, Any]:
-    body, _ = codec.encode(predictions, wanted, "wine", "3", spec_of(signature))
-    told: dict[str, Any] = json.loads(body)
-    return told
+    body, _ = codec.encode(predictions, requested, "wine", "3", spec_of(signature))
+    response: dict[str, Any] = json.loads(body)
+    return response
 
 
 @pytest.mark.parametrize(
@@ -278,14 +278,14 @@ def answer_of(
     ids=str,
 )
 def test_predictions_of_any_kind_are_tensors(predictions: Any, outputs: list[Any]) -> None:
-    told = answer_of(predictions)["outputs"]
-    assert [(o["name"], o["datatype"], o["shape"], o["data"]) for o in told] == outputs
+    described = answer_of(predictions)["outputs"]
+    assert [(o["name"], o["datatype"], o["shape"], o["data"]) for o in described] == outputs
 
 
-def test_an_answer_names_what_was_asked_for() -> None:
-    told = answer_of(np.array([1]), RequestedOutputs(id="7"), WINE)
-    assert (told["model_name"], told["model_version"], told["id"]) == ("wine", "3", "7")
-    assert told["outputs"][0]["name"] == "class", "as in the signature"
+def test_a_response_has_the_requested_outputs() -> None:
+    response = answer_of(np.array([1]), RequestedOutputs(id="7"), WINE)
+    assert (response["model_name"], response["model_version"], response["id"]) == ("wine", "3", "7")
+    assert response["outputs"][0]["name"] == "class", "as in the signature"
     chosen = answer_of({"a": [1], "b": [2]}, RequestedOutputs(outputs=("b",)))
     assert [output["name"] for output in chosen["outputs"]] == ["b"]
     with pytest.raises(BadRequest, match="there is no output 'c': write one of"):
@@ -309,10 +309,12 @@ def test_tensors_may_be_bytes_behind_the_json() -> None:
     ).encode()
     body = head + np.array([1.0, 2]).tobytes() + np.array([3.0, 4]).tobytes()
     length = {codec.HEADER_LENGTH: str(len(head)).encode()}
-    asked = codec.decode(body, length, spec_of(WINE))
-    assert asked.data.tolist() == [[1, 3], [2, 4]]
+    inference = codec.decode(body, length, spec_of(WINE))
+    assert inference.data.tolist() == [[1, 3], [2, 4]]
 
-    answer, headers = codec.encode(np.array([5, 6]), asked.requested, "wine", None, spec_of(WINE))
+    answer, headers = codec.encode(
+        np.array([5, 6]), inference.requested, "wine", None, spec_of(WINE)
+    )
     size = int(dict(headers)[codec.HEADER_LENGTH])
     assert json.loads(answer[:size])["outputs"][0]["parameters"] == {"binary_data_size": 16}
     assert np.frombuffer(answer[size:], np.int64).tolist() == [5, 6]
@@ -351,12 +353,12 @@ REQUEST = st.fixed_dictionaries(
 
 @settings(max_examples=400)
 @given(REQUEST, st.binary(max_size=30), st.sampled_from([None, WINE, MIXED, IMAGES, TWO]))
-def test_any_body_is_decoded_or_refused(told: Any, tail: bytes, signature: Any) -> None:
-    head = json.dumps(told).encode()
+def test_any_body_is_decoded_or_refused(document: Any, tail: bytes, signature: Any) -> None:
+    head = json.dumps(document).encode()
     try:
         length = {codec.HEADER_LENGTH: str(len(head)).encode()}
-        asked = codec.decode(head + tail, length if tail else {}, spec_of(signature))
+        inference = codec.decode(head + tail, length if tail else {}, spec_of(signature))
     except BadRequest as error:
         assert str(error)
     else:
-        assert asked.data is not None
+        assert inference.data is not None
