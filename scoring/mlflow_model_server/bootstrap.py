@@ -20,7 +20,7 @@ from mlflow_model_server.settings import Settings
 def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) -> Application:
     """The ASGI application of the worker with number `slot`, which counts in `shared`.
 
-    Raises StartupError with ModelLoadFailed, naming the exception, and SettingsError for keys that
+    Raises StartupError: ModelLoadFailed, naming the exception, or AccessSecretInvalid for keys that
     can't be used.
     """
     authenticator = make_authenticator(settings)

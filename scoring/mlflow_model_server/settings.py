@@ -200,6 +200,8 @@ class Settings:
     jwks_max_age: int = _integer("JWKS_MAX_AGE", 6 * 3600, minimum=600)
     jwt_issuer: str | None = _variable("JWT_ISSUER", None)
     jwt_audience: str | None = _variable("JWT_AUDIENCE", None)
+    # The subjects whose tokens are accepted, separated by spaces; none: those of any.
+    jwt_subjects: tuple[str, ...] = _variable("JWT_SUBJECTS", (), _words)
     rate_limit: float | None = _positive("RATE_LIMIT")  # requests per second and caller
     rate_burst: float | None = _positive("RATE_BURST")  # None: twice RATE_LIMIT
 
@@ -264,6 +266,11 @@ def _quoted(text: str) -> str:
 def _check_jwt(settings: Settings) -> None:
     url = settings.jwks_url
     if url is None:
+        if settings.jwt_subjects:
+            raise SettingsError(
+                "JWT_SUBJECTS is set without JWKS_URL: write the URL of the issuer's key set, else "
+                "no token is asked for"
+            )
         return
     if not url.startswith(("https://", "http://")):
         raise SettingsError(

@@ -11,6 +11,7 @@ from mlflow_model_server.auth.errors import InvalidKeyFile, KeysUnavailable
 from mlflow_model_server.auth.rate_limit import RateLimiter
 from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.responses import ErrorResponse
+from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings, SettingsError
 
 
@@ -78,14 +79,14 @@ def make_authenticator(settings: Settings) -> Authenticator | None:
     """The authenticator that the settings ask for; None: neither keys nor limits.
 
     Call it in the worker: it may start a thread, which a fork would not bring along. Raises
-    SettingsError if the file of keys can't be used.
+    StartupError with AccessSecretInvalid if the file of keys can't be used: it comes from a Secret.
     """
     verifiers: list[Verifier] = []
     if settings.api_keys_file is not None:
         try:
             verifiers.append(ApiKeyFile(settings.api_keys_file))
         except InvalidKeyFile as error:
-            raise SettingsError(str(error)) from error
+            raise StartupError("AccessSecretInvalid", str(error)) from error
     if settings.jwks_url is not None:
         verifiers.append(_token_verifier(settings))
     limit = None

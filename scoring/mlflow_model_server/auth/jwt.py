@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import jwt
@@ -36,7 +36,7 @@ def start_token_verifier(settings: Settings) -> TokenVerifier:
     assert settings.jwks_url is not None
     key_set = KeySet(settings.jwks_url, settings.jwks_max_age, settings.jwks_allow_http)
     key_set.start()
-    return TokenVerifier(key_set, settings.jwt_issuer, settings.jwt_audience)
+    return TokenVerifier(key_set, settings.jwt_issuer, settings.jwt_audience, settings.jwt_subjects)
 
 
 class TokenVerifier:
@@ -47,11 +47,14 @@ class TokenVerifier:
         keys: KeySource,
         issuer: str | None,
         audience: str | None,
+        subjects: Collection[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
+        """`subjects`: those whose tokens are accepted; empty: those of any subject."""
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
+        self._subjects = frozenset(subjects)
         self._now = now
         # Verifying a signature takes longer than a small model's prediction. By the token's digest:
         # its subject, its end, and the keys that verified it.
@@ -70,7 +73,7 @@ class TokenVerifier:
         if cached is not None and cached[1] > self._now() and cached[2] is keys:
             return cached[0]
         claims = self._claims(token, keys)
-        if claims is None:
+        if claims is None or (self._subjects and claims["sub"] not in self._subjects):
             return None
         if len(self._cache) >= _MAX_CACHED:
             self._cache.clear()

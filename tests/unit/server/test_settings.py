@@ -125,6 +125,8 @@ def test_tokens_of_any_issuer_or_for_anyone_are_no_guard() -> None:
         match="JWKS_URL is set without JWT_AUDIENCE: write the aud of tokens for this server",
     ):
         from_environment({**url, "JWT_ISSUER": "https://issuer.example.com"})
+    with pytest.raises(SettingsError, match="JWT_SUBJECTS is set without JWKS_URL: write the URL"):
+        from_environment({"JWT_SUBJECTS": "ann"})
 
 
 @pytest.mark.parametrize(

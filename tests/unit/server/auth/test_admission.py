@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mlflow_model_server.auth import jwt as tokens
 from mlflow_model_server.auth.admission import Authenticator, Principal, make_authenticator
 from mlflow_model_server.responses import ErrorResponse
-from mlflow_model_server.settings import Settings, SettingsError
+from mlflow_model_server.runtime.termination import StartupError
+from mlflow_model_server.settings import Settings
 from tests.unit.server.auth.issuer import (
     AUDIENCE,
     ISSUER,
@@ -47,11 +48,13 @@ def test_a_file_without_good_keys_is_refused(tmp_path: Path, text: str, sentence
     file = tmp_path / "keys"
     file.write_text(text)
     settings = replace(Settings(), api_keys_file=file)
-    with pytest.raises(SettingsError, match=f"API_KEYS_FILE .*{sentence}") as error:
+    with pytest.raises(
+        StartupError, match=rf"AccessSecretInvalid: API_KEYS_FILE .*{sentence}"
+    ) as error:
         make_authenticator(settings)
     assert KEY not in str(error.value)
     file.unlink()
-    with pytest.raises(SettingsError, match="No such file"):
+    with pytest.raises(StartupError, match=r"AccessSecretInvalid: .*No such file"):
         make_authenticator(settings)
 
 

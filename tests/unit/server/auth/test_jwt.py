@@ -69,6 +69,17 @@ def test_a_token_for_others_or_another_time_is_refused(
     assert check.identify(signed("RS256", now, **claims)) is None
 
 
+def test_only_tokens_of_the_named_subjects_are_accepted(now: float) -> None:
+    keys = FixedKeys(dict(jwks.parse(key_set(*map(public, PRIVATE)))))
+    verifier = tokens.TokenVerifier(keys, ISSUER, AUDIENCE, subjects=["ann", "shop:checkout"])
+    assert verifier.identify(signed("RS256", now)) == "ann"
+    assert verifier.identify(signed("RS256", now, sub="shop:checkout")) == "shop:checkout"
+    for other in ("bob", "an", "ann ", "ANN", "shop"):
+        token = signed("RS256", now, sub=other)
+        assert verifier.identify(token) is None
+        assert verifier.identify(token) is None, "nor the second time"
+
+
 def test_forged_tokens_are_refused(check: Any, now: float) -> None:
     good = signed("RS256", now)
     head, body, signature = good.split(".")
