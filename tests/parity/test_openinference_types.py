@@ -365,6 +365,45 @@ def test_models_with_type_hints_get_lists() -> None:
     assert inference.data == people
 
 
+def test_requests_as_mlservers_codecs_write_them() -> None:
+    """By PandasCodec, DatetimeCodec, Base64Codec and StringCodec of MLServer 1.7.1."""
+    spec = spec_of(
+        ModelSignature(
+            Schema(
+                [
+                    ColSpec("double", "d"),
+                    ColSpec("string", "s"),
+                    ColSpec("boolean", "b"),
+                    ColSpec(PERSON, "o"),
+                    ColSpec("datetime", "t"),
+                    ColSpec("binary", "x"),
+                ]
+            )
+        )
+    )
+    body = b"""{"parameters":{"content_type":"pd"},"inputs":[
+        {"name":"d","shape":[2,1],"datatype":"FP64","data":[1.5,null]},
+        {"name":"s","shape":[2,1],"datatype":"BYTES","parameters":{"content_type":"str"},
+         "data":["x","\xc3\xbc"]},
+        {"name":"b","shape":[2,1],"datatype":"BOOL","data":[true,false]},
+        {"name":"o","shape":[2,1],"datatype":"BYTES","parameters":{"content_type":"pd_json"},
+         "data":["{\\"age\\":1,\\"name\\":\\"a\\"}","{\\"age\\":2,\\"name\\":\\"b\\"}"]},
+        {"name":"t","shape":[2,1],"datatype":"BYTES","parameters":{"content_type":"datetime"},
+         "data":["2026-01-31T12:00:00","2026-01-31T12:00:00.000005"]},
+        {"name":"x","shape":[2,1],"datatype":"BYTES","parameters":{"content_type":"base64"},
+         "data":["/wA=","aGk="]}]}"""
+    frame = codec.decode(body, {}, spec).data
+    assert frame["d"].isna().tolist() == [False, True]
+    assert frame["s"].tolist() == ["x", "ü"]
+    assert frame["b"].tolist() == [True, False]
+    assert frame["o"].tolist() == [{"age": 1, "name": "a"}, {"age": 2, "name": "b"}]
+    assert frame["t"].tolist() == [
+        pd.Timestamp("2026-01-31T12:00:00"),
+        pd.Timestamp("2026-01-31T12:00:00.000005"),
+    ]
+    assert frame["x"].tolist() == [b"\xff\x00", b"hi"]
+
+
 class Item(pydantic.BaseModel):
     """As users write them."""
 
