@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
-from io import StringIO
 from typing import Any
 
 from mlflow_model_server.agents import sse
@@ -12,7 +12,7 @@ from mlflow_model_server.agents.writer import Chunks, Writer
 from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.inference.agent_model import AgentModel, parse
 from mlflow_model_server.inference.event_stream import Parts
-from mlflow_model_server.responses import ErrorResponse, Rejected, Response
+from mlflow_model_server.responses import JSON, ErrorResponse, Rejected
 
 
 def wants_stream(body: bytes, headers: Headers, model: AgentModel) -> bool:
@@ -21,7 +21,7 @@ def wants_stream(body: bytes, headers: Headers, model: AgentModel) -> bool:
     A model that does not stream may have an input of that name for itself, unless it is of a kind
     whose signature has that from MLflow.
     """
-    if b"json" not in (first(headers, b"content-type") or b""):
+    if not _is_json(headers):
         return False
     try:
         document = parse(body)
@@ -32,16 +32,16 @@ def wants_stream(body: bytes, headers: Headers, model: AgentModel) -> bool:
     return model.can_stream or model.kind is not None or not model.has_input("stream")
 
 
-def respond(body: bytes, model: AgentModel) -> Response | None:
-    """An agent's whole answer; None where MLflow's own code is to give it, or to say why not."""
-    with model.document(body) as document:
-        try:
+def converted(body: bytes, headers: Headers, model: AgentModel) -> bytes | None:
+    """The body for an agent without its signature; None where that would not take it."""
+    if not _is_json(headers):
+        return None
+    try:
+        with model.document(body) as document:
             request = _agent_request(document, model)
-        except Rejected:
-            return None
-        if request is None:
-            return None
-        return Response(200, _unwrapped(model.predict(request)), rows=1)
+            return None if request is None else json.dumps(request).encode()
+    except Rejected:  # MLflow's code says why
+        return None
 
 
 class InvocationWriter(Writer):
@@ -84,10 +84,11 @@ def _agent_request(document: dict[str, Any], model: AgentModel) -> dict[str, Any
     return request_of(document, model.kind)
 
 
-def _unwrapped(predictions: Any) -> bytes:
-    """As MLflow's scoring server writes them."""
-    from mlflow.pyfunc.scoring_server import unwrapped_predictions_to_json
-
-    output = StringIO()
-    unwrapped_predictions_to_json(predictions, output)
-    return output.getvalue().encode()
+def _is_json(headers: Headers) -> bool:
+    """Whether MLflow takes the body for JSON."""
+    content_type = first(headers, b"content-type") or b""
+    media_type, *parameters = (part.strip() for part in content_type.split(b";"))
+    return media_type == JSON.encode() and all(
+        parameter[:8] == b"charset=" and parameter[8:].lower() == b"utf-8"
+        for parameter in parameters
+    )

@@ -64,11 +64,11 @@ class InvocationsCodec:
 
         return invocations.wants_stream(body, headers, model)
 
-    def respond(self, body: bytes, _route: Route, model: AgentModel) -> Response | None:
-        """An agent's answer; None where MLflow's own code is to give it."""
+    def converted(self, body: bytes, headers: Headers, model: AgentModel) -> bytes | None:
+        """A request for an agent as MLflow's types for its kind have it."""
         from mlflow_model_server.agents import invocations
 
-        return invocations.respond(body, model)
+        return invocations.converted(body, headers, model)
 
     def writer(self, body: bytes, _route: Route, model: AgentModel) -> EventWriter:
         """What the model yields, as MLflow's agent server sends it."""

@@ -27,6 +27,7 @@ _NO_CONTENT_TYPE = ErrorResponse(
     f"the header Content-Type is missing: write {JSON}, {_CSV} or {_PARQUET}",
 )
 _TOO_DEEP = ErrorResponse(400, "BAD_REQUEST", "the JSON is nested too deeply: write fewer levels")
+_LLM_FORMS = {"messages", "prompt", "input"}  # which models without a signature get as they are
 _ENCODERS = {"predictions_to_json", "unwrapped_predictions_to_json"}
 _COPIES = 4  # of data, by MLflow's checks and pandas
 # Puts the names that clients use into the log.
@@ -75,12 +76,14 @@ class FallbackResult:
 class Fallback:
     """Responds as `mlflow models serve` does, with its code. Blocks: call it in a thread."""
 
-    def __init__(self, model: Any, limits: Limits = DEFAULT) -> None:
-        """`model` is an MLflow PyFuncModel."""
+    def __init__(
+        self, model: Any, limits: Limits = DEFAULT, memory: MemoryBudget | None = None
+    ) -> None:
+        """`model` is an MLflow PyFuncModel; None: the memory is for it alone."""
         self._model = model
         columns = len(getattr(model.metadata.get_input_schema(), "inputs", None) or ())
         self._limits = replace(limits, max_columns=max(limits.max_columns, columns))
-        self.memory = MemoryBudget(limits.memory)
+        self.memory = memory or MemoryBudget(limits.memory)
         self._parser = threading.Lock()
         self._schema = model.metadata.get_input_schema()
         self._names = _names(model)
@@ -163,12 +166,16 @@ class Fallback:
             with self._parser:
                 reserved = self.memory.acquire(self._limits.check_json(body))
                 document = _document(body) if _takes_documents() else body
-                if isinstance(document, dict):
+                if isinstance(document, dict) and self._makes_tables(document):
                     needed = self._limits.check_document(document)
                     reserved = self._reserve_more(reserved, needed)
             yield document if isinstance(document, dict | bytes) else _stand_in(document)
         finally:
             self.memory.release(reserved)
+
+    def _makes_tables(self, document: dict[str, Any]) -> bool:
+        """Whether MLflow's code makes arrays or DataFrames of it."""
+        return self._schema is not None or not _LLM_FORMS & document.keys()
 
     def _reserve_more(self, reserved: int, needed: int) -> int:
         if needed <= reserved:

@@ -35,11 +35,12 @@ from mlflow_model_server.metrics.recorder import Recorder
 from mlflow_model_server.model.input_schema import FallbackRequired, TensorSchema
 from mlflow_model_server.model.loading import Loaded
 from mlflow_model_server.model.predictions import ArrayInfo, to_arrays, to_lists
-from mlflow_model_server.responses import ErrorResponse, Rejected, Response
+from mlflow_model_server.responses import JSON, ErrorResponse, Rejected, Response
 from mlflow_model_server.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow_model_server.codecs.metadata import Spec
+    from mlflow_model_server.inference.mlflow_fallback import FallbackResult
     from mlflow_model_server.inference.mlflow_fallback import Prediction as FallbackPrediction
 
 log = logging.getLogger(__name__)
@@ -68,14 +69,19 @@ class Predictor:
         self._limits = limits.parse_limits(settings)
         self._fallback = Fallback(loaded.model, self._limits)
         self.agent_model = AgentModel(loaded, self._limits, self._fallback.memory)
+        self._unsigned = self._make_unsigned()
         self._threads = PredictionThreads(_thread_count(settings, loaded), settings.request_timeout)
         # One: what becomes many times its size while it is read does so one after the other.
         self._reader = ThreadPoolExecutor(1, "reader")
         self._batcher = self._make_batcher()
 
-    async def invoke(self, request: Request, body: bytes) -> Response:
+    async def invoke(
+        self, request: Request, body: bytes, convert: Callable[[], bytes | None] | None = None
+    ) -> Response:
         """The response by MLflow's protocol.
 
+        `convert`, called in a thread, makes the body that an agent takes without its signature;
+        it may return None, and the body goes to the model with the signature.
         Raises Rejected, ClientGone, and DeadlineExceeded.
         """
         content_type = first(request.headers, b"content-type")
@@ -84,7 +90,10 @@ class Predictor:
             if response is not None:
                 return response
         text = None if content_type is None else content_type.decode("latin-1")
-        return await self._invoke_mlflow(request, body, text)
+        respond = self._fallback.respond
+        if convert is not None:
+            respond = partial(self._respond_converted, convert)
+        return await self._invoke_mlflow(request, partial(respond, body, text))
 
     async def predict(
         self, request: Request, data: Any, params: dict[str, Any] | None
@@ -93,7 +102,7 @@ class Predictor:
         output = None if params else await self._try_predict(request, data)
         return output or await self._predict_mlflow(request, data, params)
 
-    async def converse(self, request: Request, respond: Callable[[], Response | None]) -> Any:
+    async def converse(self, request: Request, respond: Callable[[], Response]) -> Response:
         """What `respond` makes of the agent's answer, in a thread. Raises as `invoke` does."""
         submitted = time.perf_counter()
         timed = await self._threads.run(request, partial(_timed, respond))
@@ -101,9 +110,8 @@ class Predictor:
             raise Rejected(agent_error(timed.error)) from timed.error
         assert timed.result is not None
         response, began, ended = timed.result
-        if response is not None:
-            self._recorder.observe_batch(1, 1)
-            self._recorder.observe_phases(began - submitted, 0.0, ended - began, 0.0)
+        self._recorder.observe_batch(1, 1)
+        self._recorder.observe_phases(began - submitted, 0.0, ended - began, 0.0)
         return response
 
     def stream(self, request: Request, parts: Callable[[], Parts]) -> EventStream:
@@ -271,11 +279,18 @@ class Predictor:
             return await future
         return await request.wait_for(future, self._settings.request_timeout)
 
+    def _respond_converted(
+        self, convert: Callable[[], bytes | None], body: bytes, content_type: str | None
+    ) -> FallbackResult:
+        converted = convert()
+        if converted is None or self._unsigned is None:
+            return self._fallback.respond(body, content_type)
+        return self._unsigned.respond(converted, JSON)
+
     async def _invoke_mlflow(
-        self, request: Request, body: bytes, content_type: str | None
+        self, request: Request, work: Callable[[], FallbackResult]
     ) -> Response:
         submitted = time.perf_counter()
-        work = partial(self._fallback.respond, body, content_type)
         result = _result(await self._threads.run(request, work))
         output = result.prediction
         if output is not None:
@@ -287,6 +302,12 @@ class Predictor:
                 result.ended - output.ended,
             )
         return result.response
+
+    def _make_unsigned(self) -> Fallback | None:
+        agent = self._loaded.agent
+        if agent is None:
+            return None
+        return Fallback(agent.unsigned, self._limits, self._fallback.memory)
 
     def _make_batcher(self) -> Batcher | None:
         loaded, batching = self._loaded, self._settings.batching

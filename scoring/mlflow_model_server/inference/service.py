@@ -59,14 +59,16 @@ class Predictor(Protocol):
     def spec(self) -> Any:
         """The signature as the Open Inference Protocol has it."""
 
-    async def converse(self, request: Request, respond: Callable[[], Response | None]) -> Any:
-        """What `respond` makes of an agent's answer."""
+    async def converse(self, request: Request, respond: Callable[[], Response]) -> Response:
+        """What `respond` makes of an agent's answer, in a thread."""
 
     def stream(self, request: Request, parts: Callable[[], Parts]) -> EventStream:
         """Begins a stream of these parts."""
 
-    async def invoke(self, request: Request, body: bytes) -> Response:
-        """The response by MLflow's protocol."""
+    async def invoke(
+        self, request: Request, body: bytes, convert: Callable[[], bytes | None] | None = None
+    ) -> Response:
+        """The response by MLflow's protocol; `convert` is for agents."""
 
     async def predict(
         self, request: Request, data: Any, params: dict[str, Any] | None
@@ -118,8 +120,14 @@ class AgentCodec(Codec, Protocol):
     def wants_stream(self, body: bytes, headers: Headers, model: AgentModel, /) -> bool:
         """Whether the request asks for a stream. Raises Rejected."""
 
-    def respond(self, body: bytes, route: Route, model: AgentModel, /) -> Response | None:
-        """The agent's whole answer; None where `Predictor.invoke` is to give it. In a thread."""
+    def converted(self, body: bytes, headers: Headers, model: AgentModel, /) -> bytes | None:
+        """The body as an agent without its signature takes it, or None. In a thread.
+
+        Of MLflow's protocol only, as `respond` is of all others.
+        """
+
+    def respond(self, body: bytes, route: Route, model: AgentModel, /) -> Response:
+        """The agent's whole answer, in a thread. Raises whatever the model raises."""
 
     def writer(self, body: bytes, route: Route, model: AgentModel, /) -> EventWriter:
         """The stream. Raises Rejected."""
@@ -252,29 +260,44 @@ class InferenceService:
         endpoint = request.route.endpoint
         if endpoint is Endpoint.MODEL_INFER:
             return await self._infer(request, cast(InferenceCodec, codec), body)
+        agent_codec = cast(AgentCodec, codec)
+        if endpoint is Endpoint.INVOCATIONS:
+            return await self._invoke(request, agent_codec, body, started)
+        return await self._converse(request, agent_codec, body, started)
+
+    async def _invoke(
+        self, request: Request, codec: AgentCodec, body: bytes, started: float
+    ) -> Response:
+        predictor = self.predictor
+        is_agent = predictor.agent_model.kind is not None
         # A stream is asked for by this word: most bodies need not be parsed to see that none is.
-        if (
-            endpoint is Endpoint.INVOCATIONS
-            and self.predictor.agent_model.kind is None
-            and b'"stream"' not in body
-        ):
-            return await self.predictor.invoke(request, body)
-        return await self._converse(request, cast(AgentCodec, codec), body, started)
+        if (is_agent or b'"stream"' in body) and await self._wants_stream(request, codec, body):
+            return await self._stream(request, codec, body, started)
+        if not is_agent:
+            return await predictor.invoke(request, body)
+        arguments = body, request.headers, predictor.agent_model
+        return await predictor.invoke(request, body, partial(codec.converted, *arguments))
 
     async def _converse(
         self, request: Request, codec: AgentCodec, body: bytes, started: float
     ) -> Response:
+        if await self._wants_stream(request, codec, body):
+            return await self._stream(request, codec, body, started)
         predictor, route = self.predictor, request.route
-        model = predictor.agent_model
-        if await predictor.read(len(body), codec.wants_stream, body, request.headers, model):
-            return await self._stream(request, codec.writer(body, route, model), started)
-        response = None
-        if model.kind is not None or route.endpoint is not Endpoint.INVOCATIONS:
-            response = await predictor.converse(request, partial(codec.respond, body, route, model))
-        return response or await predictor.invoke(request, body)
+        return await predictor.converse(
+            request, partial(codec.respond, body, route, predictor.agent_model)
+        )
 
-    async def _stream(self, request: Request, writer: EventWriter, started: float) -> Response:
+    async def _wants_stream(self, request: Request, codec: AgentCodec, body: bytes) -> bool:
+        predictor = self.predictor
+        arguments = body, request.headers, predictor.agent_model
+        return bool(await predictor.read(len(body), codec.wants_stream, *arguments))
+
+    async def _stream(
+        self, request: Request, codec: AgentCodec, body: bytes, started: float
+    ) -> Response:
         predictor, settings, recorder = self.predictor, self.settings, self.recorder
+        writer = codec.writer(body, request.route, predictor.agent_model)
         if request.output is None or not predictor.agent_model.can_stream:
             raise Rejected(_CAN_NOT_STREAM)
         timeouts = Timeouts(settings.request_timeout, settings.stream_timeout)
