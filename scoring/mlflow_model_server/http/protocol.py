@@ -107,14 +107,18 @@ class HttpProtocol(HttpToolsProtocol):
         self._chunk_bytes = len(data)
         try:
             self.parser.feed_data(data)
-            if self._inline is not None:
-                self._begin_inline(self._inline)
-            if self.in_message:
-                self._received_part()
+            self._parsed()
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrades(data, upgrade)
         except (httptools.HttpParserError, _Invalid) as error:
             self._reject(error)
+
+    def _parsed(self) -> None:
+        """A chunk has been parsed."""
+        if self._inline is not None:
+            self._begin_inline(self._inline)
+        if self.in_message:
+            self._received_part()
 
     def _received_part(self) -> None:
         """Of a request that is not complete."""
@@ -223,8 +227,7 @@ class HttpProtocol(HttpToolsProtocol):
                     break
                 except httptools.HttpParserUpgrade as another:
                     upgrade = another
-            if self.in_message:
-                self._received_part()
+            self._parsed()
         except (httptools.HttpParserError, _Invalid) as error:
             self._reject(error)
 
@@ -337,7 +340,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._inline = None
             self._send(request, response)
             self.on_response_complete()
-        if self._deferred:
+        if self._deferred and not self.transport.is_closing():
             deferred, self._deferred = self._deferred, b""
             self.transport.resume_reading()
             self.data_received(deferred)
