@@ -16,7 +16,7 @@ import requests
 from sklearn.datasets import load_wine
 
 from tests.unit.server import models
-from tests.unit.server.process import Server, serving
+from tests.unit.server.process import Server, serving, wait_until
 
 FRAME, _ = load_wine(return_X_y=True, as_frame=True)
 BODY = json.dumps({"dataframe_split": FRAME.head(1).to_dict(orient="split")}).encode()
@@ -321,3 +321,40 @@ def test_connections_are_bounded(tmp_path: Path, unused_tcp_port: int) -> None:
         for client in busy:
             client.send(BODY)
             assert client.response() == PREDICTED
+
+
+def test_bodies_in_flight_are_bounded_together(tmp_path: Path, unused_tcp_port: int) -> None:
+    models.save_wine(tmp_path / "model" / "artifact")
+    (tmp_path / "keys").write_text(f"alice:{32 * 'k'}\n")
+    variables = {
+        "MAX_BODY_BYTES": "600000",
+        "MAX_BYTES_IN_FLIGHT": "1000000",
+        "API_KEYS_FILE": str(tmp_path / "keys"),
+    }
+    key = b"Authorization: Bearer " + 32 * b"k" + b"\r\n"
+    infer = b"POST /v2/models/mlflow-model/infer HTTP/1.1\r\nHost: x\r\n"
+    long = b"Content-Length: 400000\r\n\r\n"
+    with serving(tmp_path / "model", unused_tcp_port, **variables) as server:
+        for head in (POST, infer, b"POST /nothing HTTP/1.1\r\nHost: x\r\n"):
+            with closing(Client(server)) as client:
+                client.send(head + long)
+                assert client.response()[0] == 401, "before anything of the body has come"
+        waiting = [Client(server) for _ in range(2)]
+        waiting[0].send(POST + key + long)
+        waiting[1].send(infer + key + long)
+        for head in (POST + key + long, infer + key + long):
+            with closing(Client(server)) as client:
+                client.send(head)
+                assert client.response()[0] == 503
+        with closing(Client(server)) as client:
+            client.send(POST + key + b"Transfer-Encoding: chunked\r\n\r\n")
+            client.send(b"30d40\r\n" + 200_000 * b" " + b"\r\n30d40\r\n" + 200_000 * b" ")
+            assert client.response()[0] == 503, "whose length is not said counts as it comes"
+        waiting[0].close()
+        wait_until(lambda: _is_answered(server, POST + key + long), "there is room again")
+
+
+def _is_answered(server: Server, head: bytes) -> bool:
+    with closing(Client(server)) as client:
+        client.send(head + 400_000 * b" ")
+        return client.response()[0] == 400

@@ -83,7 +83,8 @@ def max_body_bytes(settings: Settings, memory: int | None = None) -> int:
 def max_bytes_in_flight(settings: Settings, memory: int | None = None) -> int:
     """The bytes that the bodies of all requests in this process may have together."""
     shared = (memory or _memory()) // _SHARE // settings.workers
-    minimum = max(max_body_bytes(settings, memory), settings.grpc_max_message_bytes)
+    grpc = settings.grpc_max_message_bytes if settings.grpc_port else 0
+    minimum = max(max_body_bytes(settings, memory), grpc)
     return max(minimum, settings.max_bytes_in_flight or shared)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,7 +32,7 @@ class StubPredictor:
     spec: Spec
     function: Predict
     stuck: float = 0.0
-    agent_model: Any = SimpleNamespace(kind=None, can_stream=False)
+    agent_model: Any = field(default_factory=lambda: SimpleNamespace(kind=None))
 
     async def invoke(self, request: Request, body: bytes) -> Response:
         raise NotImplementedError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_server.inference.batcher import Batcher
+from mlflow_model_server.inference.batcher import Batcher, Crashed
 
 
 class Doubling:
@@ -135,3 +135,108 @@ async def test_a_quick_model_stays_quick_when_the_machine_falters(
     )
     await batcher.submit([1], 1)
     assert batcher.is_quick(1)
+
+
+class PanicException(BaseException):
+    """As extensions in Rust raise it."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), PanicException(), StopIteration()],
+)
+@pytest.mark.parametrize("quick", [False, True])
+async def test_whatever_a_model_raises_the_next_request_is_predicted(
+    error: BaseException, quick: bool
+) -> None:
+    def predict(parts: Sequence[Any]) -> tuple[Any, Any, Any]:
+        if parts == [["bad"]]:
+            raise error
+        if ["bad"] in parts:
+            raise ValueError("together with others")
+        return [row for part in parts for row in part], None, None
+
+    batcher = Batcher(predict, together=True)
+    if quick:
+        while not batcher.is_quick(1):
+            await batcher.submit([1], 1)
+    bad, good = batcher.submit(["bad"], 1), batcher.submit([2], 1)
+    with pytest.raises(Crashed) as crashed:
+        await bad
+    assert crashed.value.__cause__ is error
+    assert (await good).predictions == [2]
+    assert (await batcher.submit([3], 1)).predictions == [3]
+
+
+async def test_what_goes_wrong_around_a_prediction_keeps_nobody_waiting() -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("it could not be recorded")
+
+    batcher = Batcher(Doubling().predict, together=True, on_batch=fails)
+    failing: list[Any] = []
+
+    def on_done(result: Any) -> None:
+        failing.append(result)
+        raise RuntimeError("its connection is gone")
+
+    batcher.enqueue([1], 1, on_done, lambda: False)
+    assert (await batcher.submit([2], 1)).predictions == [4]
+    assert [result.predictions for result in failing] == [[2]]
+    assert (await batcher.submit([3], 1)).predictions == [6]
+
+
+async def test_without_a_thread_there_is_an_error_and_another_try() -> None:
+    batcher = Batcher(Doubling().predict, together=True)
+    submit, batcher._thread.submit = batcher._thread.submit, _no_thread  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        await batcher.submit([1], 1)
+    batcher._thread.submit = submit  # type: ignore[method-assign]
+    assert (await batcher.submit([1], 1)).predictions == [2]
+
+
+def _no_thread(*_: Any) -> Any:
+    raise RuntimeError("can't start new thread")
+
+
+async def test_users_code_and_large_bodies_never_run_in_the_event_loop() -> None:
+    model = Doubling()
+    users = Batcher(model.predict, together=True, inline=False)
+    for _ in range(20):
+        await users.submit([1], 1)
+    assert not users.is_quick(1)
+    assert threading.current_thread().name not in model.threads
+    batcher = Batcher(model.predict, together=True)
+    while not batcher.is_quick(1):
+        await batcher.submit([1], 1)
+    assert not batcher.is_quick(1, is_small=False)
+    model.threads.clear()
+    await asyncio.gather(batcher.submit([1], 1), batcher.submit([1], 1, is_small=False))
+    assert threading.current_thread().name not in model.threads
+
+
+async def test_a_quick_batch_says_that_fewer_rows_are_quick() -> None:
+    batcher = Batcher(Doubling().predict, together=True)
+    for _ in range(9):
+        await asyncio.gather(*(batcher.submit([i], 1) for i in range(8)))
+    assert batcher.is_quick(8) and batcher.is_quick(1)
+    assert not batcher.is_quick(1000)
+
+
+async def test_requests_that_nobody_waits_for_fill_no_memory_behind_one_that_hangs() -> None:
+    model = Doubling()
+    model.may_go.clear()
+    batcher = Batcher(model.predict, together=True, timeout=0.01)
+    first = batcher.submit([1], 1)
+    await asyncio.sleep(0)
+    assert batcher.stuck_seconds() == 0
+    for _ in range(50):
+        for waiting in [batcher.submit([2], 1) for _ in range(20)]:
+            waiting.cancel()
+    assert len(batcher._queue) <= 64
+    with pytest.raises(TimeoutError):
+        await first
+    await asyncio.sleep(0.02)
+    assert batcher.stuck_seconds() > 0
+    model.may_go.set()
+    assert (await batcher.submit([3], 1)).predictions == [6]
+    assert batcher.stuck_seconds() == 0

@@ -109,6 +109,16 @@ def bad_bodies() -> Iterator[tuple[str, str]]:
     yield SECRET, PARQUET
 
 
+@pytest.mark.parametrize("length", [100, 3_900, 4_000, 4_100, 100_000])
+def test_no_message_repeats_a_long_value(length: int) -> None:
+    value = SECRET * (length // len(SECRET))
+    for name in ("alcohol", "count", "when", "sizes", "person"):
+        body = json.dumps({"dataframe_records": [{**GOOD, name: value}]})
+        response = fallback(COLUMNS).respond(body.encode(), JSON).response
+        assert response.status == 400, name
+        assert b"jane" not in response.body and len(response.body) < 600
+
+
 @pytest.mark.parametrize("signature", [COLUMNS, TENSOR, None], ids=["columns", "tensor", "none"])
 def test_no_message_repeats_the_payload(signature: ModelSignature | None) -> None:
     serving = fallback(signature)
