@@ -40,7 +40,7 @@ def _sentence(error: BaseException, names: Collection[str]) -> str:
     cause = error.__cause__ or error.__context__
     if cause is not None and (before := _before_cause(text, cause)) is not None:
         return f"{_beginning(before)} {_sentence(cause, names)}"
-    return _without_quotations(text[:_MAX_SCANNED], names)
+    return _without_quotations(text, names)
 
 
 def _before_cause(text: str, cause: BaseException) -> str | None:
@@ -60,9 +60,13 @@ def _beginning(text: str) -> str:
 
 def _without_quotations(text: str, names: Collection[str]) -> str:
     """The text up to the first quotation of something else than `names`, and after the last."""
-    for quotation in _QUOTATION.finditer(text):
+    scanned = text[:_MAX_SCANNED]
+    for quotation in _QUOTATION.finditer(scanned):
         if quotation.group()[1:-1] in names or _WORDS.fullmatch(quotation.group()[1:-1]):
             continue
+        before = f"{scanned[: quotation.start() + 1]}{_ELISION}"
+        if len(text) > _MAX_SCANNED:  # the last quote may be what opens a quotation
+            return f"{before}{quotation.group()[0]}"
         end = max(quotation.end(), 1 + max(map(text.rfind, "'\"`")))
-        return f"{text[: quotation.start() + 1]}{_ELISION}{text[end - 1 :]}"
-    return text
+        return f"{before}{text[end - 1 :]}"
+    return scanned
