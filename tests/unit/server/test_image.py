@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from mlflow_model_server.settings import Settings
 from tests.unit.server import models
-from tests.unit.server.process import (
-    ENTRYPOINT,
-    REPOSITORY,
-    SECONDS_TO_START,
-    Server,
-    environment_of_server,
-    wait_until,
-)
-
-DOCKERFILE = (REPOSITORY / "images/scoring.Dockerfile").read_text().replace("\\\n", " ")
+from tests.unit.server.image import DOCKERFILE, as_user_of_image, image, last
+from tests.unit.server.process import ENTRYPOINT, REPOSITORY, SECONDS_TO_START, wait_until
 
 # Says what it finds as the user that it runs as, and works with processes of its own.
 CURIOUS = """\
@@ -60,53 +45,6 @@ class Curious(PythonModel):
 
 set_model(Curious())
 """
-
-
-def variables() -> dict[str, str]:
-    """Those of the Dockerfile, without PATH."""
-    lines = re.findall(r"^ENV (.+)$", DOCKERFILE, re.M)
-    pairs = [pair.partition("=") for line in lines for pair in shlex.split(line)]
-    return {name: value for name, _, value in pairs if name != "PATH"}
-
-
-def last(instruction: str) -> str:
-    return str(re.findall(rf"^{instruction} (.+)$", DOCKERFILE, re.M)[-1])
-
-
-def as_user_of_image() -> list[str]:
-    """What runs a command as the image's user, where the tests may do so.
-
-    The user may read all files, as the tests' own are root's, and write its own only.
-    """
-    if os.getuid() != 0 or not shutil.which("setpriv"):
-        return []
-    uid, _, gid = last("USER").partition(":")
-    readable = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
-    return ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *readable]
-
-
-@contextmanager
-def image(settings: Settings, port: int, command: str, **more: str) -> Iterator[Server]:
-    """A container of the image, as far as one can be had without an engine."""
-    output = settings.model_dir.parent / "output"
-    env = {"PATH": os.environ["PATH"], **variables(), **more}
-    server_env = environment_of_server(MODEL_DIR=str(settings.model_dir), PORT=str(port))
-    for name in ("PYTHONPATH", "METRICS_PORT", "MODEL_DIR", "PORT"):
-        env[name] = server_env[name]
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [*as_user_of_image(), sys.executable, str(ENTRYPOINT), command],
-            env=env,
-            cwd=last("WORKDIR"),
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
-        yield Server(process, port, settings.termination_log, output)
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture
