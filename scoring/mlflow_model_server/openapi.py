@@ -5,24 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow_model_server.codecs.tensors import DTYPES
+from mlflow_model_server.model.agents import AgentKind
 
 JSON = "application/json"
 
 
-def document(model: str, version: str = "", secured: bool = False) -> dict[str, Any]:
+def document(
+    model: str, version: str = "", secured: bool = False, agent: AgentKind | None = None
+) -> dict[str, Any]:
     """OpenAPI 3.1 for the served model; `secured`: a key or token is required."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"{model} {version}".strip(),
             "version": version or "0",
-            "description": "An MLflow model, over MLflow's or the Open Inference Protocol.",
+            "description": "An MLflow model, by MLflow's, OpenAI's and the Open Inference Protocol",
         },
         "paths": {
             **_mlflow_paths(secured),
             **_server_paths(secured),
             **_model_paths(f"/v2/models/{model}", secured),
             **(_model_paths(f"/v2/models/{model}/versions/{version}", secured) if version else {}),
+            **_openai_paths(model, secured),
+            **_agent_paths(agent, secured),
         },
         "components": {
             "schemas": _SCHEMAS,
@@ -75,6 +80,26 @@ def _model_paths(path: str, secured: bool) -> dict[str, Any]:
     }
 
 
+def _openai_paths(model: str, secured: bool) -> dict[str, Any]:
+    return {
+        "/v1/models": {"get": _get("The model, as OpenAI's clients list it", _ANY_JSON, secured)},
+        f"/v1/models/{model}": {"get": _get("The model", _ANY_JSON, secured)},
+    }
+
+
+def _agent_paths(agent: AgentKind | None, secured: bool) -> dict[str, Any]:
+    if agent is None:
+        return {}
+    is_chat = agent is not AgentKind.RESPONSES_AGENT
+    paths = ("/v1/chat/completions",) if is_chat else ("/v1/responses", "/responses")
+    body = {JSON: _ref("Completion" if is_chat else "ResponseRequest")}
+    answers = {**_ANY_JSON, "text/event-stream": {"schema": _TEXT}}
+    return {
+        path: {"post": _prediction("Ask the agent", body, answers, "OpenAIError", secured)}
+        for path in paths
+    }
+
+
 def _get(summary: str, content: dict[str, Any], secured: bool = False) -> dict[str, Any]:
     responses: dict[str, Any] = {
         "200": {"description": summary, **({"content": content} if content else {})},
@@ -88,7 +113,7 @@ def _prediction(
     summary: str, body: dict[str, Any], response: dict[str, Any], error: str, secured: bool
 ) -> dict[str, Any]:
     errors = {
-        "400": "The body is no input of the model, or the model failed for it; the message says more",
+        "400": "The body is no input of the model, or the model failed; the message says more",
         "413": "The body is too large",
         "415": "The content type is none of these",
         "429": "Too many requests; Retry-After says when to send the next",
@@ -137,6 +162,8 @@ def _list_of(items: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 _TEXT = {"type": "string"}
+_ANY_JSON = {JSON: _any()}
+_SWITCH = {"type": "boolean"}
 _ROWS = _list_of(_list_of({}))
 _SHAPE = _list_of({"type": "integer", "minimum": 0}, minItems=1)
 _TENSOR = {
@@ -188,6 +215,15 @@ _SCHEMAS: dict[str, Any] = {
         id=_TEXT,
         outputs=_list_of(_object(("name", "datatype", "shape"), **_TENSOR)),
     ),
+    "Completion": _object(("messages",), messages=_list_of(_object()), model=_TEXT, stream=_SWITCH),
+    "ResponseRequest": _object(
+        ("input",),
+        input={"oneOf": [_TEXT, _list_of(_object())]},
+        instructions=_TEXT,
+        model=_TEXT,
+        stream=_SWITCH,
+    ),
+    "OpenAIError": _object(("error",), error=_object(("message",), message=_TEXT)),
     "InferenceError": _object(("error",), error=_TEXT),
     "Server": _object(("name", "version"), name=_TEXT, version=_TEXT, extensions=_list_of(_TEXT)),
     "Model": _object(

@@ -115,6 +115,7 @@ class _OpenItem:
 
     identifier: str
     place: int
+    type: Any  # "message", "function_call", …
     has_part: bool = False  # its content has begun
     is_text_done: bool = False  # the model has said so
     texts: list[str] = field(default_factory=list)
@@ -132,7 +133,7 @@ class _Assembly:
         self._has_begun = False
         self._has_ended = False
         self._open: dict[str, _OpenItem] = {}
-        self._begun_items = 0
+        self._names: list[str] = []  # of all items, by their places
         self._handlers: dict[str, Callable[[Event], list[Event]]] = {
             _DELTA: self._delta,
             _ANNOTATION: self._annotation,
@@ -188,37 +189,41 @@ class _Assembly:
     def _delta(self, event: Event) -> list[Event]:
         item, before = self._opened(event["item_id"])
         item.texts.append(event["delta"])
-        placed = {"output_index": item.place, "content_index": 0, "logprobs": []}
-        return [*before, {**placed, **event}]
+        return [*before, {"logprobs": [], **_in_content(item, event)}]
 
     def _annotation(self, event: Event) -> list[Event]:
         item, before = self._opened(event["item_id"])
-        return [*before, {"output_index": item.place, "content_index": 0, **event}]
+        return [*before, _in_content(item, event)]
 
     def _item_added(self, event: Event) -> list[Event]:
-        item = self._begin_item(event["item"].get("id"))
-        return [{"output_index": item.place, **event}]
+        shown = _item(event["item"])
+        item = self._begin_item(shown["id"], shown.get("type"))
+        shown["id"] = item.identifier
+        return [{"output_index": item.place, **event, "item": shown}]
 
     def _content_added(self, event: Event) -> list[Event]:
         item = self._open.get(event["item_id"])
         if item is None:
             return [event]
         item.has_part = True
-        return [{"output_index": item.place, "content_index": 0, **event}]
+        return [_in_content(item, event)]
 
     def _text_done(self, event: Event) -> list[Event]:
         item, before = self._opened(event["item_id"])
         item.is_text_done = True
-        return [*before, {"output_index": item.place, "content_index": 0, **event}]
+        return [*before, _in_content(item, event)]
 
     def _item_done(self, event: Event) -> list[Event]:
         done = _item(event["item"])
-        item = self._open.pop(done["id"], None)
+        item = self._open.get(done["id"])
         before: list[Event] = []
-        if item is None:
+        if item is None or item.type != done.get("type"):
             item, before = self._unfolded(done)
-        elif item.texts and not item.is_text_done:
-            before = _content_done(item, _text_of(done) or item.text)
+        else:
+            del self._open[done["id"]]
+            if item.texts and not item.is_text_done:
+                before = _content_done(item, _text_of(done) or item.text)
+        done["id"] = item.identifier
         self._response["output"].append(done)
         return [*before, {"output_index": item.place, **event, "item": done}]
 
@@ -227,42 +232,52 @@ class _Assembly:
         events: list[Event] = []
         item = self._open.get(identifier)
         if item is None:
-            item = self._open[identifier] = self._begin_item(identifier)
-            events.append(_added(item, _empty_message(identifier)))
+            item = self._begin_item(identifier, "message")
+            events.append(_added(item, _empty_message(item.identifier)))
         if not item.has_part:
             item.has_part = True
             events.append(_content_event("response.content_part.added", item, ""))
         return item, events
 
-    def _begin_item(self, identifier: Any) -> _OpenItem:
-        item = _OpenItem(identifier, self._begun_items)
-        self._begun_items += 1
-        if isinstance(identifier, str):
-            self._open[identifier] = item
+    def _begin_item(self, identifier: str, kind: Any) -> _OpenItem:
+        """A new item. Agents may give several the same name, which no client could tell apart."""
+        place = len(self._names)
+        name = f"{identifier}-{place}" if identifier in self._names else identifier
+        self._names.append(name)
+        item = self._open[identifier] = _OpenItem(name, place, kind)
         return item
 
     def _unfolded(self, done: dict[str, Any]) -> tuple[_OpenItem, list[Event]]:
         """An item that comes whole, and the events that it would have come with."""
-        if done.get("type") == "message" and (text := _text_of(done)):
-            item, begin = self._opened(done["id"])
+        open_item = self._open.get(done["id"])
+        item, events = self._begun_whole(done)
+        if open_item is None:
             del self._open[done["id"]]
-            delta = {"type": _DELTA, "item_id": done["id"], "delta": text, "logprobs": []}
-            placed = {**delta, "output_index": item.place, "content_index": 0}
-            return item, [*begin, placed, *_content_done(item, text)]
-        item = self._begin_item(done["id"])
-        del self._open[done["id"]]
-        begin = [_added(item, {**done, "status": "in_progress"})]
-        if done.get("type") != "function_call":
-            return item, begin
-        begin[0]["item"]["arguments"] = ""
-        return item, [*begin, *_arguments(item, done)]
+        else:  # of another type
+            self._open[done["id"]] = open_item
+        return item, events
+
+    def _begun_whole(self, done: dict[str, Any]) -> tuple[_OpenItem, list[Event]]:
+        item = self._begin_item(done["id"], done.get("type"))
+        shown = {**done, "id": item.identifier, "status": "in_progress"}
+        if item.type == "message" and (text := _text_of(done)):
+            delta = {"type": _DELTA, "delta": text, "logprobs": []}
+            return item, [
+                _added(item, {**shown, "content": []}),
+                _content_event("response.content_part.added", item, ""),
+                _in_content(item, delta),
+                *_content_done(item, text),
+            ]
+        if item.type == "function_call":
+            return item, [_added(item, {**shown, "arguments": ""}), *_arguments(item, done)]
+        return item, [_added(item, shown)]
 
     def _close_items(self) -> Iterator[Event]:
         """Messages of which only deltas came."""
-        for item in list(self._open.values()):
+        for identifier, item in list(self._open.items()):
             if item.texts:
                 content = {"status": "completed", "content": [_content(item.text)]}
-                message = {**_empty_message(item.identifier), **content}
+                message = {**_empty_message(identifier), **content}
                 yield from self._item_done({"type": "response.output_item.done", "item": message})
 
 
@@ -285,6 +300,12 @@ def _empty_message(identifier: str) -> dict[str, Any]:
 
 def _added(item: _OpenItem, shown: dict[str, Any]) -> Event:
     return {"type": "response.output_item.added", "output_index": item.place, "item": shown}
+
+
+def _in_content(item: _OpenItem, event: Event) -> Event:
+    """The event with the place in the output that it belongs to."""
+    place = {"output_index": item.place, "content_index": 0}
+    return {**place, **event, "item_id": item.identifier}
 
 
 def _content(text: str) -> dict[str, Any]:

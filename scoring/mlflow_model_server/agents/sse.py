@@ -10,12 +10,21 @@ import orjson
 
 # The end of a stream, in OpenAI's protocol for completions and in MLflow's.
 DONE = b"data: [DONE]\n\n"
+# JSON has them in strings as they are, and some clients end a line there, as Python's splitlines().
+_LINE_BREAKS = (
+    ("\u0085".encode(), b"\\u0085"),
+    ("\u2028".encode(), b"\\u2028"),
+    ("\u2029".encode(), b"\\u2029"),
+)
 
 
 def event(data: Any, name: str = "") -> bytes:
-    """One event, with its data as JSON, which has no line breaks."""
+    """One event, with its data as JSON on one line."""
     head = f"event: {name}\n".encode() if name else b""
-    return b"%sdata: %s\n\n" % (head, to_json(data))
+    line = to_json(data)
+    for character, escaped in _LINE_BREAKS:
+        line = line.replace(character, escaped)
+    return b"%sdata: %s\n\n" % (head, line)
 
 
 def to_json(value: Any) -> bytes:

@@ -79,8 +79,10 @@ class InvocationsCodec:
     def _openapi(self) -> bytes:
         from mlflow_model_server import openapi
 
-        model, secured = self._service.model, self._service.requires_keys
-        return json.dumps(openapi.document(model.name, model.version, secured)).encode()
+        service = self._service
+        model, agent = service.model, service.predictor.agent_model.kind
+        document = openapi.document(model.name, model.version, service.requires_keys, agent)
+        return json.dumps(document).encode()
 
 
 def _redirect(request: Request) -> Response:

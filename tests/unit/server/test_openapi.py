@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from mlflow_model_server import openapi
 from mlflow_model_server.inference import routes
+from mlflow_model_server.model.agents import AgentKind
 from tests.unit.server import models
 from tests.unit.server.process import serving
 
@@ -31,7 +33,8 @@ CHECKS = [
 
 
 def test_the_document_asks_for_keys_where_the_server_does() -> None:
-    for path, methods in openapi.document("wine", "3", secured=True)["paths"].items():
+    agents = [openapi.document("wine", "3", True, kind)["paths"] for kind in (None, *AgentKind)]
+    for path, methods in itertools.chain.from_iterable(paths.items() for paths in agents):
         for method, operation in methods.items():
             is_open = routes.resolve(path).is_open
             assert ("security" not in operation) == is_open, f"{method} {path}"
