@@ -29,6 +29,11 @@ VERSION = "0.1.0"
 LABEL = "mlflow-model-operator.dev/fingerprint"
 BUILD_LOCK = "images/build.lock"  # what installs the packages in each of them
 SIDE_BY_SIDE = 2
+SCORING_SOURCES = (
+    "scoring/mlflow_model_server",
+    "images/scoring.lock",
+    "images/mlflow-model-server",
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ IMAGES = {
     image.name: image
     for image in (
         Image("operator", ("operator/mlflow_model_operator", "images/operator.lock"), 30),
-        Image("scoring", ("scoring/mlflow_model_server", "images/scoring.lock"), 60),
+        Image("scoring", SCORING_SOURCES, 60),
         Image("mlflow", ("images/mlflow.lock",), 60),
     )
 }

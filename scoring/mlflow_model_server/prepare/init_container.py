@@ -1,0 +1,57 @@
+"""Fetches the model and installs what it needs: what the init container does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from mlflow_model_server.onnx.prepare import prepare_onnx
+from mlflow_model_server.prepare import install
+from mlflow_model_server.prepare.download import fetch
+from mlflow_model_server.runtime import ca_certificates
+from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
+from mlflow_model_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def prepare(settings: Settings) -> None:
+    """Leaves the model in `settings.artifact` and its packages in `settings.packages`.
+
+    With `settings.onnx`, the result of its conversion in `settings.converted`.
+    Raises StartupError with ArtifactUnreadable, InvalidModel or DependencyInstallFailed.
+    """
+    prepared = settings.model_dir / "prepared"
+    if prepared.is_file() and prepared.read_text() == settings.model_uri:
+        # The container was started again in its pod, and a model version never changes.
+        log.info("%s is prepared already", redact_urls(settings.model_uri))
+        ca_certificates.use_trusted(settings)
+        return
+    started = time.monotonic()
+    ca_certificates.add_ca_bundle(settings)
+    with _failing_with("ArtifactUnreadable"):
+        mlmodel = fetch(settings)
+    fetched = time.monotonic()
+    log.info("fetched %s in %.1f s", redact_urls(settings.model_uri), fetched - started)
+    with _failing_with("DependencyInstallFailed"):
+        needed = install.install(settings, mlmodel)
+    log.info("its packages are ready after %.1f s", time.monotonic() - fetched)
+    # Before the conversion: if that has the container killed, the next one serves without.
+    prepared.write_text(settings.model_uri)
+    if settings.onnx:
+        prepare_onnx(settings, mlmodel, partial(install.install_beside, settings, needed))
+
+
+@contextmanager
+def _failing_with(reason: str) -> Iterator[None]:
+    """Makes errors that nobody foresaw a message for the operator, with this reason."""
+    try:
+        yield
+    except StartupError:
+        raise
+    except Exception as error:
+        log.exception("preparing the model failed")
+        raise StartupError(reason, f"Preparing the model failed: {last_line(error)}") from error
