@@ -8,13 +8,16 @@ from typing import Any
 
 from dev import kube
 from dev.mlflow.server import URI_IN_CLUSTER
+from images.build import IMAGES
 
 CHART = Path(__file__).parents[1] / "charts" / "mlflow-model-operator"
 RELEASE = "mlflow-model-operator"
 NAMESPACE = "mlflow-model-operator"
 SELECTOR = "app.kubernetes.io/name=mlflow-model-operator"
-IMAGE = "mlflow-model-operator/operator:0.1.0"
+IMAGE = IMAGES["operator"].tag
 READY_SECONDS = 180
+# Tests have tracking servers of their own, too.
+CLUSTER_VALUES = {"trackingUri": URI_IN_CLUSTER, "policy": {"trackingUris": ["*"]}}
 
 
 def install_operator(**values: Any) -> None:
@@ -26,7 +29,7 @@ def install_operator(**values: Any) -> None:
     kube.run(
         *("helm", "upgrade", "--install", RELEASE, str(CHART), f"--namespace={NAMESPACE}"),
         *("--wait", f"--timeout={READY_SECONDS}s", "--values=-"),
-        stdin=json.dumps({"trackingUri": URI_IN_CLUSTER, **_image_note(), **values}),
+        stdin=json.dumps({**CLUSTER_VALUES, **_image_note(), **values}),
         timeout=READY_SECONDS + 30,
     )
 

@@ -42,6 +42,32 @@ def answers_through_the_gateway(deployed: DeployedModel, facts: Facts) -> None:
     then_it_answers(deployed, facts.wine_predictions["1"][0], request)
 
 
+def answers_with_a_key_only(deployed: DeployedModel, facts: Facts) -> None:
+    (policy,) = children_of(deployed, kube.NETWORK_POLICY)
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
+    rows, columns = [facts.wine_rows[0]], facts.wine_columns
+    keys = {
+        "without": None,
+        "with a wrong one": {"Authorization": "Bearer 0123456789abcdef-of-nobody"},
+        "with a right one": {"Authorization": "Bearer 0123456789abcdef-not-a-secret"},
+    }
+
+    def answer(headers: dict[str, str] | None) -> Any:
+        try:
+            return Endpoint(hostname).predict(rows, columns, headers=headers)
+        except RequestFailed as failure:
+            return str(failure).split(" ")[0]
+
+    expected = ["401", "401", [facts.wine_predictions["1"][0]]]
+    wait_until(
+        "an answer for the right key alone",
+        lambda: [answer(headers) for headers in keys.values()] == expected,
+        seconds=60,
+        explain=lambda: str([answer(headers) for headers in keys.values()]),
+    )
+
+
 def answers_over_grpc(deployed: DeployedModel, facts: Facts) -> None:
     answers_through_the_gateway(deployed, facts)
     (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
@@ -131,6 +157,7 @@ def answers_as_the_test_model(deployed: DeployedModel, _: Facts) -> None:
 
 # Example → what must be there before, and what must be so after.
 CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, Facts], None]]] = {
+    "access": (nothing, answers_with_a_key_only),
     "autoscaling": (nothing, has_an_autoscaler),
     "autoscaling-requests": (nothing, scales_by_requests),
     "custom-image": (nothing, runs_its_own_image),

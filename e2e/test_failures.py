@@ -98,7 +98,7 @@ def test_models_versions_and_aliases_that_are_missing(namespace: str, facts: Fac
         "model": ("models:/no-such-model/1", "VersionNotFound", "no-such-model"),
         "model-by-alias": ("models:/no-such-model@best", "ModelNotFound", "no-such-model"),
         "version": (model.version(7), "VersionNotFound", "version 7"),
-        "alias": (model.at("nobody"), "AliasNotFound", "its aliases: champion"),
+        "alias": (model.at("nobody"), "AliasNotFound", "has no alias 'nobody'"),
         "stage": (model.version("Staging"), "StageEmpty", "Staging"),
         "logged-model": (
             "models:/m-00000000000000000000000000000000",
@@ -170,6 +170,10 @@ def no_such_secret(facts: Facts) -> dict[str, Any]:
     return {"uri": facts.logged["1"].uri, "model": {"credentialsSecret": "nowhere"}}
 
 
+def no_such_api_keys(facts: Facts) -> dict[str, Any]:
+    return {"uri": facts.logged["1"].uri, "access": {"apiKeysSecret": {"name": "nowhere"}}}
+
+
 def no_such_folder(_: Facts) -> dict[str, Any]:
     return {"uri": "/mnt/models/nothing"}
 
@@ -188,6 +192,7 @@ FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
     (no_node_with_that_much, "Unschedulable", ["spec.server.resources"]),
     (no_such_image, "ImagePullFailed", ["registry.invalid/nothing:1", "spec.server.image"]),
     (no_such_secret, "ConfigMissing", ["nowhere", "spec.model.credentialsSecret"]),
+    (no_such_api_keys, "AccessSecretMissing", ["Secret nowhere", "spec.access.apiKeysSecret"]),
     (no_such_folder, "ArtifactUnreadable", ["/mnt/models/nothing"]),
     (against_pod_security, "PodRejected", ["hostPath", "spec.pod"]),
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,8 @@ from dev.cluster.progress import say, step
 from dev.cluster.settings import REPOSITORY, Settings, read_settings
 from dev.cluster.shell import attempt, capture, run
 
-VERSION = "0.1.0"
+# Read, not imported: this runs before any package is installed.
+VERSION_FILE = REPOSITORY / "operator" / "mlflow_model_operator" / "__init__.py"
 LABEL = "mlflow-model-operator.dev/fingerprint"
 BUILD_LOCK = "images/build.lock"  # what installs the packages in each of them
 SIDE_BY_SIDE = 2
@@ -34,6 +36,15 @@ SCORING_SOURCES = (
     "images/scoring.lock",
     "images/mlflow-model-server",
 )
+
+
+def _version() -> str:
+    match = re.search(r'^__version__ = "(.+)"$', VERSION_FILE.read_text(), re.MULTILINE)
+    assert match, f"{VERSION_FILE} states no version"
+    return match[1]
+
+
+VERSION = _version()
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def _ensure(image: Image, base: str, engine: Engine) -> None:
 
 
 def _tag_by_python(image: Image, engine: Engine) -> None:
-    """Tags a scoring image by its Python too (0.1.0-py3.11): a registry holds several of them."""
+    """Tags a scoring image by its Python too (VERSION-py3.11): a registry holds several of them."""
     show = "import sys; print('{}.{}'.format(*sys.version_info))"
     python = ("--entrypoint=python", image.tag, "-c", show)
     minor = capture("docker", "run", "--rm", *python, env=engine.env)

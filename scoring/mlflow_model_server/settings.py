@@ -129,6 +129,8 @@ class Settings:
     model_dir: Path = _variable("MODEL_DIR", Path("/model"), Path)  # the folder to put it into
     # The package index; None: uv's default.
     index_url: str | None = _variable("INDEX_URL", None)
+    # The administrator's, which INDEX_URL overrides.
+    default_index_url: str | None = _variable("DEFAULT_INDEX_URL", None)
     # Folders or pages of wheels, with spaces between.
     find_links: tuple[str, ...] = _variable("FIND_LINKS", (), _words)
     # Names, with spaces between, of variables that a model's requirements may use.
@@ -246,6 +248,7 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         if (text := env.get(each.metadata["variable"]))
     }
     settings = Settings(**values)
+    settings = replace(settings, index_url=settings.index_url or settings.default_index_url)
     _check_jwt(settings)
     return _named_by_uri(settings)
 

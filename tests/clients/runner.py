@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.environments import environment
-from e2e.cluster.settings import read_settings
+from dev.cluster.settings import read_settings
 
 HERE = Path(__file__).parent / "programs"
 SECONDS = 300  # for all that a program does, on a loaded machine

@@ -74,6 +74,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
 # Why pods do not start. Logs, Secrets and ConfigMaps are not read.
 - apiGroups: [""]
   resources: [pods]
@@ -114,6 +117,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ .Values.drainDelay | quote }}
 - name: MMO_WORKERS
   value: {{ .Values.workers | quote }}
+- name: MMO_POLICY
+  value: {{ dict "trackingUris" .Values.policy.trackingUris "maxTrackingServers" .Values.policy.maxTrackingServers "hostnames" .Values.hostnames | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ .Values.scoringImages | toJson | quote }}
 - name: MMO_IMAGE_PULL_POLICY

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject
 from tests.integration.control_plane import REPOSITORY
 
 CHART = REPOSITORY / "charts" / "mlflow-model-operator"
@@ -39,6 +39,11 @@ ALL_ON: dict[str, Any] = {
         "byNamespace": {"team-a": ["bank.example.com"]},
     },
     "imagePullSecrets": ["registry"],
+    "policy": {"trackingUris": ["http://mlflow.{namespace}:5000"]},
+    "hostnames": {
+        "allowed": ["*.{namespace}.models.example.com"],
+        "byNamespace": {"team-a": ["bank.example.com"]},
+    },
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "infra", "operator": "Exists"}],

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mlflow_model_operator import __version__, settings
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.settings import Settings, from_environment
 from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, Helm, container, of_kind, the
 
@@ -128,6 +128,18 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
         lease_namespace=NAMESPACE,
         identity="a-pod",
     )
+
+
+def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
+    rules = settings.from_environment(environment(helm.render(**ALL_ON))).policy
+    assert rules == settings.PolicySettings(
+        tracking_uris=("http://mlflow.{namespace}:5000",),
+        max_tracking_servers=5,
+        hostnames=("*.{namespace}.models.example.com",),
+        hostnames_by_namespace={"team-a": ("bank.example.com",)},
+    )
+    defaults = settings.from_environment(environment(helm.render())).policy
+    assert defaults == settings.PolicySettings()
 
 
 def test_every_variable_of_the_operator_is_set(helm: Helm) -> None:

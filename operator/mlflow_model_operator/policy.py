@@ -1,0 +1,123 @@
+"""What the administrator allows: tracking servers and host names, by namespace. Pure.
+
+Each check returns a sentence that names the field, the rule and what to write instead, or None.
+`{namespace}` in a pattern stands for the resource's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.settings import Settings
+
+ANY = "*"
+
+
+class Policy:
+    """The rules of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._own_server = settings.tracking_uri
+        self._rules = settings.policy
+
+    def tracking_uri_denial(self, resource: MLflowModelDeployment) -> str | None:
+        """Why the resource may not use the tracking server that it names."""
+        uri = resource.spec.model.tracking_uri
+        if uri is None:
+            return None
+        allowed = self._tracking_uris(resource.namespace)
+        if not allowed or any(is_same_server(uri, pattern) for pattern in allowed):
+            return None
+        leave_out = "leave it out, or use" if self._own_server else "use"
+        return (
+            f"spec.model.trackingUri: {uri} is not allowed in namespace {resource.namespace}: "
+            f"{leave_out} {_one_of(allowed)} (chart value policy.trackingUris)"
+        )
+
+    def excess_denial(self, resource: MLflowModelDeployment) -> str:
+        """Why the namespace of the resource may not use one more tracking server."""
+        return (
+            f"spec.model.trackingUri: namespace {resource.namespace} uses "
+            f"{self._rules.max_tracking_servers} other tracking servers already: use one that "
+            "an older resource uses (chart value policy.maxTrackingServers)"
+        )
+
+    def hostname_denials(
+        self, resource: MLflowModelDeployment, served: Iterable[str]
+    ) -> dict[str, str]:
+        """The host names that the resource may not have, "" for all of them, each with the reason.
+
+        Those that its route has already, `served`, it keeps: a stricter rule interrupts nothing.
+        """
+        allowed = self._hostnames(resource.namespace)
+        if allowed is None or resource.spec.routing.gateway is None:
+            return {}
+        names = set(resource.spec.routing.hostnames or [""]) - set(served)
+        return {
+            name: _hostname_denial(name, resource.namespace, allowed)
+            for name in sorted(names)
+            if not any(is_covered(name, pattern) for pattern in allowed)
+        }
+
+    def _tracking_uris(self, namespace: str) -> list[str]:
+        """The allowed ones; none where all are."""
+        rules = self._rules.tracking_uris
+        if ANY in rules or not (rules or self._own_server):
+            return []
+        own = [self._own_server] if self._own_server else []
+        return own + [_for(namespace, rule) for rule in rules]
+
+    def _hostnames(self, namespace: str) -> list[str] | None:
+        """The allowed ones; None where all are."""
+        everywhere, by_namespace = self._rules.hostnames, self._rules.hostnames_by_namespace
+        if not everywhere and not by_namespace:
+            return None
+        here = [_for(namespace, rule) for rule in everywhere]
+        return here + list(by_namespace.get(namespace, ()))
+
+
+def is_same_server(uri: str, pattern: str) -> bool:
+    """Whether a tracking URI is the one of the pattern, whose host name may have wildcards.
+
+    Part by part: a `*` for a part of the host name must not reach into the port or the path.
+    """
+    try:
+        left, right = urlsplit(uri), urlsplit(pattern)
+        same = (left.scheme, left.port, left.path.rstrip("/")) == (
+            right.scheme,
+            right.port,
+            right.path.rstrip("/"),
+        )
+    except ValueError:
+        return False
+    return same and fnmatchcase(left.hostname or "", right.hostname or "")
+
+
+def is_covered(hostname: str, pattern: str) -> bool:
+    """Whether a host name is the pattern, or below one that starts with "*."."""
+    if pattern.startswith("*."):
+        return hostname == pattern or hostname.endswith(pattern[1:])
+    return hostname == pattern
+
+
+def _hostname_denial(name: str, namespace: str, allowed: list[str]) -> str:
+    if not name:
+        return (
+            "spec.routing.hostnames: a route without host names gets the requests for all host "
+            f"names of the Gateway: use {_one_of(allowed)} (chart value hostnames)"
+        )
+    return (
+        f"spec.routing.hostnames: {name} is not allowed in namespace {namespace}: use "
+        f"{_one_of(allowed)} (chart value hostnames)"
+    )
+
+
+def _one_of(allowed: list[str]) -> str:
+    return ", ".join(allowed) if allowed else "no gateway, since none is"
+
+
+def _for(namespace: str, rule: str) -> str:
+    return rule.replace("{namespace}", namespace)

@@ -1,0 +1,137 @@
+"""What the administrator allows, and the sentences for what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.policy import Policy, is_covered, is_same_server
+from mlflow_model_operator.settings import PolicySettings, Settings
+
+OWN = "http://mlflow.mlflow:5000"
+
+
+def policy(tracking_uri: str | None = OWN, **rules: Any) -> Policy:
+    return Policy(Settings(tracking_uri=tracking_uri, policy=PolicySettings(**rules)))
+
+
+def resource(tracking_uri: str | None = None, **routing: Any) -> MLflowModelDeployment:
+    model = {"uri": "models:/wine/1", **({"trackingUri": tracking_uri} if tracking_uri else {})}
+    spec = {"model": model, "routing": {"gateway": {"name": "shared"}, **routing}}
+    metadata = {"name": "wine", "namespace": "team-a", "uid": "u", "generation": 1}
+    return MLflowModelDeployment.parse({"metadata": metadata, "spec": spec})
+
+
+@pytest.mark.parametrize(
+    ("own", "allowed", "uri", "is_allowed"),
+    [
+        (OWN, (), None, True),
+        (OWN, (), OWN, True),
+        (OWN, (), f"{OWN}/", True),
+        (OWN, (), "http://evil:5000", False),
+        (OWN, ("http://other:5000",), "http://other:5000", True),
+        (OWN, ("http://other:5000",), OWN, True),
+        (OWN, ("*",), "http://evil:5000", True),
+        (OWN, ("http://mlflow.{namespace}:5000",), "http://mlflow.team-a:5000", True),
+        (OWN, ("http://mlflow.{namespace}:5000",), "http://mlflow.team-b:5000", False),
+        # An installation without a server of its own: each resource names one.
+        (None, (), "http://any:5000", True),
+        (None, ("http://other:5000",), "http://any:5000", False),
+    ],
+)
+def test_which_tracking_servers_may_be_named(
+    own: str | None, allowed: tuple[str, ...], uri: str | None, is_allowed: bool
+) -> None:
+    denial = policy(own, tracking_uris=allowed).tracking_uri_denial(resource(uri))
+    assert (denial is None) == is_allowed
+
+
+def test_a_denial_names_field_rule_and_what_to_write() -> None:
+    rules = policy(tracking_uris=("http://mlflow.{namespace}:5000",))
+    assert rules.tracking_uri_denial(resource("http://evil:5000")) == (
+        "spec.model.trackingUri: http://evil:5000 is not allowed in namespace team-a: leave it "
+        f"out, or use {OWN}, http://mlflow.team-a:5000 (chart value policy.trackingUris)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("uri", "pattern", "is_same"),
+    [
+        ("http://mlflow.team-a:5000", "http://mlflow.*:5000", True),
+        ("http://mlflow.team-a:5000/", "http://mlflow.*:5000", True),
+        ("HTTP://MLFLOW.team-a:5000", "http://mlflow.*:5000", True),
+        # A wildcard stays within the host name.
+        ("http://mlflow.evil/x:5000", "http://mlflow.*:5000", False),
+        ("http://mlflow.evil:80/:5000", "http://mlflow.*:5000", False),
+        ("http://mlflow.team-a:5000/admin", "http://mlflow.*:5000", False),
+        ("https://mlflow.team-a:5000", "http://mlflow.*:5000", False),
+        ("http://mlflow.team-a:5001", "http://mlflow.*:5000", False),
+        ("http://evil:5000", "http://mlflow.*:5000", False),
+        ("http://[::1]:5000", "http://[::1]:5000", True),
+        ("http://mlflow:none", "http://mlflow:5000", False),
+        ("http://[broken", "http://mlflow:5000", False),
+    ],
+)
+def test_a_pattern_matches_servers_part_by_part(uri: str, pattern: str, is_same: bool) -> None:
+    assert is_same_server(uri, pattern) == is_same
+
+
+@given(st.text(max_size=60))
+def test_no_uri_is_an_error(text: str) -> None:
+    assert is_same_server(text, OWN) in (True, False)
+
+
+ALLOWED: dict[str, Any] = {
+    "hostnames": ("*.{namespace}.models.example.com",),
+    "hostnames_by_namespace": {"team-a": ("bank.example.com",), "team-b": ("tea.example.com",)},
+}
+
+
+@pytest.mark.parametrize(
+    ("hostnames", "served", "denied"),
+    [
+        (["wine.team-a.models.example.com", "bank.example.com"], [], []),
+        (["*.team-a.models.example.com"], [], []),
+        (["a.b.team-a.models.example.com"], [], []),
+        (["wine.team-b.models.example.com"], [], ["wine.team-b.models.example.com"]),
+        (["tea.example.com", "bank.example.com"], [], ["tea.example.com"]),
+        (["xteam-a.models.example.com"], [], ["xteam-a.models.example.com"]),
+        ([], [], [""]),
+        # What a route has already, it keeps.
+        (["tea.example.com"], ["tea.example.com"], []),
+        ([], [""], []),
+        (["tea.example.com"], [""], ["tea.example.com"]),
+    ],
+)
+def test_which_host_names_a_namespace_may_use(
+    hostnames: list[str], served: list[str], denied: list[str]
+) -> None:
+    found = policy(**ALLOWED).hostname_denials(resource(hostnames=hostnames), served)
+    assert list(found) == denied
+    for name, message in found.items():
+        assert message.startswith("spec.routing.hostnames: ")
+        assert name in message
+        assert "use *.team-a.models.example.com, bank.example.com" in message
+
+
+def test_without_rules_all_host_names_are_allowed() -> None:
+    assert policy().hostname_denials(resource(hostnames=["any.example.com"]), []) == {}
+    assert policy().hostname_denials(resource(), []) == {}
+
+
+def test_a_namespace_without_any_host_name_is_told_so() -> None:
+    rules = policy(hostnames_by_namespace={"team-b": ("tea.example.com",)})
+    (message,) = rules.hostname_denials(resource(hostnames=["a.example.com"]), []).values()
+    assert "use no gateway, since none is" in message
+
+
+@given(st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5}){0,3}", fullmatch=True))
+def test_what_is_below_a_wildcard_is_covered_and_the_domain_itself_is_not(name: str) -> None:
+    assert is_covered(f"{name}.example.com", "*.example.com")
+    assert not is_covered(f"{name}example.com", "*.example.com")
+    assert not is_covered("example.com", "*.example.com")
+    assert is_covered(name, name)
