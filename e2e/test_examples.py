@@ -12,7 +12,7 @@ import yaml
 
 from dev import kube
 from dev.kube import kubectl, wait_until
-from dev.traffic import Endpoint, Request
+from dev.traffic import Endpoint, Request, RequestFailed
 from e2e.models import Facts
 from e2e.platform import gpus, packages
 from e2e.steps import (

@@ -179,8 +179,8 @@ def no_such_folder(_: Facts) -> dict[str, Any]:
 
 
 def against_pod_security(facts: Facts) -> dict[str, Any]:
-    volumes = [{"name": "host", "hostPath": {"path": "/"}}]
-    return {"uri": facts.logged["1"].uri, "pod": {"volumes": volumes}}
+    annotations = {"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}
+    return {"uri": facts.logged["1"].uri, "pod": {"annotations": annotations}}
 
 
 FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
@@ -194,7 +194,7 @@ FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
     (no_such_secret, "ConfigMissing", ["nowhere", "spec.model.credentialsSecret"]),
     (no_such_api_keys, "AccessSecretMissing", ["Secret nowhere", "spec.access.apiKeysSecret"]),
     (no_such_folder, "ArtifactUnreadable", ["/mnt/models/nothing"]),
-    (against_pod_security, "PodRejected", ["hostPath", "spec.pod"]),
+    (against_pod_security, "PodRejected", ["AppArmor", "spec.pod"]),
 ]
 
 
@@ -215,6 +215,13 @@ def test_pods_that_do_not_get_ready(
     then_condition(wine, "Progressing", "False", reason)
     then_condition(wine, "Ready", "False", reason)
     then_an_event_tells(wine, reason)
+
+
+def test_volumes_of_the_node_are_denied(namespace: str, facts: Facts) -> None:
+    volumes = [{"name": "host", "hostPath": {"path": "/"}}]
+    wine = given_a_deployment(namespace, facts.logged["1"].uri, pod={"volumes": volumes})
+    says = ["spec.pod.volumes", "the type of volume host is not allowed"]
+    then_condition(wine, "Available", "False", "ApplyRefused", says=says)
 
 
 def test_quota_exceeded_and_raised(namespace: str, facts: Facts) -> None:

@@ -137,9 +137,7 @@ class Applier:
 
 def guards_first(changes: list[Change]) -> tuple[list[Change], list[Change]]:
     """The NetworkPolicies, and all the rest: no pod may start before its policy guards it."""
-    guards = [
-        change for change in changes if change.desired["kind"] == kinds.NETWORK_POLICY.kind
-    ]
+    guards = [change for change in changes if change.desired["kind"] == kinds.NETWORK_POLICY.kind]
     return guards, [change for change in changes if change not in guards]
 
 

@@ -33,17 +33,13 @@ ALL_ON: dict[str, Any] = {
         "annotations": {"allowed": ["example.com/"]},
         "priorityClasses": ["high"],
         "runtimeClasses": ["nvidia"],
+        "trackingUris": ["http://mlflow.{namespace}:5000"],
     },
     "hostnames": {
         "allowed": ["*.{namespace}.models.example.com"],
         "byNamespace": {"team-a": ["bank.example.com"]},
     },
     "imagePullSecrets": ["registry"],
-    "policy": {"trackingUris": ["http://mlflow.{namespace}:5000"]},
-    "hostnames": {
-        "allowed": ["*.{namespace}.models.example.com"],
-        "byNamespace": {"team-a": ["bank.example.com"]},
-    },
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "infra", "operator": "Exists"}],
