@@ -21,11 +21,7 @@ RUN python3 -m venv --without-pip /opt/venv \
 COPY images/mlflow-model-server /opt/venv/bin/mlflow-model-server
 # A bill of materials of the Python packages, for scanners.
 ARG VERSION=0
-RUN printf '[project]
-name = "mlflow-model-server"
-version = "%s"
-license = "Apache-2.0"
-' "$VERSION" \
+RUN printf '[project]\nname = "mlflow-model-server"\nversion = "%s"\nlicense = "Apache-2.0"\n' "$VERSION" \
       > /tmp/pyproject.toml \
  && /opt/build/bin/cyclonedx-py environment --no-validate --output-reproducible \
       --pyproject /tmp/pyproject.toml --output-file /opt/sbom.cdx.json /opt/venv/bin/python
