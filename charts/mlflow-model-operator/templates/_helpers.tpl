@@ -115,6 +115,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ .Values.resyncInterval | quote }}
 - name: MMO_DRAIN_DELAY
   value: {{ .Values.drainDelay | quote }}
+- name: MMO_MAX_TEMPLATE_UPDATES
+  value: {{ .Values.maxTemplateUpdates | quote }}
 - name: MMO_WORKERS
   value: {{ .Values.workers | quote }}
 - name: MMO_POLICY

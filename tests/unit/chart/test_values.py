@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "workers": 2,
     "resyncInterval": 60,
     "drainDelay": 1,
+    "maxTemplateUpdates": 3,
     "resources": {"limits": {"memory": "1Gi"}},
     "topologySpreadConstraints": [{"topologyKey": "zone"}],
     "podSecurityContext": {"runAsUser": 1000},
