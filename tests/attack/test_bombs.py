@@ -187,6 +187,11 @@ def text_in_each_row(text: int, rows: int) -> bytes:
 BOMBS: dict[str, tuple[str, str, Callable[[], bytes]]] = {
     "empty lists": (INVOCATIONS, JSON, lambda: repeated('{"inputs":[', "[]", "]}")),
     "empty objects": (INVOCATIONS, JSON, lambda: repeated('{"inputs":[', "{}", "]}")),
+    "empty lists, streamed": (
+        INVOCATIONS,
+        JSON,
+        lambda: repeated('{"stream":true,"inputs":[', "[]", "]}"),
+    ),
     "nested lists": (INVOCATIONS, JSON, lambda: repeated('{"inputs":[', "[[[[1]]]]", "]}")),
     "empty rows": (
         INVOCATIONS,
