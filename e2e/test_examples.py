@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import yaml
 
 from dev import kube
 from dev.kube import kubectl, wait_until
-from dev.traffic import Endpoint, Request, RequestFailed
+from dev.traffic import Endpoint, Request, RequestFailed, gateway_url
 from e2e.models import Facts
 from e2e.platform import gpus, packages
 from e2e.steps import (
@@ -145,6 +146,31 @@ def a_private_index(namespace: str, facts: Facts) -> None:
     given_a_registered_model(facts, "needy", name="tasting", champion=1)
 
 
+def an_agent(_: str, facts: Facts) -> None:
+    given_a_registered_model(facts, "agent", name="assistant", champion=1)
+
+
+def talks_to_openai_s_client(deployed: DeployedModel, _: Facts) -> None:
+    (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
+    client = openai.OpenAI(
+        base_url=f"{gateway_url()}/v1", api_key="none", default_headers={"Host": hostname}
+    )
+    wait_until("the gateway leads to the agent", lambda: lists_its_model(client), seconds=60)
+    text = "Hello to you"
+    assert client.responses.create(model="assistant", input=text).output_text == text
+    events = list(client.responses.create(model="assistant", input=text, stream=True))
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert deltas == ["Hello ", "to ", "you "]
+    assert events[-1].type == "response.completed"
+
+
+def lists_its_model(client: openai.OpenAI) -> bool:
+    try:
+        return [model.id for model in client.models.list()] == ["assistant"]
+    except openai.APIError:
+        return False
+
+
 def tastes(deployed: DeployedModel, _: Facts) -> None:
     answers = answers_from_inside(deployed, 1)
     assert set(answers.counts) == {packages.VERDICT}, answers
@@ -158,6 +184,7 @@ def answers_as_the_test_model(deployed: DeployedModel, _: Facts) -> None:
 # Example → what must be there before, and what must be so after.
 CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, Facts], None]]] = {
     "access": (nothing, answers_with_a_key_only),
+    "agent": (an_agent, talks_to_openai_s_client),
     "autoscaling": (nothing, has_an_autoscaler),
     "autoscaling-requests": (nothing, scales_by_requests),
     "custom-image": (nothing, runs_its_own_image),

@@ -81,6 +81,20 @@ def _has_absolute_target(request: Request, theirs: Answer) -> bool:
     )
 
 
+def _asks_for_a_stream(request: Request, theirs: Answer) -> bool:
+    return b'"stream": true' in request.body and theirs.status == 200
+
+
+def _streams_or_says_why_not(_theirs: Answer, ours: Answer) -> bool:
+    if _is_error(ours, 400):
+        return "can't stream" in parsed(ours)["message"]
+    return ours.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _has_text_as_input(request: Request, theirs: Answer) -> bool:
+    return request.body.startswith(b'{"input": "') and theirs.status == 400
+
+
 DEVIATIONS = (
     Deviation(
         "no stack trace",
@@ -138,6 +152,20 @@ DEVIATIONS = (
                 path="http://x/invocations",
             ),
         ),
+    ),
+    Deviation(
+        "a stream, or why there is none",
+        "MLflow answers whole, of which a client that waits for events makes an empty stream.",
+        _asks_for_a_stream,
+        _streams_or_says_why_not,
+        ("chat", Request("", b'{"messages": [{"role": "user", "content": "a"}], "stream": true}')),
+    ),
+    Deviation(
+        "what MLflow's types for agents take",
+        "MLflow's signature of a ResponsesAgent refuses what OpenAI's own client sends.",
+        _has_text_as_input,
+        lambda _theirs, ours: ours.status == 200,
+        ("responses-agent", Request("", b'{"input": "Hi"}')),
     ),
     Deviation(
         "a timeout is JSON",

@@ -27,6 +27,7 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Map, Object, Property
 
 from mlflow_model_server.codecs import openinference as codec
+from mlflow_model_server.codecs.errors import BadRequest
 from mlflow_model_server.codecs.metadata import Spec, spec_of
 from mlflow_model_server.codecs.openinference import Inference
 from mlflow_model_server.codecs.outputs import Output
@@ -316,7 +317,7 @@ def test_other_types_are_refused(
 ) -> None:
     spec = spec_of(ModelSignature(inputs=Schema([ColSpec(kind, "x")])))
     sent = {"name": "x", "datatype": "BYTES", "shape": [1], "parameters": parameters}
-    with pytest.raises(codec.BadRequest, match=sentence):
+    with pytest.raises(BadRequest, match=sentence):
         by_grpc_raw(sent, elements, spec)
 
 
@@ -329,14 +330,14 @@ def test_elements_that_a_tensor_cannot_hold_are_refused(
 ) -> None:
     spec = spec_of(ModelSignature(inputs=Schema([TensorSpec(np.dtype(dtype), (-1,))])))
     sent = {"name": "x", "datatype": "BYTES", "shape": [1]}
-    with pytest.raises(codec.BadRequest, match=sentence):
+    with pytest.raises(BadRequest, match=sentence):
         by_json(sent, [element], spec)
 
 
 def test_without_a_signature_bytes_are_text_unless_the_content_type_says_otherwise() -> None:
     sent = {"name": "x", "datatype": "BYTES", "shape": [2]}
     assert by_binary(sent, [b"a", "ü".encode()], Spec()).data.tolist() == ["a", "ü"]
-    with pytest.raises(codec.BadRequest, match="not all of its elements are UTF-8"):
+    with pytest.raises(BadRequest, match="not all of its elements are UTF-8"):
         by_binary(sent, [b"a", b"\xff"], Spec())
     raw = {**sent, "parameters": {"content_type": "np"}}
     assert by_binary(raw, [b"a", b"\xff"], Spec()).data.tolist() == [b"a", b"\xff"]
@@ -426,7 +427,7 @@ HINTS: dict[str, tuple[Any, str, list[Any], Callable[[Any], Any]]] = {
 def test_models_with_type_hints_get_the_same_as_by_invocations(name: str, tmp_path: Path) -> None:
     hint, datatype, elements, written = HINTS[name]
 
-    class Hinted(PythonModel):
+    class Hinted(PythonModel):  # type: ignore[misc]
         def predict(self, model_input):  # type: ignore[no-untyped-def]
             return [repr(value) for value in model_input]
 

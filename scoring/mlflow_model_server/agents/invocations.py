@@ -10,7 +10,7 @@ from mlflow_model_server.agents import sse
 from mlflow_model_server.agents.inputs import FIELDS, request_of
 from mlflow_model_server.agents.writer import Chunks, Writer
 from mlflow_model_server.headers import Headers, first
-from mlflow_model_server.inference.agent_model import AgentModel, parse
+from mlflow_model_server.inference.agent_model import AgentModel
 from mlflow_model_server.inference.event_stream import Parts
 from mlflow_model_server.responses import JSON, ErrorResponse, Rejected
 
@@ -24,10 +24,10 @@ def wants_stream(body: bytes, headers: Headers, model: AgentModel) -> bool:
     if not _is_json(headers):
         return False
     try:
-        document = parse(body)
+        with model.document(body) as document:
+            if document.get("stream") is not True:
+                return False
     except Rejected:  # MLflow's code says why
-        return False
-    if document.get("stream") is not True:
         return False
     return model.can_stream or model.kind is not None or not model.has_input("stream")
 

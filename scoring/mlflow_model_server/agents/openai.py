@@ -10,7 +10,7 @@ from mlflow_model_server.agents.chat_completions import CompletionWriter
 from mlflow_model_server.agents.openai_errors import error_fields
 from mlflow_model_server.agents.responses_api import ResponseWriter
 from mlflow_model_server.headers import Headers
-from mlflow_model_server.inference.agent_model import AgentModel, parse
+from mlflow_model_server.inference.agent_model import AgentModel
 from mlflow_model_server.inference.request import Request
 from mlflow_model_server.inference.routes import Endpoint, Route
 from mlflow_model_server.inference.service import InferenceService
@@ -29,9 +29,10 @@ class OpenAICodec:
         self._name = service.model.name
         self._created = int(service.settings.model_created or time.time())
 
-    def wants_stream(self, body: bytes, _headers: Headers, _model: AgentModel) -> bool:
-        """Raises Rejected where the body is no JSON object."""
-        return parse(body).get("stream") is True
+    def wants_stream(self, body: bytes, _headers: Headers, model: AgentModel) -> bool:
+        """Raises Rejected where the body is no JSON object, or too large a one."""
+        with model.document(body) as document:
+            return document.get("stream") is True
 
     def respond(self, body: bytes, route: Route, model: AgentModel) -> Response:
         """The whole response, in a thread. Raises Rejected, and whatever the model raises."""

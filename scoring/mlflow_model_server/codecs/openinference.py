@@ -92,39 +92,45 @@ def frame_of(data: Any, spec: Spec) -> Any:
 def encode(
     predictions: Any, requested: RequestedOutputs, model: str, version: str | None, spec: Spec
 ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The body of an answer, and its headers.
+    """The body of a response, and its headers.
 
     Raises BadRequest for outputs that there are not, UnsupportedOutput for what can't be said.
     """
     outputs: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for name, output in outputs_of(predictions, requested, spec).items():
-        described: dict[str, Any] = {
-            "name": name,
-            "datatype": output.datatype,
-            "shape": output.shape,
-        }
-        if requested.is_binary(name):
-            tail.append(output.to_bytes())
-            described["parameters"] = _binary_parameters(output, len(tail[-1]))
-        else:
-            described["data"] = output.to_json()
-            if output.json_parameters:
-                described["parameters"] = output.json_parameters
+        described, raw = _encoded(name, output, requested.is_binary(name))
         outputs.append(described)
-    answer = {
+        tail += raw
+    response = {
         "model_name": model,
         "model_version": version,
         "id": requested.id,
         "outputs": outputs,
     }
-    head = orjson.dumps({name: value for name, value in answer.items() if value is not None})
+    head = orjson.dumps({name: value for name, value in response.items() if value is not None})
     if not tail:
         return head, [(b"content-type", b"application/json")]
     return b"".join([head, *tail]), [
         (b"content-type", b"application/octet-stream"),
         (HEADER_LENGTH, str(len(head)).encode()),
     ]
+
+
+def _encoded(name: str, output: Output, is_binary: bool) -> tuple[dict[str, Any], list[bytes]]:
+    """An output as the JSON has it, and its bytes behind the JSON."""
+    described: dict[str, Any] = {
+        "name": name,
+        "datatype": output.datatype,
+        "shape": output.shape,
+    }
+    if is_binary:
+        raw = output.to_bytes()
+        return {**described, "parameters": _binary_parameters(output, len(raw))}, [raw]
+    described["data"] = output.to_json()
+    if output.json_parameters:
+        described["parameters"] = output.json_parameters
+    return described, []
 
 
 def outputs_of(predictions: Any, requested: RequestedOutputs, spec: Spec) -> dict[str, Output]:

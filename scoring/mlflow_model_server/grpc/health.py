@@ -43,24 +43,22 @@ class _Health:
         self._reader = reader
         self._watches = 0
 
-    async def check(
-        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-    ) -> bytes:
+    async def check(self, _messages: object, context: grpc.aio.ServicerContext) -> bytes:
         """The status of a service, or of the whole server."""
-        status = self._status(await self._service_name(messages, context))
+        status = self._status(await self._service_name(context))
         if status is SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
         return status
 
     async def watch(
-        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+        self, _messages: object, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[bytes]:
         """The same, and each other status that follows."""
         if self._watches >= _MAX_WATCHES:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many clients watch")
         self._watches += 1
         try:
-            name, last = await self._service_name(messages, context), b""
+            name, last = await self._service_name(context), b""
             while True:
                 status = self._status(name)
                 if status != last:
@@ -70,11 +68,9 @@ class _Health:
         finally:
             self._watches -= 1
 
-    async def _service_name(
-        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-    ) -> str | None:
+    async def _service_name(self, context: grpc.aio.ServicerContext) -> str | None:
         try:
-            return _name_in(await self._reader.read(messages))
+            return _name_in(await self._reader.read(context))
         except (ClientGone, Rejected):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request has arrived")
             raise AssertionError("unreachable") from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+
+import grpc
 
 from mlflow_model_server.inference.request import ClientGone
 from mlflow_model_server.responses import ErrorResponse, Rejected
@@ -18,12 +19,13 @@ class MessageReader:
     def __init__(self, maximum: int) -> None:
         self._arriving = asyncio.Semaphore(max(1, maximum))
 
-    async def read(self, messages: AsyncIterator[bytes]) -> bytes:
+    async def read(self, context: grpc.aio.ServicerContext) -> bytes:
         """The first message of a call. Raises Rejected, and ClientGone where there is none."""
         try:
             async with asyncio.timeout(_TIMEOUT), self._arriving:
-                return await anext(messages)
-        except StopAsyncIteration:
-            raise ClientGone from None
+                message = await context.read()
         except TimeoutError:
             raise Rejected(_TOO_SLOW) from None
+        if message is grpc.aio.EOF:
+            raise ClientGone
+        return bytes(message)

@@ -7,7 +7,7 @@ metadata, before its message is read, and before that is parsed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -58,7 +58,7 @@ _MORE_CALLS = 64
 _WINDOW = 65_535
 _PROTOBUF = "application/x-protobuf"
 
-Handle = Callable[[AsyncIterator[bytes], grpc.aio.ServicerContext], Awaitable[bytes]]
+Handle = Callable[[object, grpc.aio.ServicerContext], Awaitable[bytes]]
 
 
 async def start(service: InferenceService, settings: Settings) -> grpc.aio.Server:
@@ -103,22 +103,18 @@ class _Calls:
         """The handler of one of the calls."""
         route = _ROUTES[name]
 
-        async def handle(
-            messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-        ) -> bytes:
-            return await self._handle(route, messages, context)
+        async def handle(_messages: object, context: grpc.aio.ServicerContext) -> bytes:
+            return await self._handle(route, context)
 
         return handle
 
-    async def _handle(
-        self, route: Route, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-    ) -> bytes:
+    async def _handle(self, route: Route, context: grpc.aio.ServicerContext) -> bytes:
         request = self._service.request(
             route,
             route.method,
             _headers(context),
             _address(context),
-            _Body(messages, self.messages),
+            _Body(context, self.messages),
             self._maximum,
         )
         try:
@@ -135,13 +131,13 @@ class _Body:
 
     disconnected = None  # gRPC cancels the call's task
 
-    def __init__(self, messages: AsyncIterator[bytes], reader: MessageReader) -> None:
-        self._messages = messages
+    def __init__(self, context: grpc.aio.ServicerContext, reader: MessageReader) -> None:
+        self._context = context
         self._reader = reader
 
     async def read(self, reservation: Reservation) -> bytes:
         """Raises Rejected, and ClientGone where there is none."""
-        message = await self._reader.read(self._messages)
+        message = await self._reader.read(self._context)
         reservation.grow(len(message))
         return message
 

@@ -102,6 +102,18 @@ class Predictor:
         output = None if params else await self._try_predict(request, data)
         return output or await self._predict_mlflow(request, data, params)
 
+    async def inspect(self, request: Request, size: int, function: Callable[[], T]) -> T:
+        """What a function says of a body of `size` bytes. Raises as `invoke` does.
+
+        It may wait for memory, as what predicts does: where the body is large, in the same threads.
+        """
+        if size <= SMALL_BODY:
+            return function()
+        outcome = await self._threads.run(request, function)
+        if outcome.error is not None:
+            raise Rejected(agent_error(outcome.error)) from outcome.error
+        return outcome.result  # type: ignore[return-value]
+
     async def converse(self, request: Request, respond: Callable[[], Response]) -> Response:
         """What `respond` makes of the agent's answer, in a thread. Raises as `invoke` does."""
         submitted = time.perf_counter()

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from mlflow_model_server import tracing
 from mlflow_model_server.auth.admission import ANONYMOUS, Authenticator, Principal
@@ -37,6 +37,7 @@ from mlflow_model_server.responses import ErrorResponse, Rejected, Response
 from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that has left
 DEADLINE = ErrorResponse(504, "DEADLINE_EXCEEDED", "predicting took longer than a request may take")
@@ -58,6 +59,9 @@ class Predictor(Protocol):
     @property
     def spec(self) -> Any:
         """The signature as the Open Inference Protocol has it."""
+
+    async def inspect(self, request: Request, size: int, function: Callable[[], T]) -> T:
+        """What a function says of a body of `size` bytes."""
 
     async def converse(self, request: Request, respond: Callable[[], Response]) -> Response:
         """What `respond` makes of an agent's answer, in a thread."""
@@ -291,7 +295,7 @@ class InferenceService:
     async def _wants_stream(self, request: Request, codec: AgentCodec, body: bytes) -> bool:
         predictor = self.predictor
         arguments = body, request.headers, predictor.agent_model
-        return bool(await predictor.read(len(body), codec.wants_stream, *arguments))
+        return await predictor.inspect(request, len(body), partial(codec.wants_stream, *arguments))
 
     async def _stream(
         self, request: Request, codec: AgentCodec, body: bytes, started: float

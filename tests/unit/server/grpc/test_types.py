@@ -99,10 +99,10 @@ def test_json(echo: tuple[Server, str]) -> None:
 
 
 def triton_inputs(client: Any) -> list[Any]:
-    columns = {"text": TEXT, "binary": BINARY, "when": WHEN, "person": PERSON}
+    texts = {"text": TEXT, "when": WHEN, "person": PERSON}
+    columns = {name: [value.encode() for value in values] for name, values in texts.items()}
     inputs = []
-    for name, values in columns.items():
-        raw = [v.encode() if isinstance(v, str) else v for v in values]
+    for name, raw in {**columns, "binary": BINARY}.items():
         tensor = client.InferInput(name, [2], "BYTES")
         tensor.set_data_from_numpy(np.array(raw, object))
         inputs.append(tensor)

@@ -34,7 +34,13 @@ class StubPredictor:
     stuck: float = 0.0
     agent_model: Any = field(default_factory=lambda: SimpleNamespace(kind=None))
 
-    async def invoke(self, request: Request, body: bytes) -> Response:
+    async def invoke(self, request: Request, body: bytes, convert: Any = None) -> Response:
+        raise NotImplementedError
+
+    async def converse(self, request: Request, respond: Callable[[], Response]) -> Response:
+        raise NotImplementedError
+
+    def stream(self, request: Request, parts: Any) -> Any:
         raise NotImplementedError
 
     async def predict(
@@ -47,6 +53,9 @@ class StubPredictor:
 
     async def read(self, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
+
+    async def inspect(self, request: Request, size: int, function: Callable[[], Any]) -> Any:
+        return function()
 
     def stuck_seconds(self) -> float:
         return self.stuck
