@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from mlflow_model_operator.api import names
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.cache import Cache
@@ -12,16 +11,15 @@ from mlflow_model_operator.kube.client import ApiError, Cluster
 from mlflow_model_operator.kube.kinds import Kind
 from mlflow_model_operator.kube.objects import (
     KubeObject,
-    is_child_of,
-    labels_of,
+    is_hidden,
     name_of,
-    namespace_of,
-    owner_uids,
 )
 from mlflow_model_operator.plan import Change, Changes
 from mlflow_model_operator.status import ApplyError, ApplyFailure, NameConflict
 
 log = logging.getLogger(__name__)
+
+Taken = frozenset[tuple[str, str]]  # kinds and names of objects that belong to somebody else
 
 INVALID = 422
 _KINDS_WITH_KEYED_LISTS = (kinds.SERVICE, kinds.DEPLOYMENT)
@@ -34,33 +32,34 @@ class Applier:
         self._cluster = cluster
         self._cache = cache
 
-    async def apply(self, key: Key, changes: Changes) -> list[ApplyFailure]:
+    async def apply(self, key: Key, changes: Changes, taken: Taken) -> list[ApplyFailure]:
         """Carries out the changes of the resource `key`; returns those that failed for good.
 
+        An apply would take over somebody else's object of that name: what is `taken` is left alone.
         Raises ApiError where the API server can't be reached or asks for patience.
         """
         guards, unguarded = guards_first(changes.apply)
-        failures = [await self._apply(key, change) for change in guards]
+        failures = [await self._apply(key, change, taken) for change in guards]
         if any(failures):
             return [failure for failure in failures if failure]
         services, others = services_first(unguarded)
-        failures = [await self._apply(key, change) for change in services]
+        failures = [await self._apply(key, change, taken) for change in services]
         has_created = any(change.is_missing for change in services) and not any(failures)
         for change in () if has_created else others:
-            failures.append(await self._apply(key, change))
+            failures.append(await self._apply(key, change, taken))
         for change in changes.adopt:
             failures.append(await self._adopt(key, change))
         failures.append(await self._scale(key, changes))
         for obj in changes.prune:
-            failures.append(await self._delete(obj))
+            failures.append(await self._delete(key, obj))
         return [failure for failure in failures if failure]
 
-    async def _apply(self, key: Key, change: Change) -> ApplyFailure | None:
+    async def _apply(self, key: Key, change: Change, taken: Taken) -> ApplyFailure | None:
         obj = change.desired
         kind, name = kinds.BY_NAME[obj["kind"]], name_of(obj)
+        if (kind.kind, name) in taken:
+            return NameConflict(kind.kind, name)
         try:
-            if change.is_missing and await self._is_name_taken(kind, obj):
-                return NameConflict(kind.kind, name)
             if not change.is_missing:
                 log.info("%s: applying %s %s: %s differs", key, kind.kind, name, change.difference)
             self._cache.store(kind, await self._cluster.apply(kind, obj))
@@ -100,10 +99,12 @@ class Applier:
             return _failure(error, kind, name)
         return None
 
-    async def _delete(self, obj: KubeObject) -> ApplyError | None:
+    async def _delete(self, key: Key, obj: KubeObject) -> ApplyError | None:
         kind = kinds.BY_NAME[obj["kind"]]
         try:
             await self._cluster.delete(kind, obj)
+            if is_hidden(obj):
+                self._cache.discard(kind, key, name_of(obj))
         except ApiError as error:
             return _failure(error, kind, name_of(obj))
         return None
@@ -121,18 +122,6 @@ class Applier:
         except ApiError as error:
             return _failure(error, kinds.DEPLOYMENT, name)
         return None
-
-    async def _is_name_taken(self, kind: Kind, obj: KubeObject) -> bool:
-        """An apply would take over somebody else's object of that name: look first.
-
-        Names with a revision's hash can't be taken by chance; the public names can.
-        """
-        if name_of(obj) != labels_of(obj)[names.DEPLOYMENT]:
-            return False
-        name = name_of(obj)
-        live = await self._cluster.get(kind, namespace_of(obj), name)
-        (owner,) = owner_uids(obj)
-        return live is not None and not is_child_of(live, name, owner)
 
 
 def guards_first(changes: list[Change]) -> tuple[list[Change], list[Change]]:

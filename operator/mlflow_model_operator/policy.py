@@ -1,4 +1,4 @@
-"""What the administrator allows: tracking servers and host names, by namespace. Pure.
+"""What the administrator allows, and a resource allows itself. Pure.
 
 Each check returns a sentence that names the field, the rule and what to write instead, or None.
 `{namespace}` in a pattern stands for the resource's own.
@@ -6,12 +6,15 @@ Each check returns a sentence that names the field, the rule and what to write i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.api.uri import LoggedModel, ModelUri, RunModel, StorageModel
+from mlflow_model_operator.settings import PolicySettings, Settings
 
 ANY = "*"
 
@@ -45,6 +48,37 @@ class Policy:
             "an older resource uses (chart value policy.maxTrackingServers)"
         )
 
+    def source_denial(self, resource: MLflowModelDeployment, uri: str, field: str) -> str | None:
+        """Why the resource may not serve the model at `uri`, which is the value of `field`."""
+        try:
+            parsed = model_uri.parse(uri)
+        except model_uri.InvalidModelUri:
+            return None  # which resolving reports, with what to write
+        for allowed, rule in self._sources(resource):
+            if not any(is_source(parsed, pattern) for pattern in allowed):
+                return (
+                    f"{field}: {uri} is not allowed in namespace {resource.namespace}: use "
+                    f"{', '.join(allowed)} ({rule})"
+                )
+        return None
+
+    def format_denial(self, resource: MLflowModelDeployment) -> str | None:
+        """Why the resource can't have a model of an allowed format, whatever the model is."""
+        formats = allowed_formats(resource, self._rules)
+        if formats is None:
+            return None
+        if resource.spec.server.image is not None:
+            return (
+                "spec.server.image: only the scoring image checks the formats of models, which "
+                f"must be of {', '.join(formats)}: leave it out (chart value policy.formats)"
+            )
+        if not formats:
+            return (
+                "spec.policy.formats: none of these is allowed: use "
+                f"{', '.join(self._rules.formats)} (chart value policy.formats)"
+            )
+        return None
+
     def hostname_denials(
         self, resource: MLflowModelDeployment, served: Iterable[str]
     ) -> dict[str, str]:
@@ -70,6 +104,16 @@ class Policy:
         own = [self._own_server] if self._own_server else []
         return own + [_for(namespace, rule) for rule in rules]
 
+    def _sources(self, resource: MLflowModelDeployment) -> list[tuple[list[str], str]]:
+        """The patterns, each list of which must have one that matches, and where each stands."""
+        rules = {
+            "chart value policy.sources": [
+                _for(resource.namespace, pattern) for pattern in self._rules.sources
+            ],
+            "spec.policy.sources": resource.spec.policy.sources or [],
+        }
+        return [(patterns, name) for name, patterns in rules.items() if patterns]
+
     def _hostnames(self, namespace: str) -> list[str] | None:
         """The allowed ones; None where all are."""
         everywhere, by_namespace = self._rules.hostnames, self._rules.hostnames_by_namespace
@@ -77,6 +121,56 @@ class Policy:
             return None
         here = [_for(namespace, rule) for rule in everywhere]
         return here + list(by_namespace.get(namespace, ()))
+
+
+def allowed_formats(
+    resource: MLflowModelDeployment, rules: PolicySettings
+) -> tuple[str, ...] | None:
+    """The formats that a model of the resource may have; None where all are allowed."""
+    own = resource.spec.policy.formats
+    if not rules.formats:
+        return tuple(own) if own else None
+    return tuple(name for name in rules.formats if own is None or name in own)
+
+
+def is_source(uri: ModelUri, pattern: str) -> bool:
+    """Whether a model URI is one of those that the pattern of a source stands for."""
+    match uri:
+        case StorageModel():
+            return _is_below(uri.path or uri.uri, _without_file_scheme(pattern))
+        case RunModel():
+            return _is_below(f"runs:/{uri.run_id}/{uri.path}", pattern)
+        case LoggedModel():
+            return _is_named(uri.model_id, pattern)
+        case _:
+            return _is_named(uri.name, pattern)
+
+
+def _is_named(name: str, pattern: str) -> bool:
+    scheme, _, names = pattern.partition(":")
+    names = names.removeprefix("/")
+    return scheme == "models" and (not names or fnmatchcase(name, names))
+
+
+def _is_below(uri: str, prefix: str) -> bool:
+    """Whether a URI is the prefix, or goes on after a slash of it: s3://models is not s3://models2.
+
+    One that climbs may lead anywhere, so no prefix but its scheme stands for it.
+    """
+    if prefix.endswith(":"):
+        return uri.startswith(prefix) or (prefix == "file:" and uri.startswith("/"))
+    if _climbs(uri):
+        return False
+    return uri == prefix or uri.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+
+
+def _climbs(uri: str) -> bool:
+    decoded = unquote(unquote(uri)).replace("\\", "/")
+    return any(part in (".", "..") for part in decoded.split("/"))
+
+
+def _without_file_scheme(pattern: str) -> str:
+    return re.sub(r"^file:(//)?(?=/)", "", pattern)
 
 
 def is_same_server(uri: str, pattern: str) -> bool:

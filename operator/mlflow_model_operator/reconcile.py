@@ -18,11 +18,12 @@ from mlflow_model_operator.api.model_version import (
 )
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
-from mlflow_model_operator.apply import Applier
+from mlflow_model_operator.apply import Applier, Taken
 from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.kube.gateway_poller import GatewayPoller
+from mlflow_model_operator.kube.kinds import Kind
 from mlflow_model_operator.kube.objects import LiveChildren, is_deleting
 from mlflow_model_operator.kube.resync import confirm_absent
 from mlflow_model_operator.pacing import UpdateSlots
@@ -34,7 +35,7 @@ from mlflow_model_operator.plan import (
     compute_changes,
     desired_objects,
     make_plan,
-    recorded_objects,
+    unseen_objects,
 )
 from mlflow_model_operator.policy import Policy
 from mlflow_model_operator.registry import Registry
@@ -47,6 +48,7 @@ from mlflow_model_operator.status import ApplyFailure, Snapshot
 APPLY_RETRY_INTERVAL = 30.0  # seconds
 # From the startup timeout to when an update of the operator's making holds up others no more.
 UPDATE_MARGIN = 60.0
+Child = tuple[Kind, str]  # a kind, and the name of an object
 REQUEUE_NOW = 0.0  # after whatever else waits in the queue
 
 
@@ -99,9 +101,9 @@ class Reconciler:
             resolution = await self._resolve(resource)
         except ResolutionPending:
             return None  # the registry reports when it is resolved
-        live = await self._live(resource)
+        live, taken = await self._live(resource)
         plan = self._plan(resource, resolution, live)
-        outcome = await self._apply(resource, plan, live) if plan else Outcome(live)
+        outcome = await self._apply(resource, plan, live, taken) if plan else Outcome(live)
         # The others that wait in the queue get their children before anybody's status is written.
         if outcome.has_created:
             return REQUEUE_NOW
@@ -117,47 +119,65 @@ class Reconciler:
 
     async def _resolve(self, resource: MLflowModelDeployment) -> Resolution:
         spec = resource.spec
-        denial = self._tracking_denial(resource)
+        denial = self._denial(resource)
         if denial is not None:
             self.registry.unsubscribe(resource.key)
             return Resolution(model=denial, canary=denial if spec.canary else None)
-        tracking_uri = spec.model.tracking_uri
-        uris = {spec.model.uri} | ({spec.canary.uri} if spec.canary else set())
-        self.registry.unsubscribe(resource.key, except_for={(tracking_uri, uri) for uri in uris})
-        return Resolution(
-            model=await self._resolve_uri(resource, spec.model.uri),
-            canary=await self._resolve_uri(resource, spec.canary.uri) if spec.canary else None,
+        fields = {"spec.model.uri": spec.model.uri}
+        if spec.canary:
+            fields["spec.canary.uri"] = spec.canary.uri
+        denials = {
+            field: self._policy.source_denial(resource, uri, field) for field, uri in fields.items()
+        }
+        self.registry.unsubscribe(
+            resource.key,
+            except_for={
+                (spec.model.tracking_uri, uri)
+                for field, uri in fields.items()
+                if denials[field] is None
+            },
         )
+        results = {
+            field: await self._resolve_uri(resource, uri, denials[field])
+            for field, uri in fields.items()
+        }
+        return Resolution(results["spec.model.uri"], results.get("spec.canary.uri"))
 
-    def _tracking_denial(self, resource: MLflowModelDeployment) -> ResolutionError | None:
-        """Why the tracking server of the resource is not asked at all."""
+    def _denial(self, resource: MLflowModelDeployment) -> ResolutionError | None:
+        """Why nothing that the resource names is resolved, and no tracking server asked."""
         message = self._policy.tracking_uri_denial(resource)
         if message is None and self.cache.uses_excess_server(resource.key):
             message = self._policy.excess_denial(resource)
+        message = message or self._policy.format_denial(resource)
         return ResolutionError(Reason.POLICY_DENIED, message) if message else None
 
-    async def _resolve_uri(self, resource: MLflowModelDeployment, uri: str) -> ResolutionResult:
+    async def _resolve_uri(
+        self, resource: MLflowModelDeployment, uri: str, denial: str | None
+    ) -> ResolutionResult:
+        if denial is not None:
+            return ResolutionError(Reason.POLICY_DENIED, denial)
         tracking_uri = resource.spec.model.tracking_uri
         try:
             return await self.registry.resolve(resource.key, uri, tracking_uri)
         except ResolutionError as error:
             return error
 
-    async def _live(self, resource: MLflowModelDeployment) -> LiveChildren:
-        """The live children. Those that the status records and the cache lacks are looked up.
+    async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, Taken]:
+        """The live children, and which names somebody else has. What the cache lacks is looked up.
 
         A label that somebody has edited hides an object from our watches, and what is only hidden
-        goes on serving.
+        goes on serving. What is found may lead to more.
         """
-        live = self.cache.children(resource.key, resource.uid)
-        unseen = [
-            (kind, name)
-            for kind, name in recorded_objects(resource)
-            if name not in live.of_kind(kind.kind)
-        ]
-        for kind, name in unseen:
-            await confirm_absent(self.cluster, self.cache, resource.key, kind, name)
-        return self.cache.children(resource.key, resource.uid) if unseen else live
+        key, present, absent = resource.key, set[Child](), set[Child]()
+        while True:
+            live = self.cache.children(key, resource.uid)
+            unseen = set(unseen_objects(resource, live)) - present - absent
+            if not unseen:
+                taken = (child for child in present if child[1] not in live.of_kind(child[0].kind))
+                return live, frozenset((kind.kind, name) for kind, name in taken)
+            for kind, name in unseen:
+                is_absent = await confirm_absent(self.cluster, self.cache, key, kind, name)
+                (absent if is_absent else present).add((kind, name))
 
     def _plan(
         self, resource: MLflowModelDeployment, resolution: Resolution, live: LiveChildren
@@ -195,7 +215,7 @@ class Reconciler:
         return self._policy.hostname_denials(resource, httproute.hostnames(route) if route else ())
 
     async def _apply(
-        self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
+        self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren, taken: Taken
     ) -> Outcome:
         """Makes the children what `plan` asks for, unless they are known to be."""
         if self._in_sync.get(resource.key) == self._state(resource, plan):
@@ -204,7 +224,7 @@ class Reconciler:
         changes = remaining = compute_changes(resource, plan, desired, live)
         failures: list[ApplyFailure] = []
         if changes:
-            failures = await self._applier.apply(resource.key, changes)
+            failures = await self._applier.apply(resource.key, changes, taken)
             # Others may have changed a child while we wrote. Between this look at what is live and
             # the note below nothing is awaited, so what is noted is what was looked at.
             live = self.cache.children(resource.key, resource.uid)

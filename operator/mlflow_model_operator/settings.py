@@ -23,6 +23,8 @@ class PolicySettings:
     max_tracking_servers: int = 5  # of one namespace, beside Settings.tracking_uri
     hostnames: tuple[str, ...] = ()
     hostnames_by_namespace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ def _policy(text: str) -> PolicySettings:
                 namespace: _texts(names)
                 for namespace, names in hostnames.get("byNamespace", {}).items()
             },
+            sources=_texts(rules.get("sources", [])),
+            formats=_texts(rules.get("formats", [])),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"MMO_POLICY cannot be used: write JSON like {example}") from error

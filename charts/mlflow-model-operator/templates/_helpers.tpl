@@ -120,7 +120,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - name: MMO_WORKERS
   value: {{ .Values.workers | quote }}
 - name: MMO_POLICY
-  value: {{ dict "trackingUris" .Values.policy.trackingUris "maxTrackingServers" .Values.policy.maxTrackingServers "hostnames" .Values.hostnames | toJson | quote }}
+  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "sources" "formats" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ .Values.scoringImages | toJson | quote }}
 - name: MMO_IMAGE_PULL_POLICY

@@ -60,6 +60,7 @@ class Variable(StrEnum):
     JWT_SUBJECTS = "JWT_SUBJECTS"
     RATE_LIMIT = "RATE_LIMIT"
     RATE_BURST = "RATE_BURST"
+    ALLOWED_FORMATS = "ALLOWED_FORMATS"
 
 
 # The field of spec to write instead, where there is one.
@@ -84,6 +85,7 @@ FIELDS: Mapping[str, str] = {
     Variable.JWT_SUBJECTS: "spec.access.allowedCallers.serviceAccounts",
     Variable.RATE_LIMIT: "spec.access.rateLimit.requestsPerSecond",
     Variable.RATE_BURST: "spec.access.rateLimit.burst",
+    Variable.ALLOWED_FORMATS: "spec.policy.formats",
 }
 
 # The other settings of the scoring server, which users may write into spec.server.env.

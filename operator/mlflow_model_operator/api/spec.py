@@ -47,6 +47,7 @@ from mlflow_model_operator.api.values import (
     ObjectName,
     Quantity,
     RoutePath,
+    SourcePattern,
     TrackingUri,
 )
 
@@ -614,6 +615,41 @@ class Access(KubeModel):
         return [account.subject for account in accounts or ()]
 
 
+# How a model's files are read, and by that, what they can do. docs/how-to/policy.md explains each.
+Format = Literal[
+    "onnx",
+    "safetensors",
+    "skops",
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "tensorflow",
+    "keras",
+    "torch-export",
+    "pickle",
+    "code",
+]
+
+
+class ModelPolicy(KubeModel):
+    """Which models may be served. It can only narrow what the administrator allows."""
+
+    sources: Annotated[list[SourcePattern], Field(min_length=1, max_length=64), SET] | None = Field(
+        default=None,
+        description=(
+            "Where models may come from: models:/<name>, where the name may have wildcards, a "
+            "scheme like runs:, or the beginning of a URI up to a slash. Left out, anywhere."
+        ),
+    )
+    formats: Annotated[list[Format], Field(min_length=1, max_length=16), SET] | None = Field(
+        default=None,
+        description=(
+            "The formats that the files of a model may have; whether they do is checked before "
+            "anything of the model is loaded. Left out, any."
+        ),
+    )
+
+
 class Volume(KubeModel):
     """A volume of the pods, as in the Kubernetes API."""
 
@@ -759,6 +795,12 @@ class Spec(KubeModel):
             field_path=".access",
         ),
         Rule(
+            "!has(self.policy) || !has(self.server.image) || !has(self.policy.formats)",
+            "only the scoring image checks the formats of models: leave out server.image, or leave "
+            "out formats",
+            field_path=".policy.formats",
+        ),
+        Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "
             "self.scaling.minReplicas || (!has(self.scaling.targetCPUUtilization) && "
             "has(self.scaling.metrics) && size(self.scaling.metrics) > 0) || "
@@ -790,6 +832,12 @@ class Spec(KubeModel):
     access: Access = Field(
         default=Access(),
         description="Who may send requests, and how often; left out, whoever can connect.",
+    )
+    policy: ModelPolicy = Field(
+        default=ModelPolicy(),
+        description=(
+            "Which models may be served; it can only narrow what the administrator allows."
+        ),
     )
     pod: Pod = Field(
         default=Pod(),

@@ -101,6 +101,24 @@ JwksUrl = Annotated[
     ),
 ]
 
+_NAMED_MODELS = r"models:(/[^/:@\x00-\x1f]*)?"
+SourcePattern = Annotated[
+    str,
+    Field(max_length=1024),
+    Schema(
+        pattern(
+            r"models:.*|[a-z][a-z0-9-]*:[^\x00-\x20?#]*|/[^\x00-\x20?#]*",
+            "write models:/<name>, where the name may have wildcards, a scheme like runs:, or the "
+            "beginning of a URI up to a slash, like s3://models/team-a/ or /mnt/models/",
+        ),
+        Rule(
+            f"!self.startsWith('models:') || {matches(_NAMED_MODELS)}",
+            "write models:/<name> without a version or an alias, where the name may have "
+            "wildcards, like models:/team-a-*",
+        ),
+    ),
+]
+
 Claim = Annotated[
     str,
     Field(max_length=1024),

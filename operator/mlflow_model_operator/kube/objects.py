@@ -119,10 +119,13 @@ def is_child_of(obj: KubeObject, name: str, uid: str) -> bool:
     """
     if is_owned_by(obj, uid):
         return True
-    labels = labels_of(obj)
-    is_labelled = labels.get(names.MANAGED_BY) == names.MANAGED_BY_VALUE
-    is_named = is_labelled and labels.get(names.DEPLOYMENT) == name
-    return controller_uid(obj) is None and (is_named or selected_resource(obj) == name)
+    resource = selected_resource(obj) or labels_of(obj).get(names.DEPLOYMENT)
+    return controller_uid(obj) is None and resource == name
+
+
+def is_hidden(obj: KubeObject) -> bool:
+    """Whether an edited label keeps `obj` from our watches, so that nobody reports its changes."""
+    return labels_of(obj).get(names.MANAGED_BY) != names.MANAGED_BY_VALUE
 
 
 def selected_resource(obj: KubeObject) -> str | None:

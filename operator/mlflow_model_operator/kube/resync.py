@@ -30,4 +30,6 @@ async def confirm_absent(cluster: Cluster, cache: Cache, key: Key, kind: Kind, n
     obj = await cluster.get(kind, key.namespace, name)
     if obj is not None:
         cache.store_read(kind, obj)
+    else:
+        cache.discard(kind, key, name)
     return obj is None

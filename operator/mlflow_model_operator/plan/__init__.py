@@ -5,7 +5,7 @@ Pure: it decides (rollout), renders (render) and compares, but never acts. `reco
 
 from mlflow_model_operator.plan.changes import Change, Changes, compute_changes
 from mlflow_model_operator.plan.desired import desired_objects
-from mlflow_model_operator.plan.previous import recorded_objects
+from mlflow_model_operator.plan.previous import unseen_objects
 from mlflow_model_operator.plan.revisions import (
     Plan,
     Resolution,
@@ -24,5 +24,5 @@ __all__ = [
     "compute_changes",
     "desired_objects",
     "make_plan",
-    "recorded_objects",
+    "unseen_objects",
 ]

@@ -6,12 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mlflow_model_operator import render
+from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RevisionStatus
 from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.kube.kinds import Kind
-from mlflow_model_operator.kube.objects import LiveChildren, created_at, parse_time
+from mlflow_model_operator.kube.objects import (
+    LiveChildren,
+    created_at,
+    is_hidden,
+    name_of,
+    parse_time,
+    selector_of,
+)
 from mlflow_model_operator.rollout import Previous, deployment_state, selected_revisions
 from mlflow_model_operator.rollout.state import Revision, Weight
 from mlflow_model_operator.settings import Settings
@@ -47,18 +55,33 @@ def previous_decision(
     )
 
 
-def recorded_objects(resource: MLflowModelDeployment) -> list[tuple[Kind, str]]:
-    """The objects that must exist by what the status says, if nobody has deleted them."""
+def _expected_objects(
+    resource: MLflowModelDeployment, live: LiveChildren
+) -> list[tuple[Kind, str]]:
+    """The objects that there should be, by the spec, the status, and what others lead to."""
     status = resource.status
-    if status.stable is None:
-        return []
     roles = [entry.revision for entry in (status.stable, status.target, status.canary) if entry]
     draining = [entry.revision for entry in status.draining]
-    objects = [(kinds.DEPLOYMENT, name) for name in dict.fromkeys([*roles, *draining])]
+    selected = selector_of(live.services.get(resource.name)).get(names.REVISION)
+    routed = _route_weights(resource, live)
+    revisions = dict.fromkeys([*roles, *draining, *filter(None, [selected]), *routed])
+    objects = [(kinds.DEPLOYMENT, name) for name in revisions]
     objects.append((kinds.SERVICE, resource.name))
-    if status.routed_revisions is not None:
+    if resource.gateway is not None or status.routed_revisions is not None:
         objects.append((kinds.ROUTE, resource.name))
-    return objects
+    guards = [
+        (kinds.BY_NAME[obj["kind"]], name_of(obj)) for obj in render.network_objects(resource)
+    ]
+    return objects + guards
+
+
+def unseen_objects(resource: MLflowModelDeployment, live: LiveChildren) -> list[tuple[Kind, str]]:
+    """The objects to look up: those that there should be and are not seen, and hidden ones."""
+    return [
+        (kind, name)
+        for kind, name in _expected_objects(resource, live)
+        if name not in live.of_kind(kind.kind) or is_hidden(live.of_kind(kind.kind)[name])
+    ]
 
 
 def _from_objects(
@@ -69,15 +92,15 @@ def _from_objects(
     now: float,
 ) -> Previous:
     """What serves now by the Service, the route and the pods, as if the status had said so."""
-    names = [name for name in _by_service_first(resource, live) if name in revisions]
-    stable = next((revisions[name] for name in names if not _is(canary, name)), None)
+    serving = [name for name in _by_service_first(resource, live) if name in revisions]
+    stable = next((revisions[name] for name in serving if not _is(canary, name)), None)
     if stable is None:
         return Previous()
     others = [name for name in revisions if name != stable.name and not _is(canary, name)]
     return Previous(
         stable=stable,
         traffic=_live_traffic(resource, live, stable),
-        draining=dict.fromkeys(others, now),
+        draining=dict.fromkeys(revisions, now),  # as far as they are to get no traffic
         fallbacks=tuple(revisions[name] for name in others),
     )
 
@@ -87,15 +110,16 @@ def _is(canary: Revision | None, name: str) -> bool:
 
 
 def _by_service_first(resource: MLflowModelDeployment, live: LiveChildren) -> Iterable[str]:
-    """Names of live revisions: those that requests reach, then those that answer, oldest first."""
+    """Names of live revisions: those that requests reach, those that answer, all; oldest first."""
     selected = selected_revisions(live.services.get(resource.name), live)
     if len(selected) == 1:
         yield from selected
     weights = _route_weights(resource, live)
     yield from sorted(weights, key=lambda name: -weights[name])
-    answering = (item for item in live.deployments.items() if deployment_state(item[1]).answers)
-    for name, _ in sorted(answering, key=lambda item: (created_at(item[1]) or 0.0, item[0])):
-        yield name
+    ages = {name: created_at(entry) or 0.0 for name, entry in live.deployments.items()}
+    by_age = sorted(ages, key=lambda name: (ages[name], name))
+    yield from (name for name in by_age if deployment_state(live.deployments[name]).answers)
+    yield from by_age
 
 
 def _live_traffic(

@@ -22,6 +22,7 @@ from mlflow_model_operator.api.contract import (
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.policy import allowed_formats
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels
 from mlflow_model_operator.settings import Settings
@@ -147,6 +148,8 @@ def _environment(
         values[Variable.MODEL_NAME] = resource.name
         values[Variable.MODEL_VERSION] = None if model.version == "-" else model.version
     values |= _access_variables(resource)
+    formats = allowed_formats(resource, settings.policy)
+    values[Variable.ALLOWED_FORMATS] = None if formats is None else " ".join(formats)
     ours = [
         {"name": variable.value, "value": value}
         for variable, value in values.items()

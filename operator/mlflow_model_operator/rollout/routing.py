@@ -7,7 +7,6 @@ may leave a route unanswered. So what may end, and what is available, follows fr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlflow_model_operator.api.resource import MLflowModelDeployment
@@ -20,6 +19,7 @@ from mlflow_model_operator.kube.objects import (
     pod_labels_of,
     selector_of,
 )
+from mlflow_model_operator.rollout.state import deployment_state
 
 # A gateway's controller may act on a route that it read a while ago.
 ROUTE_LAG = 60.0  # seconds
@@ -88,13 +88,15 @@ def selected_revisions(service: KubeObject | None, live: LiveChildren) -> frozen
 def accepted_revisions(
     resource: MLflowModelDeployment, live: LiveChildren, gateway: GatewayState | None
 ) -> list[str] | None:
-    """The revisions that the route led to when it was last accepted; None if it never was."""
+    """The revisions that the route led to when it was last accepted; None where there is none."""
     route = live.routes.get(resource.name)
-    if route is None or (gateway is not None and not gateway.exists):
+    if route is None:
         return None
+    if gateway is not None and not gateway.exists:
+        return []
     if isinstance(_acceptance(route), Accepted):
         return sorted(httproute.weights(route))
-    return resource.status.routed_revisions
+    return _last_accepted(resource, route, live)
 
 
 def _acceptance(route: KubeObject) -> httproute.Acceptance:
@@ -105,10 +107,15 @@ def _acceptance(route: KubeObject) -> httproute.Acceptance:
 
 def _last_accepted(
     resource: MLflowModelDeployment, route: KubeObject, live: LiveChildren
-) -> Iterable[str]:
-    recorded = resource.status.routed_revisions
-    if recorded is not None:
-        return recorded
-    # Where the whole status is lost, a route that was ever answered may lead anywhere.
-    is_lost = resource.status.stable is None
-    return live.deployments if is_lost and httproute.is_answered(route) else ()
+) -> list[str]:
+    """The revisions that a route, which is not accepted as it stands, was accepted for before.
+
+    Where the whole status is lost, a route that was ever answered may lead to any that answers.
+    """
+    if resource.status.stable is not None or not httproute.is_answered(route):
+        return resource.status.routed_revisions or []
+    return sorted(
+        name
+        for name, deployment in live.deployments.items()
+        if deployment_state(deployment).answers
+    )

@@ -70,6 +70,7 @@ FULL: Resource = {
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
+        "policy": {"sources": ["models:/wine*", "s3://models/", "/mnt/models/", "runs:"]},
         "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {
             "gateway": {"name": "shared", "namespace": "gateways"},

@@ -100,6 +100,23 @@ def test_a_server_that_is_not_allowed_is_not_even_connected_to(world: World) -> 
     assert world.children("deployments") == {}
 
 
+def test_a_source_that_is_not_allowed_makes_nothing_and_stops_nothing(world: World) -> None:
+    policy = {"sources": [f"models:/{world.model}"]}
+    denied = {"model": {"uri": "s3://evil/wine"}, "policy": policy}
+    world.apply(denied)
+    condition = world.until_condition("ModelResolved", "False", "PolicyDenied")
+    assert condition["message"].startswith("spec.model.uri: s3://evil/wine is not allowed")
+    world.until_condition("Available", "False", "ModelUnresolved")
+    assert world.children("deployments") == world.children("services") == {}
+
+    served = {"model": {"uri": f"models:/{world.model}@champion"}, "policy": policy}
+    revision = world.given_wine_is_served(served)
+    world.apply(denied)
+    world.until_condition("ModelResolved", "False", "PolicyDenied")
+    assert world.condition("Available")["status"] == "True"
+    assert set(world.children("deployments")) == {revision}
+
+
 def test_the_youngest_of_too_many_servers_waits_for_its_turn(world: World) -> None:
     def apply(name: str) -> None:
         uri = f"http://{name}.{world.namespace}:9"

@@ -34,6 +34,8 @@ ALL_ON: dict[str, Any] = {
         "priorityClasses": ["high"],
         "runtimeClasses": ["nvidia"],
         "trackingUris": ["http://mlflow.{namespace}:5000"],
+        "sources": ["models:/{namespace}-*", "s3://models/"],
+        "formats": ["onnx", "skops"],
     },
     "hostnames": {
         "allowed": ["*.{namespace}.models.example.com"],

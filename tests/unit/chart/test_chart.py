@@ -137,6 +137,8 @@ def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
         max_tracking_servers=5,
         hostnames=("*.{namespace}.models.example.com",),
         hostnames_by_namespace={"team-a": ("bank.example.com",)},
+        sources=("models:/{namespace}-*", "s3://models/"),
+        formats=("onnx", "skops"),
     )
     defaults = settings.from_environment(environment(helm.render())).policy
     assert defaults == settings.PolicySettings()

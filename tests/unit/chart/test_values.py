@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from charts import generate
+from mlflow_model_operator.api.spec import Format
 from tests.unit.chart.rendering import ALL_ON, CHART, Helm
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -144,6 +145,11 @@ def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
+def test_the_formats_are_those_of_the_resource() -> None:
+    formats = SCHEMA["properties"]["policy"]["properties"]["formats"]["items"]["enum"]
+    assert tuple(formats) == get_args(Format)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
@@ -176,6 +182,9 @@ def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
         ("policy.trackingUris", ["mlflow"], "at '/policy/trackingUris/0'"),
         ("policy.trackingUris", ["http://a:b@mlflow"], "at '/policy/trackingUris/0'"),
         ("policy.maxTrackingServers", -1, "at '/policy/maxTrackingServers': minimum"),
+        ("policy.sources", ["wine"], "at '/policy/sources/0'"),
+        ("policy.sources", ["models:/wine/3"], "at '/policy/sources/0'"),
+        ("policy.formats", ["joblib"], "at '/policy/formats/0': value must be one of"),
         ("hostnames.allowed", ["https://example.com"], "at '/hostnames/allowed/0'"),
         ("hostnames.byNamespace", {"Team": []}, "additional properties 'Team' not allowed"),
         ("trackingCredentialsSecret", "Not A Name", "at '/trackingCredentialsSecret'"),

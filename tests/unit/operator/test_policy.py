@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.policy import Policy, is_covered, is_same_server
+from mlflow_model_operator.policy import (
+    Policy,
+    allowed_formats,
+    is_covered,
+    is_same_server,
+    is_source,
+)
 from mlflow_model_operator.settings import PolicySettings, Settings
 
 OWN = "http://mlflow.mlflow:5000"
@@ -83,6 +90,116 @@ def test_a_pattern_matches_servers_part_by_part(uri: str, pattern: str, is_same:
 @given(st.text(max_size=60))
 def test_no_uri_is_an_error(text: str) -> None:
     assert is_same_server(text, OWN) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("uri", "pattern", "is_allowed"),
+    [
+        ("models:/team-a-wine@champion", "models:/team-a-*", True),
+        ("models:/team-a-wine/3", "models:/team-a-*", True),
+        ("models:/team-a-wine/latest", "models:/team-a-wine", True),
+        ("models:/team-b-wine@champion", "models:/team-a-*", False),
+        ("models:/wine/3", "models:", True),
+        ("models:/wine/3", "models:/", True),
+        ("models:/wine/3", "runs:", False),
+        # A logged model has no name, only its id.
+        ("models:/m-0123", "models:/team-a-*", False),
+        ("models:/m-0123", "models:/m-*", True),
+        ("models:/m-0123", "models:", True),
+        ("runs:/0a1b/model", "runs:", True),
+        ("runs:/0a1b/model", "runs:/0a1b/", True),
+        ("runs:/0a1b/model", "models:", False),
+        ("s3://models/team-a/wine", "s3://models/team-a/", True),
+        ("s3://models/team-a/wine", "s3://models/team-a", True),
+        ("s3://models/team-a", "s3://models/team-a", True),
+        ("s3://models/team-a", "s3:", True),
+        ("s3://models/team-ab/wine", "s3://models/team-a", False),
+        ("s3://models2/wine", "s3://models", False),
+        ("gs://models/wine", "s3:", False),
+        ("https://models.example.com.evil/wine", "https://models.example.com", False),
+        # What climbs may lead anywhere.
+        ("s3://models/team-a/../team-b/wine", "s3://models/team-a/", False),
+        ("https://example.com/a/%2e%2e/b", "https://example.com/a/", False),
+        ("https://example.com/a/%252e%252e/b", "https://example.com/a/", False),
+        ("/mnt/models/../secret", "/mnt/models/", False),
+        ("/mnt/models/wine", "/mnt/models/", True),
+        ("file:///mnt/models/wine", "/mnt/models/", True),
+        ("file:/mnt/models/wine", "file:///mnt/models/", True),
+        ("/mnt/models/wine", "file:", True),
+        ("/mnt/models/wine", "s3:", False),
+    ],
+)
+def test_where_models_may_come_from(uri: str, pattern: str, is_allowed: bool) -> None:
+    assert is_source(model_uri.parse(uri), pattern) == is_allowed
+
+
+def served(uri: str, **spec: Any) -> MLflowModelDeployment:
+    metadata = {"name": "wine", "namespace": "team-a", "uid": "u", "generation": 1}
+    return MLflowModelDeployment.parse(
+        {"metadata": metadata, "spec": {"model": {"uri": uri}, **spec}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("chart", "own", "uri", "says"),
+    [
+        ((), None, "s3://anything/wine", None),
+        (("models:/{namespace}-*",), None, "models:/team-a-wine/1", None),
+        (
+            ("models:/{namespace}-*", "s3://models/"),
+            None,
+            "models:/team-b-wine/1",
+            "use models:/team-a-*, s3://models/ (chart value policy.sources)",
+        ),
+        ((), ["runs:"], "models:/wine/1", "use runs: (spec.policy.sources)"),
+        # The resource narrows what the administrator allows, and cannot widen it.
+        (("models:",), ["models:/wine"], "models:/tea/1", "(spec.policy.sources)"),
+        (("models:/wine",), ["models:"], "models:/tea/1", "(chart value policy.sources)"),
+        (("models:/wine",), ["models:"], "models:/wine/1", None),
+    ],
+)
+def test_a_source_has_to_be_allowed_by_both(
+    chart: tuple[str, ...], own: list[str] | None, uri: str, says: str | None
+) -> None:
+    given_resource = served(uri, policy={"sources": own} if own else {})
+    denial = policy(sources=chart).source_denial(given_resource, uri, "spec.model.uri")
+    assert (denial is None) == (says is None)
+    if says is not None:
+        assert denial is not None
+        start = f"spec.model.uri: {uri} is not allowed in namespace team-a: "
+        assert denial.startswith(start)
+        assert denial.endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("chart", "own", "expected"),
+    [
+        ((), None, None),
+        (("onnx", "skops"), None, ("onnx", "skops")),
+        ((), ["onnx"], ("onnx",)),
+        (("onnx", "skops"), ["skops", "pickle"], ("skops",)),
+        (("onnx",), ["pickle"], ()),
+    ],
+)
+def test_a_format_has_to_be_allowed_by_both(
+    chart: tuple[str, ...], own: list[str] | None, expected: tuple[str, ...] | None
+) -> None:
+    given_resource = served("models:/wine/1", policy={"formats": own} if own else {})
+    assert allowed_formats(given_resource, PolicySettings(formats=chart)) == expected
+
+
+def test_formats_that_nobody_can_check_are_denied() -> None:
+    rules = policy(formats=("onnx", "skops"))
+    assert rules.format_denial(served("models:/wine/1")) is None
+    custom = rules.format_denial(served("models:/wine/1", server={"image": "wine:1"}))
+    assert custom is not None
+    assert custom.startswith("spec.server.image: only the scoring image checks the formats")
+    none_left = rules.format_denial(served("models:/wine/1", policy={"formats": ["pickle"]}))
+    assert none_left == (
+        "spec.policy.formats: none of these is allowed: use onnx, skops "
+        "(chart value policy.formats)"
+    )
+    assert policy().format_denial(served("models:/wine/1", server={"image": "wine:1"})) is None
 
 
 ALLOWED: dict[str, Any] = {

@@ -26,6 +26,7 @@ def test_a_tracking_uri_is_used_as_it_is() -> None:
         ({"MMO_POLICY": "{"}, "MMO_POLICY cannot be used: write JSON like"),
         ({"MMO_POLICY": "[]"}, "MMO_POLICY cannot be used"),
         ({"MMO_POLICY": '{"trackingUris": "*"}'}, "MMO_POLICY cannot be used"),
+        ({"MMO_POLICY": '{"sources": [1]}'}, "MMO_POLICY cannot be used"),
         ({"MMO_POLICY": '{"maxTrackingServers": "many"}'}, "MMO_POLICY cannot be used"),
         ({"MMO_POLICY": '{"hostnames": {"byNamespace": []}}'}, "MMO_POLICY cannot be used"),
     ],

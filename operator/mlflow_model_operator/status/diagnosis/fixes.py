@@ -15,6 +15,8 @@ CONTAINER_FIXES: dict[Reason, str] = {
     Reason.DEPENDENCY_INSTALL_FAILED: "correct the model's requirements and log it again, or set "
     "an index that has the package in spec.dependencies",
     Reason.INVALID_MODEL: "log the model with mlflow.<flavor>.log_model and use its URI",
+    Reason.POLICY_DENIED: "log the model so that it meets the rule, or have spec.policy or the "
+    "chart value policy changed",
     Reason.ACCESS_SECRET_INVALID: "correct the Secret that spec.access.apiKeysSecret names: write "
     "<name>:<API key> on each line, with at least 16 characters for the API key",
     Reason.MODEL_LOAD_FAILED: "to reproduce, load it with mlflow.pyfunc.load_model in the model's "

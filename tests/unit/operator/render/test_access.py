@@ -104,6 +104,15 @@ def test_the_tokens_of_named_service_accounts_alone_are_accepted() -> None:
     assert "JWT_SUBJECTS" not in environment_of(resource(access=JWT))
 
 
+def test_the_formats_that_are_allowed_reach_both_steps() -> None:
+    given = resource(policy={"formats": ["onnx", "skops"]})
+    pod = template_of(given)["spec"]
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert variables["ALLOWED_FORMATS"] == "onnx skops"
+    assert "ALLOWED_FORMATS" not in environment_of(resource())
+
+
 def test_without_namespaces_there_is_no_network_policy() -> None:
     for access in ({}, KEYS, ACCOUNTS):
         assert render.network_objects(resource(access=access)) == []
