@@ -213,7 +213,7 @@ def test_only_so_many_requests_wait_on_a_connection(client: Client) -> None:
     client.send(POST + b"Content-Length: 99000\r\n\r\n")
     client.send(b" " * 99_000 + 5_000 * VERSION)
     assert client.response()[0] == 400
-    statuses = []
+    statuses: list[int] = []
     while not statuses or statuses[-1] == 200:
         statuses.append(client.response()[0])
     assert statuses[-1] == 503 and len(statuses) <= 66

@@ -28,8 +28,8 @@ from mlflow_model_server.onnx import prepare as onnx_prepare
 from mlflow_model_server.prepare import download, install
 from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
+from tests.unit.server.image import as_user_of_image
 from tests.unit.server.process import ENTRYPOINT, environment_of_server
-from tests.unit.server.test_image import as_user_of_image
 from tests.unit.server.wheels import make_wheel
 
 SECRET = "registry-token-4711"

@@ -187,7 +187,7 @@ async def test_what_goes_wrong_around_a_prediction_keeps_nobody_waiting() -> Non
 
 async def test_without_a_thread_there_is_an_error_and_another_try() -> None:
     batcher = Batcher(Doubling().predict, together=True)
-    submit, batcher._thread.submit = batcher._thread.submit, _no_thread  # type: ignore[method-assign]
+    submit, batcher._thread.submit = batcher._thread.submit, _no_thread  # type: ignore
     with pytest.raises(RuntimeError, match="can't start new thread"):
         await batcher.submit([1], 1)
     batcher._thread.submit = submit  # type: ignore[method-assign]
