@@ -20,7 +20,13 @@ from mlflow_model_server import bounded_logging
 from mlflow_model_server.metrics.server import start_metrics_server
 from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.model import traces
-from mlflow_model_server.runtime import ca_certificates, cgroup, site_packages, workers
+from mlflow_model_server.runtime import (
+    ca_certificates,
+    cgroup,
+    pickle_switch,
+    site_packages,
+    workers,
+)
 from mlflow_model_server.runtime.listener import bind
 from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings
@@ -44,7 +50,8 @@ _SECONDS_TO_SAY_SO = 0.5
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM, with `settings.workers` processes; returns the exit code.
 
-    Raises StartupError with InvalidModel where nothing was prepared, with DependencyInstallFailed
+    Raises StartupError with InvalidModel where nothing was prepared, with PolicyDenied where the
+    model's formats are not among those that are allowed, with DependencyInstallFailed
     where the model's packages are too old for the server, with ModelLoadFailed where the only
     process can't load the model; of several, each leaves the word itself.
     """
@@ -53,6 +60,7 @@ def serve(settings: Settings) -> int:
         raise StartupError(
             "InvalidModel", f"There is no model in {settings.artifact}: prepare it first"
         )
+    pickle_switch.apply(settings)
     if settings.onnx:
         site_packages.use_packages(settings.onnx_packages)
     site_packages.use_packages(settings.packages)
