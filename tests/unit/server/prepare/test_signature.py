@@ -227,7 +227,7 @@ def prepare(folder: Path, tmp_path: Path, required: str) -> None:
 
 def test_a_model_without_the_signature_is_not_prepared(tmp_path: Path) -> None:
     folder = model(tmp_path)
-    (folder / "code" / "more.py").write_text("")
+    (folder / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.onnx}}")
     required = json.dumps([{"publicKeys": [pem("p256.pub")]}])
     with pytest.raises(StartupError, match=r"^PolicyDenied: .* no signature that the policy acc"):
         prepare(folder, tmp_path, required)
