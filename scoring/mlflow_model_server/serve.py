@@ -132,7 +132,6 @@ def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) 
     import uvicorn
 
     from mlflow_model_server.http import connections
-    from mlflow_model_server.http.protocol import http_protocol
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -156,20 +155,26 @@ def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) 
             signal.alarm(settings.shutdown_timeout + _SECONDS_TO_EXIT)
             super().handle_exit(sig, frame)
 
-    return Server(
-        uvicorn.Config(
-            app,
-            http=http_protocol(app.service),
-            ws="none",
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            server_header=False,
-            # Clients' addresses are those of their connections: headers can be made up.
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=settings.shutdown_timeout,
-        )
+    return Server(_config(app, settings))
+
+
+def _config(app: Application, settings: Settings) -> uvicorn.Config:
+    import uvicorn
+
+    from mlflow_model_server.http.protocol import http_protocol
+
+    return uvicorn.Config(
+        app,
+        http=http_protocol(app.service),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        # Clients' addresses are those of their connections: headers can be made up.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
     )
 
 
