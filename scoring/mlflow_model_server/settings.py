@@ -153,6 +153,8 @@ class Settings:
     allow_source_builds: bool = _switch("ALLOW_SOURCE_BUILDS", False)
     # Load models that may bring code with them, as pickles do; MLflow's own name.
     allow_pickle: bool = _switch("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", True)
+    # Whose signature the model must have, as JSON (prepare/signature.py); "": nobody's.
+    model_signatures: str = _variable("MODEL_SIGNATURES", "")
     require_hashes: bool = _switch("REQUIRE_HASHES", False)  # of each package that is installed
     # The formats that a model's files may have; none: any.
     allowed_formats: tuple[str, ...] = _variable("ALLOWED_FORMATS", (), _formats)

@@ -234,5 +234,5 @@ def test_a_model_without_the_signature_is_not_prepared(tmp_path: Path) -> None:
 
 
 def test_a_requirement_that_cannot_be_read_is_no_open_door(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="^MODEL_SIGNATURES is not a list of keys"):
+    with pytest.raises(SettingsError, match=r"^MODEL_SIGNATURES is not a list of keys"):
         prepare(model(tmp_path), tmp_path, '[{"publicKeys": ["no key"]}]')
