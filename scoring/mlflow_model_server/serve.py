@@ -20,7 +20,13 @@ from mlflow_model_server import bounded_logging
 from mlflow_model_server.metrics.server import start_metrics_server
 from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.model import traces
-from mlflow_model_server.runtime import ca_certificates, cgroup, site_packages, workers
+from mlflow_model_server.runtime import (
+    ca_certificates,
+    cgroup,
+    pickle_switch,
+    site_packages,
+    workers,
+)
 from mlflow_model_server.runtime.listener import bind
 from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings
@@ -44,7 +50,8 @@ _SECONDS_TO_SAY_SO = 0.5
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM, with `settings.workers` processes; returns the exit code.
 
-    Raises StartupError with InvalidModel where nothing was prepared, with DependencyInstallFailed
+    Raises StartupError with InvalidModel where nothing was prepared, with PolicyDenied where the
+    model's formats are not among those that are allowed, with DependencyInstallFailed
     where the model's packages are too old for the server, with ModelLoadFailed where the only
     process can't load the model; of several, each leaves the word itself.
     """
@@ -53,6 +60,7 @@ def serve(settings: Settings) -> int:
         raise StartupError(
             "InvalidModel", f"There is no model in {settings.artifact}: prepare it first"
         )
+    pickle_switch.apply(settings)
     if settings.onnx:
         site_packages.use_packages(settings.onnx_packages)
     site_packages.use_packages(settings.packages)
@@ -124,7 +132,6 @@ def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) 
     import uvicorn
 
     from mlflow_model_server.http import connections
-    from mlflow_model_server.http.protocol import http_protocol
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -148,20 +155,26 @@ def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) 
             signal.alarm(settings.shutdown_timeout + _SECONDS_TO_EXIT)
             super().handle_exit(sig, frame)
 
-    return Server(
-        uvicorn.Config(
-            app,
-            http=http_protocol(app.service),
-            ws="none",
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            server_header=False,
-            # Clients' addresses are those of their connections: headers can be made up.
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=settings.shutdown_timeout,
-        )
+    return Server(_config(app, settings))
+
+
+def _config(app: Application, settings: Settings) -> uvicorn.Config:
+    import uvicorn
+
+    from mlflow_model_server.http.protocol import http_protocol
+
+    return uvicorn.Config(
+        app,
+        http=http_protocol(app.service),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        # Clients' addresses are those of their connections: headers can be made up.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
     )
 
 

@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any
 
 _MAX_QUOTED = 100  # characters of a wrong value that the message repeats
+# Of models' files, as ALLOWED_FORMATS names them.
+FORMATS = (
+    *("onnx", "safetensors", "skops", "xgboost", "lightgbm", "catboost", "tensorflow", "keras"),
+    *("torch-export", "pickle", "code"),
+)
 
 
 class SettingsError(ValueError):
@@ -109,6 +114,14 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def _formats(text: str) -> tuple[str, ...]:
+    names = _words(text)
+    # None would mean that all are allowed.
+    if not names or not set(names) <= set(FORMATS):
+        raise ValueError(f"some of {' '.join(FORMATS)}, with spaces between")
+    return names
+
+
 def _unix_time(text: str) -> float:
     """From a number of seconds, or of milliseconds as MLflow has them, or from ISO 8601."""
     number = _number(text)
@@ -142,7 +155,11 @@ class Settings:
     allow_source_builds: bool = _switch("ALLOW_SOURCE_BUILDS", False)
     # Load models that may bring code with them, as pickles do; MLflow's own name.
     allow_pickle: bool = _switch("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", True)
+    # Whose signature the model must have, as JSON (prepare/signature.py); "": nobody's.
+    model_signatures: str = _variable("MODEL_SIGNATURES", "")
     require_hashes: bool = _switch("REQUIRE_HASHES", False)  # of each package that is installed
+    # The formats that a model's files may have; none: any.
+    allowed_formats: tuple[str, ...] = _variable("ALLOWED_FORMATS", (), _formats)
     # A PEM file of certificates that are trusted besides the public authorities.
     ca_bundle: Path | None = _variable("CA_BUNDLE", None, Path)
     workers: int = _integer("WORKERS", 1, minimum=1)
@@ -206,6 +223,11 @@ class Settings:
     jwt_subjects: tuple[str, ...] = _variable("JWT_SUBJECTS", (), _words)
     rate_limit: float | None = _positive("RATE_LIMIT")  # requests per second and caller
     rate_burst: float | None = _positive("RATE_BURST")  # None: twice RATE_LIMIT
+
+    @property
+    def forbids_pickle(self) -> bool:
+        """Whether pickles are not among the formats that a model's files may have."""
+        return bool(self.allowed_formats) and "pickle" not in self.allowed_formats
 
     @property
     def artifact(self) -> Path:

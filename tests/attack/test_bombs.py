@@ -34,7 +34,7 @@ MIB = 2**20
 LIMIT = 2048 * MIB
 HALF = LIMIT // 2
 BODY = 16 * MIB  # the largest that such a pod takes
-# Seconds, as many as a busy machine may need: on an idle one it is well below 1.
+# Seconds: on an idle machine it is below 1.
 PING = 5
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 INVOCATIONS, INFER = "/invocations", "/v2/models/mlflow-model/infer"
@@ -93,6 +93,11 @@ class Watch:
         while not self._over.is_set():
             self.peak = max(self.peak, memory_of(self._server.process.pid))
             self._over.wait(0.02)
+
+
+def busy() -> float:
+    """How many times as long as on an idle machine a process may take."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def memory_of(group: int) -> int:
@@ -298,7 +303,7 @@ def test_a_small_body_that_becomes_large(server: Server, name: str) -> None:
     assert answer.status_code in (400, 413), answer.text[:300]
     assert len(answer.content) < 1000
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
-    assert watch.slowest < PING
+    assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
 
 
 def rows_of(cell: str, cells: int, rows: int = 100_000) -> bytes:
@@ -382,7 +387,7 @@ def test_as_much_as_is_let_through(server: Server, name: str) -> None:
         )
     assert answer.status_code == (400 if "UTF-8" in name or name == "no JSON" else 200), answer.text
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
-    assert watch.slowest < PING
+    assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
 
 
 def test_many_of_them_at_once(server: Server) -> None:
@@ -400,7 +405,7 @@ def test_many_of_them_at_once(server: Server) -> None:
         statuses = set(pool.map(post, *zip(*requests_to_send, strict=True)))
     assert statuses <= {200, 503, 504}, statuses
     assert watch.peak < LIMIT * 3 // 4, f"{watch.peak >> 20} MiB"
-    assert watch.slowest < PING
+    assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
 
 
 def test_messages_of_grpc_that_become_large(tables: tuple[Server, str]) -> None:
@@ -424,4 +429,4 @@ def test_messages_of_grpc_that_become_large(tables: tuple[Server, str]) -> None:
             )
             assert len(refused.value.details() or "") < 500
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
-    assert watch.slowest < PING
+    assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"

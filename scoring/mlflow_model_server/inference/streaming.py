@@ -61,9 +61,9 @@ class Streaming:
         output: Output,
         writer: EventWriter,
         timeouts: Timeouts,
-        max_kept: int = 0,
+        max_logged: int = 0,
     ) -> None:
-        """The response has the first `max_kept` bytes of the stream as its body."""
+        """The response has the first `max_logged` bytes of the stream as its body."""
         self._request = request
         self._output = output
         self._writer = writer
@@ -71,8 +71,8 @@ class Streaming:
         self._ends_at = time.monotonic() + timeouts.total
         self._error: ErrorResponse | None = None
         self._sent_bytes = 0
-        self._max_kept = max_kept
-        self._kept = b""
+        self._max_logged = max_logged
+        self._logged = b""
         self.first_event_at: float | None = None  # by time.perf_counter
 
     async def send(self, stream: EventStream) -> Response:
@@ -93,7 +93,7 @@ class Streaming:
                 gone.cancel()
         status = 200 if self._error is None else self._error.status
         return Response(
-            status, self._kept, EVENT_STREAM, error=self._error, sent_bytes=self._sent_bytes
+            status, self._logged, EVENT_STREAM, error=self._error, sent_bytes=self._sent_bytes
         )
 
     def _watch_client(self, stream: EventStream) -> asyncio.Future[None] | None:
@@ -144,6 +144,6 @@ class Streaming:
 
     async def _write(self, part: bytes) -> None:
         self._sent_bytes += len(part)
-        if len(self._kept) < self._max_kept:
-            self._kept += part[: self._max_kept - len(self._kept)]
+        if len(self._logged) < self._max_logged:
+            self._logged += part[: self._max_logged - len(self._logged)]
         await self._output.write(part)

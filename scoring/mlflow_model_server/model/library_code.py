@@ -14,18 +14,21 @@ from typing import Any
 
 import numpy as np
 
-# Of objects and functions inside scikit-learn's estimators.
+# Of objects and functions inside scikit-learn's estimators and PyTorch's modules.
 _LIBRARIES = frozenset(
     {
         *("builtins", "collections", "datetime", "decimal", "fractions", "functools", "itertools"),
         *("math", "numbers", "operator", "random", "re"),
         *("joblib", "numpy", "pandas", "scipy", "sklearn", "catboost", "lightgbm", "xgboost"),
+        "torch",
         # As which some of scikit-learn's extension modules introduce themselves.
         *("_csparsetools", "_loss"),
     }
 )
 # Their models are data for the library: functions in them are not called for a prediction.
 _DATA_ONLY = frozenset({"mlflow.catboost", "mlflow.lightgbm", "mlflow.onnx", "mlflow.xgboost"})
+# Their models are objects in which users' own code may be.
+_OF_OBJECTS = {"mlflow.pytorch": "torch.", "mlflow.sklearn": ""}
 _PLAIN = (str, bytes, bool, int, float, complex, type(None), np.generic)
 _MAX_OBJECTS = 1_000_000
 # What has a module of its own, beside that of its type.
@@ -39,7 +42,11 @@ def runs_known_code_only(model: Any) -> bool:
     """
     if model.loader_module in _DATA_ONLY:
         return True
-    return model.loader_module == "mlflow.sklearn" and is_library_code(model.get_raw_model())
+    module = _OF_OBJECTS.get(model.loader_module)
+    if module is None:
+        return False
+    raw = model.get_raw_model()
+    return type(raw).__module__.startswith(module) and is_library_code(raw)
 
 
 def is_library_code(estimator: Any) -> bool:

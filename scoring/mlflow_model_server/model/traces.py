@@ -76,9 +76,11 @@ def _is_set_by_code() -> bool:
 
 
 def _disable() -> None:
-    from mlflow import tracing
-
-    disable = getattr(tracing, "disable", None)  # older versions have no traces
+    try:
+        from mlflow import tracing
+    except ImportError:  # older versions have no traces
+        return
+    disable = getattr(tracing, "disable", None)
     if disable is not None:
         disable()
 

@@ -56,7 +56,7 @@ def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any
             "ArtifactUnreadable",
             f"There is no folder {folder} in the pod: mount the volume that holds the model there",
         )
-    return _read_mlmodel(settings)
+    return read_mlmodel(settings)
 
 
 def _download(settings: Settings, pauses: Sequence[float]) -> None:
@@ -136,7 +136,8 @@ def _http_status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _read_mlmodel(settings: Settings) -> dict[str, Any]:
+def read_mlmodel(settings: Settings) -> dict[str, Any]:
+    """The content of the fetched model's MLmodel file. Raises StartupError as `fetch` does."""
     uri = settings.model_uri
     content = _parsed(uri, _mlmodel_text(settings))
     flavors = content.get("flavors") if isinstance(content, dict) else None

@@ -25,6 +25,7 @@ _NO_BUILD = (
 
 def check(settings: Settings, needed: ModelRequirements) -> None:
     """Raises StartupError for a line with a source that these settings don't allow."""
+    _check_formats(settings, needed)
     for line in (*needed.lines, *needed.constraints):
         if line.url:
             for refusal in _refusals(settings, line):
@@ -37,6 +38,25 @@ def check(settings: Settings, needed: ModelRequirements) -> None:
                 "The model's requirements name a folder outside the model's own as --find-links: "
                 "put the packages into the model's folder, or set FIND_LINKS",
             )
+
+
+def _check_formats(settings: Settings, needed: ModelRequirements) -> None:
+    """Packages that a model brings itself, or names the place of, are its code."""
+    if not settings.allowed_formats or "code" in settings.allowed_formats:
+        return
+    places = [line.where for line in (*needed.lines, *needed.constraints) if line.url]
+    if not (settings.index_url or settings.no_index):  # else they don't count
+        places += [
+            f"{option.partition('=')[0]} in the model's requirements"
+            for option in needed.index_options
+            if option != "--no-index"
+        ]
+    for place in places:
+        raise StartupError(
+            "PolicyDenied",
+            f"{place} names where a package is, which is of the format code, and allowed are "
+            f"{', '.join(settings.allowed_formats)}: write the package's name and version only",
+        )
 
 
 def _refusals(settings: Settings, line: Line) -> Iterator[str]:

@@ -21,6 +21,8 @@ _WITH_GRPC = ("grpcio>=1.80",)
 _WITH_TOKENS = ("pyjwt>=2.8",)
 # Older ones load pickles whatever MLFLOW_ALLOW_PICKLE_DESERIALIZATION says.
 _WITHOUT_PICKLE = ("mlflow>=3.17", "mlflow-skinny>=3.17")
+# In older ones, files could have types that skops did not report as untrusted.
+_WITH_FORMATS = ("skops>=0.16",)
 _UPPER_BOUNDS = ("==", "===", "~=", "<", "<=")
 
 
@@ -30,7 +32,8 @@ def bounds(settings: Settings) -> dict[str, Requirement]:
         *_ALWAYS,
         *(_WITH_GRPC if settings.grpc_port else ()),
         *(_WITH_TOKENS if settings.jwks_url else ()),
-        *(() if settings.allow_pickle else _WITHOUT_PICKLE),
+        *(_WITHOUT_PICKLE if settings.forbids_pickle or not settings.allow_pickle else ()),
+        *(_WITH_FORMATS if settings.forbids_pickle else ()),
     ]
     return {canonicalize_name(line.name): line for line in map(Requirement, lines)}
 

@@ -234,3 +234,25 @@ async def test_the_asynchronous_client(responses_agent: Agent) -> None:
     stream = await client.responses.create(model="any", input="Hello to you", stream=True)
     deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
     assert deltas == ["Hello ", "to ", "you "]
+
+
+def test_mlflow_s_client_for_streams(
+    chat_model: Agent, responses_agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one for Databricks, which reads lines of data, as if a gateway led to the agents."""
+    from mlflow.deployments import databricks
+
+    def http_request(*, endpoint: str, method: str, json: Any, stream: bool, **_: Any) -> Any:
+        agent = chat_model if "chat" in endpoint else responses_agent
+        url = agent.server.url("/invocations")
+        return requests.request(method, url, json=json, stream=stream, timeout=60)
+
+    monkeypatch.setattr(databricks, "http_request", http_request)
+    monkeypatch.setattr(databricks, "get_databricks_host_creds", lambda _: None)
+    client = databricks.DatabricksDeploymentClient("databricks")
+    chunks = list(client.predict_stream(endpoint="chat", inputs={"messages": HI}))
+    said = [chunk["choices"][0]["delta"]["content"] for chunk in chunks]
+    assert said == ["Hello ", "to ", "you "]
+    *deltas, done = client.predict_stream(endpoint="agent", inputs={"input": HI})
+    assert [event["delta"] for event in deltas] == ["Hello ", "to ", "you "]
+    assert done["type"] == "response.output_item.done"

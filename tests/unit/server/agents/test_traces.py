@@ -60,7 +60,7 @@ def test_they_can_be_switched_off(start: Start, tracking: str) -> None:
 def test_the_model_s_code_may_say_where(start: Start, tracking: str) -> None:
     own = agent_models.CHAT_MODEL.replace("set_model(", "mlflow.set_experiment('own')\nset_model(")
     log = ask_and_end(start(own, MLFLOW_TRACKING_URI=tracking))
-    found = mlflow.MlflowClient(tracking).get_experiment_by_name("own")
-    assert found is not None
-    assert f"traces of the model's code go to MLFLOW_EXPERIMENT_ID={found.experiment_id}" in log
-    assert traces(tracking, found.experiment_id) == 1
+    served = mlflow.MlflowClient(tracking).get_experiment_by_name("own")
+    assert served is not None
+    assert f"traces of the model's code go to MLFLOW_EXPERIMENT_ID={served.experiment_id}" in log
+    assert traces(tracking, served.experiment_id) == 1

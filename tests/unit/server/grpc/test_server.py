@@ -190,7 +190,7 @@ def test_limits_keys_and_counts(tmp_path: Path, unused_tcp_port_factory: Ports) 
         "MODEL_NAME": "wine",
         "API_KEYS_FILE": str(keys),
         "MAX_ROWS": "10",
-        "MAX_BODY_BYTES": "10000",
+        "GRPC_MAX_MESSAGE_BYTES": "10000",
         "WORKERS": "2",
     }
     allowed = {"metadata": (("authorization", "Bearer a-secret-of-the-team"),)}

@@ -37,7 +37,7 @@ async def test_all_parts_come_in_order() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), asyncio.CancelledError()])
-async def test_whatever_it_raises_is_told(error: BaseException) -> None:
+async def test_whatever_it_raises_reaches_the_reader(error: BaseException) -> None:
     def generate() -> Parts:
         yield b"first"
         raise error

@@ -116,3 +116,29 @@ def test_a_method_of_the_user_s_on_a_trusted_estimator_is_not() -> None:
 )
 def test_flavors_whose_models_are_data_are_trusted(loader: str, trusted: bool) -> None:
     assert runs_known_code_only(model_of(object(), loader)) is trusted
+
+
+def module(name: str, of: str, **values: Any) -> Any:
+    """An object as PyTorch's modules look, of a class in another module."""
+    made = type(name, (), {"__module__": of})()
+    made.__dict__.update({"_forward_hooks": {}, "_modules": {}, **values})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("layers", "hooks", "trusted"),
+    [
+        (["torch.nn.modules.linear", "torch.nn.modules.activation"], {}, True),
+        (["torch.nn.modules.linear", "__main__"], {}, False),
+        (["torch.nn.modules.linear", "my_layers"], {}, False),
+        (["torch.nn.modules.linear"], {1: own_function}, False),
+    ],
+)
+def test_networks_of_pytorch_s_own_layers_are_trusted(
+    layers: list[str], hooks: dict[int, Any], trusted: bool
+) -> None:
+    parts = {str(i): module("Layer", of) for i, of in enumerate(layers)}
+    whole = module("Sequential", "torch.nn.modules.container", _modules=parts, _forward_hooks=hooks)
+    assert runs_known_code_only(model_of(whole, "mlflow.pytorch")) is trusted
+    own = module("Net", "my_net", _modules=parts)
+    assert not runs_known_code_only(model_of(own, "mlflow.pytorch"))
