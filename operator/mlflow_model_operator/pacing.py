@@ -20,6 +20,7 @@ class UpdateSlots:
         self._limit = limit
         self._on_turn = on_turn
         self._updating: dict[Key, asyncio.TimerHandle] = {}
+        self._called: set[Key] = set()  # whose turn it is, and who did not ask again yet
         self._waiting: dict[Key, None] = {}  # a set that keeps its order
 
     def acquire(self, key: Key, seconds: float) -> bool:
@@ -29,7 +30,8 @@ class UpdateSlots:
         """
         if key in self._updating:
             return True
-        if len(self._updating) >= self._limit:
+        self._called.discard(key)
+        if self._free <= 0:
             self._waiting[key] = None
             return False
         self._waiting.pop(key, None)
@@ -38,13 +40,22 @@ class UpdateSlots:
         return True
 
     def release(self, key: Key) -> None:
-        """`key` updates no more, and does not wait either; others may."""
-        self._waiting.pop(key, None)
+        """`key` does not update any more, nor does it wait; others may update instead."""
         timer = self._updating.pop(key, None)
-        if timer is None:
-            return
-        timer.cancel()
-        following = next(iter(self._waiting), None)
-        if following is not None:
+        if timer is not None:
+            timer.cancel()
+        self.cancel(key)
+
+    def cancel(self, key: Key) -> None:
+        """`key` does not wait any more; if it updates, that goes on."""
+        self._waiting.pop(key, None)
+        self._called.discard(key)
+        while self._waiting and self._free > 0:
+            following = next(iter(self._waiting))
             del self._waiting[following]
+            self._called.add(following)
             self._on_turn(following)
+
+    @property
+    def _free(self) -> int:
+        return self._limit - len(self._updating) - len(self._called)

@@ -62,17 +62,17 @@ class Policy:
                 )
         return None
 
-    def format_denial(self, resource: MLflowModelDeployment) -> str | None:
-        """Why the resource can't have a model of an allowed format, whatever the model is."""
+    def files_denial(self, resource: MLflowModelDeployment) -> str | None:
+        """Why no model of the resource can have files that are allowed."""
         formats = allowed_formats(resource, self._rules)
-        if formats is None:
-            return None
-        if resource.spec.server.image is not None:
+        has_rules = formats is not None or required_signatures(resource, self._rules)
+        if has_rules and resource.spec.server.image is not None:
             return (
-                "spec.server.image: only the scoring image checks the formats of models, which "
-                f"must be of {', '.join(formats)}: leave it out (chart value policy.formats)"
+                "spec.server.image: only the scoring image checks the formats and signatures of "
+                "models, for which there are rules: leave it out (chart values policy.formats and "
+                "policy.signatures)"
             )
-        if not formats:
+        if formats == ():
             return (
                 "spec.policy.formats: none of these is allowed: use "
                 f"{', '.join(self._rules.formats)} (chart value policy.formats)"
@@ -131,6 +131,27 @@ def allowed_formats(
     if not rules.formats:
         return tuple(own) if own else None
     return tuple(name for name in rules.formats if own is None or name in own)
+
+
+def required_signatures(
+    resource: MLflowModelDeployment, rules: PolicySettings
+) -> list[dict[str, list[str]]]:
+    """Whose signatures a model must have: one of each entry."""
+    entries = [
+        {
+            "publicKeys": list(rules.public_keys),
+            "certificateAuthorities": list(rules.certificate_authorities),
+        }
+    ]
+    own = resource.spec.policy.signatures
+    if own is not None:
+        entries.append(
+            {
+                "publicKeys": own.public_keys or [],
+                "certificateAuthorities": own.certificate_authorities or [],
+            }
+        )
+    return [entry for entry in entries if any(entry.values())]
 
 
 def is_source(uri: ModelUri, pattern: str) -> bool:

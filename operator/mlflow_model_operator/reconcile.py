@@ -148,7 +148,7 @@ class Reconciler:
         message = self._policy.tracking_uri_denial(resource)
         if message is None and self.cache.uses_excess_server(resource.key):
             message = self._policy.excess_denial(resource)
-        message = message or self._policy.format_denial(resource)
+        message = message or self._policy.files_denial(resource)
         return ResolutionError(Reason.POLICY_DENIED, message) if message else None
 
     async def _resolve_uri(
@@ -183,15 +183,16 @@ class Reconciler:
         self, resource: MLflowModelDeployment, resolution: Resolution, live: LiveChildren
     ) -> Plan | None:
         """Plans; a new pod template of the operator's own making waits for its turn."""
-        plan = self._plan_with(resource, resolution, live, may_update=False)
-        if plan is None or resource.spec.scaling.min_replicas == 0:
-            return plan
-        if plan.is_deferred:
-            seconds = resource.spec.server.startup_seconds + UPDATE_MARGIN
-            if self._slots.acquire(resource.key, seconds):
+        plan, key = self._plan_with(resource, resolution, live, may_update=False), resource.key
+        if plan is None or plan.decision.phase is Phase.STOPPED:
+            self._slots.release(key)
+        elif plan.is_deferred:
+            if self._slots.acquire(key, resource.spec.server.startup_seconds + UPDATE_MARGIN):
                 return self._plan_with(resource, resolution, live, may_update=True)
         elif plan.decision.phase is Phase.STABLE:
-            self._slots.release(resource.key)
+            self._slots.release(key)
+        else:
+            self._slots.cancel(key)
         return plan
 
     def _plan_with(

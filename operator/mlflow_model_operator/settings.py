@@ -25,6 +25,8 @@ class PolicySettings:
     hostnames_by_namespace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    public_keys: tuple[str, ...] = ()  # PEM; of those who sign models
+    certificate_authorities: tuple[str, ...] = ()  # PEM
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _policy(text: str) -> PolicySettings:
     example = '{"trackingUris": ["http://mlflow.{namespace}:5000"], "maxTrackingServers": 5}'
     try:
         rules = json.loads(text)
-        hostnames = rules.get("hostnames", {})
+        hostnames, signatures = rules.get("hostnames", {}), rules.get("signatures", {})
         return PolicySettings(
             tracking_uris=_texts(rules.get("trackingUris", [])),
             max_tracking_servers=int(
@@ -120,6 +122,8 @@ def _policy(text: str) -> PolicySettings:
             },
             sources=_texts(rules.get("sources", [])),
             formats=_texts(rules.get("formats", [])),
+            public_keys=_texts(signatures.get("publicKeys", [])),
+            certificate_authorities=_texts(signatures.get("certificateAuthorities", [])),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"MMO_POLICY cannot be used: write JSON like {example}") from error

@@ -57,11 +57,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [mlflow-model-operator.dev]
   resources: [mlflowmodeldeployments/finalizers]
   verbs: [update]
-# Children: watched, applied (patch, and create for new ones), pruned. "get" sees whether a public
-# name is taken by somebody else, whose object the watches do not show.
+# Children: watched, applied (patch, and create for new ones), pruned. "get" sees what the watches do
+# not show: a name that somebody else has taken, an object whose labels were edited.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
@@ -120,7 +120,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - name: MMO_WORKERS
   value: {{ .Values.workers | quote }}
 - name: MMO_POLICY
-  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "sources" "formats" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
+  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "sources" "formats" "signatures" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ .Values.scoringImages | toJson | quote }}
 - name: MMO_IMAGE_PULL_POLICY

@@ -61,6 +61,7 @@ class Variable(StrEnum):
     RATE_LIMIT = "RATE_LIMIT"
     RATE_BURST = "RATE_BURST"
     ALLOWED_FORMATS = "ALLOWED_FORMATS"
+    MODEL_SIGNATURES = "MODEL_SIGNATURES"
 
 
 # The field of spec to write instead, where there is one.
@@ -86,6 +87,7 @@ FIELDS: Mapping[str, str] = {
     Variable.RATE_LIMIT: "spec.access.rateLimit.requestsPerSecond",
     Variable.RATE_BURST: "spec.access.rateLimit.burst",
     Variable.ALLOWED_FORMATS: "spec.policy.formats",
+    Variable.MODEL_SIGNATURES: "spec.policy.signatures",
 }
 
 # The other settings of the scoring server, which users may write into spec.server.env.

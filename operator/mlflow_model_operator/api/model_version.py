@@ -21,6 +21,11 @@ class ModelVersion:
     # another version. None where the URI says it all, like models:/m-….
     created: int | None = None
 
+    @property
+    def display_uri(self) -> str:
+        """The URI as people know it: models:/wine/3, also where pods fetch models:/m-…."""
+        return f"models:/{self.name}/{self.version}" if self.name else self.uri
+
     def is_same(self, other: ModelVersion) -> bool:
         """Whether pods get the same model, whatever URI it was requested by."""
         return (self.uri, self.created, self.tracking_uri) == (

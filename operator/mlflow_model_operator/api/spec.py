@@ -30,6 +30,7 @@ from mlflow_model_operator.api.schema import (
 from mlflow_model_operator.api.values import (
     AbsolutePath,
     AnnotationMap,
+    Certificate,
     Claim,
     ConfigKey,
     Duration,
@@ -45,6 +46,7 @@ from mlflow_model_operator.api.values import (
     ModelUriText,
     Native,
     ObjectName,
+    PublicKey,
     Quantity,
     RoutePath,
     SourcePattern,
@@ -207,6 +209,14 @@ class Server(KubeModel):
             "the model's own Python version is used."
         ),
     )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None,
+        description=(
+            "When the kubelet pulls the image. Left out, the chart's scoringImagePullPolicy for "
+            "the scoring image, and Kubernetes' own rule for server.image: Always for the tag "
+            "latest and for no tag, else IfNotPresent."
+        ),
+    )
     workers: int = Field(
         default=1,
         ge=1,
@@ -253,7 +263,8 @@ class Server(KubeModel):
         default="10m",
         description=(
             "How long a new pod may take to fetch, install and load the model before the rollout "
-            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h."
+            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h. A change makes "
+            "new pods."
         ),
     )
 
@@ -480,7 +491,11 @@ class Routing(KubeModel):
     )
     timeout: Duration = Field(
         default="30s",
-        description="How long a request may take, like 500ms, 30s or 2m; 0s means no limit.",
+        description=(
+            "How long a request may take, like 500ms, 30s or 2m; 0s means no limit. Requests in "
+            "flight get as much time when a pod ends, but no more than an hour (with server.image "
+            "and 0s: 30 seconds). A change makes new pods."
+        ),
     )
 
 
@@ -631,6 +646,30 @@ Format = Literal[
 ]
 
 
+class Signatures(KubeModel):
+    """Whose signature a model must have: that of one of these keys, or of a certificate."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.publicKeys) || has(self.certificateAuthorities)",
+            "nobody could sign: write publicKeys, or certificateAuthorities, or both",
+        ),
+    )
+
+    public_keys: Annotated[list[PublicKey], Field(min_length=1, max_length=16), SET] | None = Field(
+        default=None, description="Public keys (PEM; elliptic curves P-256, P-384 and P-521)."
+    )
+    certificate_authorities: (
+        Annotated[list[Certificate], Field(min_length=1, max_length=16), SET] | None
+    ) = Field(
+        default=None,
+        description=(
+            "Certificates (PEM) of authorities: a certificate for signatures that any of them has "
+            "issued will do."
+        ),
+    )
+
+
 class ModelPolicy(KubeModel):
     """Which models may be served. It can only narrow what the administrator allows."""
 
@@ -646,6 +685,13 @@ class ModelPolicy(KubeModel):
         description=(
             "The formats that the files of a model may have; whether they do is checked before "
             "anything of the model is loaded. Left out, any."
+        ),
+    )
+    signatures: Signatures | None = Field(
+        default=None,
+        description=(
+            "Whose signature a model must have, as the file model.sig that OpenSSF's model-signing "
+            "makes; it is verified before anything of the model is loaded. Left out, none."
         ),
     )
 
@@ -795,10 +841,11 @@ class Spec(KubeModel):
             field_path=".access",
         ),
         Rule(
-            "!has(self.policy) || !has(self.server.image) || !has(self.policy.formats)",
-            "only the scoring image checks the formats of models: leave out server.image, or leave "
-            "out formats",
-            field_path=".policy.formats",
+            "!has(self.policy) || !has(self.server.image) || "
+            "!(has(self.policy.formats) || has(self.policy.signatures))",
+            "only the scoring image checks the formats and signatures of models: leave out "
+            "server.image, or leave out formats and signatures",
+            field_path=".policy",
         ),
         Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "

@@ -101,6 +101,30 @@ JwksUrl = Annotated[
     ),
 ]
 
+PublicKey = Annotated[
+    str,
+    Field(max_length=4096),
+    Schema(
+        pattern(
+            r"(?s:-----BEGIN PUBLIC KEY-----\n.*-----END PUBLIC KEY-----\s*)",
+            "write a public key as PEM, from -----BEGIN PUBLIC KEY----- to "
+            "-----END PUBLIC KEY-----",
+        )
+    ),
+]
+
+Certificate = Annotated[
+    str,
+    Field(max_length=16_384),
+    Schema(
+        pattern(
+            r"(?s:-----BEGIN CERTIFICATE-----\n.*-----END CERTIFICATE-----\s*)",
+            "write a certificate as PEM, from -----BEGIN CERTIFICATE----- to "
+            "-----END CERTIFICATE-----",
+        )
+    ),
+]
+
 _NAMED_MODELS = r"models:(/[^/:@\x00-\x1f]*)?"
 SourcePattern = Annotated[
     str,

@@ -106,10 +106,10 @@ def is_owned_by(obj: KubeObject, uid: str) -> bool:
     return uid in owner_uids(obj)
 
 
-def controller_uid(obj: KubeObject) -> str | None:
-    """The uid of the owner that manages `obj`; None where nobody does."""
+def is_claimed(obj: KubeObject) -> bool:
+    """Whether somebody manages `obj`, or a resource of ours owns it."""
     owners = obj["metadata"].get("ownerReferences") or ()
-    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+    return any(owner.get("controller") or owner.get("kind") == names.KIND for owner in owners)
 
 
 def is_child_of(obj: KubeObject, name: str, uid: str) -> bool:
@@ -120,7 +120,7 @@ def is_child_of(obj: KubeObject, name: str, uid: str) -> bool:
     if is_owned_by(obj, uid):
         return True
     resource = selected_resource(obj) or labels_of(obj).get(names.DEPLOYMENT)
-    return controller_uid(obj) is None and resource == name
+    return resource == name and not is_claimed(obj)
 
 
 def is_hidden(obj: KubeObject) -> bool:

@@ -33,6 +33,7 @@ from mlflow_model_operator.registry.resolution import (
     ServedUri,
     VersionMetadata,
     followed_alias,
+    is_immutable,
     subject,
 )
 from mlflow_model_operator.registry.tracking_server import TRANSIENT, TrackingServer
@@ -184,9 +185,11 @@ class TrackingServerPoller:
         self._metadata = {
             query: self._metadata[query] for query in needed if query in self._metadata
         }
-        return [
-            query for query in needed if not isinstance(self._results.get(query), VersionMetadata)
-        ]
+        return [query for query in needed if not self._is_final(query)]
+
+    def _is_final(self, query: Query) -> bool:
+        """Whether nothing else can come of a query any more."""
+        return is_immutable(query) and isinstance(self._results.get(query), VersionMetadata)
 
     def _needed(self, uri: str, parsed: ServedUri, results: Mapping[Query, Result]) -> list[Query]:
         needed: list[Query] = []
@@ -200,8 +203,7 @@ class TrackingServerPoller:
 
     async def _refresh(self, query: Query) -> Result:
         """Sends a query again, unless its result never changes and came meanwhile."""
-        result = self._results.get(query)
-        return result if isinstance(result, VersionMetadata) else await self._start(query)
+        return self._results[query] if self._is_final(query) else await self._start(query)
 
     def _start(self, query: Query) -> asyncio.Task[Result]:
         """Sends a query, or joins those who have sent it already."""
@@ -212,7 +214,9 @@ class TrackingServerPoller:
     async def _execute(self, query: Query) -> Result:
         try:
             async with self._slots:
-                result = await self._server.execute(query, self._followed_aliases(query))
+                result = await self._server.execute(
+                    query, self._followed_aliases(query), self._metadata.get(query)
+                )
         except Exception:
             # Whatever a server answers must end nobody's work.
             log.exception("%s: reading the result of %s failed", self._server.uri, query)
@@ -288,11 +292,11 @@ class TrackingServerPoller:
         return resolution.resolve(uri, parsed, self._server.uri, self._result_of)
 
     def _result_of(self, query: Query) -> Result | None:
-        """What may change is known until a poll fails."""
+        """Where moving names point is known until a poll fails; a version holds until refuted."""
         result = self._results.get(query)
-        never_changes = isinstance(result, VersionMetadata)
+        holds = isinstance(result, VersionMetadata)
         is_fresh = result is not None and not self._failed_polls
-        return result if never_changes or is_fresh else self._trouble
+        return result if holds or is_fresh else self._trouble
 
     def _last_resolved(self, uri: str, parsed: ServedUri) -> ModelVersion | None:
         resolved = resolution.resolve(uri, parsed, self._server.uri, self._metadata.get)

@@ -29,7 +29,7 @@ class ModelQuery:
 
 @dataclass(frozen=True)
 class VersionQuery:
-    """Asks for one version of a registered model, which never changes."""
+    """Asks for one version of a registered model, which may be deleted and registered again."""
 
     name: str
     version: str
@@ -67,9 +67,15 @@ class RegisteredModelMetadata:
 
 @dataclass(frozen=True)
 class VersionMetadata:
-    """What never changes about a version, a logged model or a run's model."""
+    """What is known of a version, a logged model or a run's model."""
 
     python_version: str | None = None
+    model_id: str | None = None  # of a version: the logged model that it is, if it is one
+    created: int | None = None  # of a version: when it was registered, in milliseconds since 1970
+
+    def is_same(self, other: VersionMetadata) -> bool:
+        """Whether both are of one version, and not of two with the same number."""
+        return (self.model_id, self.created) == (other.model_id, other.created)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,17 @@ def resolve(
         return metadata
     if not isinstance(metadata, VersionMetadata):
         return query
-    return ModelVersion(uri, resolved_uri, version, server, name, metadata.python_version)
+    if metadata.model_id is not None:
+        # A logged model never changes, and outlives the version that names it.
+        resolved_uri = f"models:/{metadata.model_id}"
+    created = None if metadata.model_id else metadata.created
+    python = metadata.python_version
+    return ModelVersion(uri, resolved_uri, version, server, name, python, created)
+
+
+def is_immutable(query: Query) -> bool:
+    """Whether the metadata that a query has brought never changes."""
+    return isinstance(query, LoggedModelQuery | RunQuery)
 
 
 def followed_alias(parsed: ServedUri) -> str | None:

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Any
 
 from mlflow_model_operator.api import uri as model_uri
@@ -83,13 +84,16 @@ class TrackingServer:
         self.uri = client.uri
         self._client = client
 
-    async def execute(self, query: Query, aliases: Iterable[str] = ()) -> Result:
+    async def execute(
+        self, query: Query, aliases: Iterable[str] = (), previous: Metadata | None = None
+    ) -> Result:
         """Sends the requests of one query; a failure is a result too.
 
-        Of a registered model's aliases only `aliases` are read.
+        Of a registered model's aliases only `aliases` are read. `previous` is what the query has
+        brought before: of a version that is still the same, no files are read again.
         """
         try:
-            return await self._execute(query, aliases)
+            return await self._execute(query, aliases, previous)
         except _Refused as refused:
             return refused.failure
         except _MALFORMED:
@@ -100,12 +104,14 @@ class TrackingServer:
         """Closes the connections."""
         await self._client.close()
 
-    async def _execute(self, query: Query, aliases: Iterable[str]) -> Metadata:
+    async def _execute(
+        self, query: Query, aliases: Iterable[str], previous: Metadata | None
+    ) -> Metadata:
         match query:
             case ModelQuery(name):
                 return await self._registered_model(name, aliases)
             case VersionQuery(name, version):
-                return await self._version(name, version)
+                return await self._version(name, version, previous)
             case LoggedModelQuery(model_id):
                 return await self._logged_model(model_id)
             case RunQuery(run_id, path):
@@ -133,16 +139,32 @@ class TrackingServer:
             latest=max(latest.values(), key=int, default=None),
         )
 
-    async def _version(self, name: str, version: str) -> VersionMetadata:
+    async def _version(self, name: str, version: str, previous: Metadata | None) -> VersionMetadata:
         subject = f"version {version} of registered model {name!r}"
         missing = self._failure(
             Reason.VERSION_NOT_FOUND, f"has no {subject}: register it, or use another version"
         )
         query = {"name": name, "version": version}
         response = await self._json("/model-versions/get", query, subject, missing)
-        self._check_ready(response["model_version"], subject)
-        mlmodel = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
-        return _version_metadata(await self._mlmodel(mlmodel))
+        found = response["model_version"]
+        self._check_ready(found, subject)
+        current = VersionMetadata(model_id=_logged_model_id(found), created=_created(found))
+        if isinstance(previous, VersionMetadata) and previous.is_same(current):
+            return previous
+        artifact = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
+        mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(found)
+        return replace(current, python_version=python_version(mlmodel or ""))
+
+    async def _source_mlmodel(self, version: Any) -> str | None:
+        """From the run that a version names as its source; the version has no such file then."""
+        try:
+            source = model_uri.parse(version.get("source") or "")
+        except model_uri.InvalidModelUri:
+            return None
+        if not isinstance(source, model_uri.RunModel):
+            return None
+        path = f"{source.path.strip('/')}/MLmodel"
+        return await self._mlmodel(("/get-artifact", {"run_id": source.run_id, "path": path}))
 
     async def _logged_model(self, model_id: str) -> VersionMetadata:
         subject = f"logged model {model_id!r}"
@@ -293,6 +315,18 @@ class TrackingServer:
 
     def _failure(self, reason: Reason, text: str, of_server: bool = False) -> Failure:
         return Failure(reason, single_line(f"Tracking server {self.uri} {text}"), of_server)
+
+
+def _logged_model_id(version: Any) -> str | None:
+    """The logged model (MLflow 3) that a version was registered from."""
+    model_id = (version.get("source") or "").removeprefix("models:/")
+    return model_id if _MODEL_ID.fullmatch(model_id) else None
+
+
+def _created(version: Any) -> int | None:
+    """When a version was registered; None where the server does not say."""
+    created = version.get("creation_timestamp")
+    return created if isinstance(created, int) and 0 < created < 1 << 53 else None
 
 
 def _version_metadata(mlmodel: str | None) -> VersionMetadata:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,7 +23,7 @@ from mlflow_model_operator.api.contract import (
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
-from mlflow_model_operator.policy import allowed_formats
+from mlflow_model_operator.policy import allowed_formats, required_signatures
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels
 from mlflow_model_operator.settings import Settings
@@ -36,7 +37,10 @@ _REVISION: KubeObject = {
 PRE_STOP_PAUSE = 5  # seconds
 SHUTDOWN_MARGIN = 5
 PROBE_PERIOD = 2
-DEFAULT_TIMEOUT = 30.0  # seconds; for requests that have no timeout
+# What requests in flight get at the most: a pod that nobody can end holds up its node's drain.
+MAX_SHUTDOWN_TIMEOUT = 3600.0  # seconds
+# The same in a custom image where requests have no timeout: it is waited for in any case.
+CUSTOM_SHUTDOWN_TIMEOUT = 30.0
 
 
 def pod_template(
@@ -52,12 +56,12 @@ def pod_template(
     return fill(
         "pod",
         labels={**_plain(spec.pod.labels), **common_labels(resource), **_callers_label(resource)},
-        annotations=_plain(spec.pod.annotations),
+        annotations={**_plain(spec.pod.annotations), **_model_annotations(model)},
         pod=spec.pod,
         plain=_plain,
         custom_image=spec.server.image is not None,
         image=image,
-        pull_policy=settings.image_pull_policy,
+        pull_policy=_pull_policy(resource, settings),
         env=_environment(resource, model, settings, shutdown),
         prepare_secret=spec.model.credentials_secret,
         server_secret=_server_secret(resource),
@@ -130,10 +134,24 @@ def _empty_dir(limit: str) -> dict[str, str]:
     return {} if quantity.equal(limit, "0") else {"sizeLimit": limit}
 
 
+def _pull_policy(resource: MLflowModelDeployment, settings: Settings) -> str | None:
+    """When the image is pulled; None leaves it to Kubernetes, as for any other image."""
+    server = resource.spec.server
+    return server.image_pull_policy or (None if server.image else settings.image_pull_policy)
+
+
+def _model_annotations(model: ModelVersion) -> dict[str, str]:
+    """What tells a version from one that is registered again under the same number."""
+    return {names.MODEL_CREATED: str(model.created)} if model.created is not None else {}
+
+
 def _shutdown_timeout(resource: MLflowModelDeployment) -> int:
-    """Requests in flight at SIGTERM get as much time as any request may take."""
-    timeout = quantity.seconds(resource.spec.routing.timeout) or DEFAULT_TIMEOUT
-    return max(1, round(timeout))
+    """Requests in flight at SIGTERM get as much time as any request may take, within bounds."""
+    timeout = quantity.seconds(resource.spec.routing.timeout)
+    if not timeout:  # no limit
+        is_custom = resource.spec.server.image is not None
+        timeout = CUSTOM_SHUTDOWN_TIMEOUT if is_custom else MAX_SHUTDOWN_TIMEOUT
+    return max(1, round(min(timeout, MAX_SHUTDOWN_TIMEOUT)))
 
 
 def _environment(
@@ -143,13 +161,14 @@ def _environment(
     values = _common_variables(resource, model, settings, shutdown)
     if resource.spec.server.image:
         values[Variable.MLFLOW_MODELS_WORKERS] = str(resource.spec.server.workers)
-    elif model.name is None:
+    if model.name is not None and model.uri != model.display_uri:
+        values[Variable.MODEL_NAME], values[Variable.MODEL_VERSION] = model.name, model.version
+    elif model.name is None and not resource.spec.server.image:
         # In metrics and protocols the resource's name stands for that of the model.
         values[Variable.MODEL_NAME] = resource.name
         values[Variable.MODEL_VERSION] = None if model.version == "-" else model.version
     values |= _access_variables(resource)
-    formats = allowed_formats(resource, settings.policy)
-    values[Variable.ALLOWED_FORMATS] = None if formats is None else " ".join(formats)
+    values |= _policy_variables(resource, settings)
     ours = [
         {"name": variable.value, "value": value}
         for variable, value in values.items()
@@ -197,6 +216,18 @@ def _access_variables(resource: MLflowModelDeployment) -> dict[Variable, str | N
         Variable.JWT_SUBJECTS: " ".join(access.subjects) or None,
         Variable.RATE_LIMIT: str(limit.requests_per_second) if limit else None,
         Variable.RATE_BURST: str(limit.burst) if limit and limit.burst else None,
+    }
+
+
+def _policy_variables(
+    resource: MLflowModelDeployment, settings: Settings
+) -> dict[Variable, str | None]:
+    """What the prepare step has to check of the model's files."""
+    formats = allowed_formats(resource, settings.policy)
+    signatures = required_signatures(resource, settings.policy)
+    return {
+        Variable.ALLOWED_FORMATS: None if formats is None else " ".join(formats),
+        Variable.MODEL_SIGNATURES: json.dumps(signatures) if signatures else None,
     }
 
 

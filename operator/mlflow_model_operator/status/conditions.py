@@ -472,9 +472,14 @@ def _unresolved(snapshot: Snapshot) -> str:
 
 
 def _resolves(snapshot: Snapshot, model: ModelVersion) -> str:
-    if model.requested == model.uri:
-        return f"{model.uri} is served as is{_python_mismatch(snapshot)}"
-    return f"{model.requested} resolves to {model.uri}{_python_mismatch(snapshot)}"
+    uri = model.display_uri
+    text = (
+        f"{uri} is served as is"
+        if uri == model.requested
+        else f"{model.requested} resolves to {uri}"
+    )
+    fetched = f" ({model.uri})" if model.uri != uri else ""
+    return f"{text}{fetched}{_python_mismatch(snapshot)}"
 
 
 def _python_mismatch(snapshot: Snapshot) -> str:

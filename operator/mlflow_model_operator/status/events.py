@@ -66,7 +66,7 @@ def _rollout_changed(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> li
             return []  # it has taken over, which has its own event
         keeps = f"version {stable.model.version} ({stable.name}) keeps the traffic"
         return [_event(EventReason.ROLLED_BACK, f"Rollout of {before} cancelled: {keeps}")]
-    if target.model.uri == stable.model.uri:
+    if target.model.is_same(stable.model):
         cause = "Spec changed"
     else:
         cause = f"{target.model.requested} now resolves to version {target.model.version}"

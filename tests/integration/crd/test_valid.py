@@ -91,6 +91,19 @@ def test_access_comes_back_as_it_was_written(crds: ApiServer, namespace: str) ->
     ]
 
 
+def test_signatures_come_back_as_they_were_written(crds: ApiServer, namespace: str) -> None:
+    def pem(kind: str) -> str:
+        return f"-----BEGIN {kind}-----\nMFkwEwYH\n-----END {kind}-----\n"
+
+    signatures = {
+        "publicKeys": [pem("PUBLIC KEY")],
+        "certificateAuthorities": [pem("CERTIFICATE"), pem("CERTIFICATE") + pem("CERTIFICATE")],
+    }
+    policy = {"formats": ["onnx", "skops"], "signatures": signatures}
+    stored = created(crds, namespace, merged(MINIMAL, {"spec": {"policy": policy}}))
+    assert stored["spec"]["policy"] == policy
+
+
 @pytest.mark.parametrize("text", READ)
 def test_the_api_server_takes_every_uri_that_the_operator_reads(
     text: str, crds: ApiServer, namespace: str

@@ -36,6 +36,12 @@ ALL_ON: dict[str, Any] = {
         "trackingUris": ["http://mlflow.{namespace}:5000"],
         "sources": ["models:/{namespace}-*", "s3://models/"],
         "formats": ["onnx", "skops"],
+        "signatures": {
+            "publicKeys": ["-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"],
+            "certificateAuthorities": [
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+            ],
+        },
     },
     "hostnames": {
         "allowed": ["*.{namespace}.models.example.com"],

@@ -139,6 +139,8 @@ def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
         hostnames_by_namespace={"team-a": ("bank.example.com",)},
         sources=("models:/{namespace}-*", "s3://models/"),
         formats=("onnx", "skops"),
+        public_keys=("-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",),
+        certificate_authorities=("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",),
     )
     defaults = settings.from_environment(environment(helm.render())).policy
     assert defaults == settings.PolicySettings()

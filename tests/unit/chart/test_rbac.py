@@ -19,7 +19,7 @@ WATCHED: Rights = {
     ("mlflow-model-operator.dev", "mlflowmodeldeployments"): WATCH,
     ("mlflow-model-operator.dev", "mlflowmodeldeployments/status"): {"patch"},
     ("mlflow-model-operator.dev", "mlflowmodeldeployments/finalizers"): {"update"},
-    ("apps", "deployments"): OWN,
+    ("apps", "deployments"): OWN | {"get"},
     ("", "services"): OWN | {"get"},
     ("autoscaling", "horizontalpodautoscalers"): OWN,
     ("policy", "poddisruptionbudgets"): OWN,

@@ -185,6 +185,7 @@ def test_the_formats_are_those_of_the_resource() -> None:
         ("policy.sources", ["wine"], "at '/policy/sources/0'"),
         ("policy.sources", ["models:/wine/3"], "at '/policy/sources/0'"),
         ("policy.formats", ["joblib"], "at '/policy/formats/0': value must be one of"),
+        ("policy.signatures.publicKeys", ["MFkw"], "at '/policy/signatures/publicKeys/0'"),
         ("hostnames.allowed", ["https://example.com"], "at '/hostnames/allowed/0'"),
         ("hostnames.byNamespace", {"Team": []}, "additional properties 'Team' not allowed"),
         ("trackingCredentialsSecret", "Not A Name", "at '/trackingCredentialsSecret'"),

@@ -56,9 +56,8 @@ async def test_a_refused_policy_keeps_everything_else_from_being_made(refuses: b
     api = Api(refuses)
     applier = Applier(api, Cache())  # type: ignore[arg-type]
 
-    failures = await applier.apply(
-        Key("models", "wine"), changes("Deployment", "NetworkPolicy"), frozenset()
-    )
+    desired = changes("Deployment", "NetworkPolicy")
+    failures = await applier.apply(Key("models", "wine"), desired, taken=frozenset())
 
     assert api.applied == ([] if refuses else ["NetworkPolicy", "Deployment"])
     assert [failure.kind for failure in failures] == (["NetworkPolicy"] if refuses else [])

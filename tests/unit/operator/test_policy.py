@@ -16,6 +16,7 @@ from mlflow_model_operator.policy import (
     is_covered,
     is_same_server,
     is_source,
+    required_signatures,
 )
 from mlflow_model_operator.settings import PolicySettings, Settings
 
@@ -190,16 +191,36 @@ def test_a_format_has_to_be_allowed_by_both(
 
 def test_formats_that_nobody_can_check_are_denied() -> None:
     rules = policy(formats=("onnx", "skops"))
-    assert rules.format_denial(served("models:/wine/1")) is None
-    custom = rules.format_denial(served("models:/wine/1", server={"image": "wine:1"}))
+    assert rules.files_denial(served("models:/wine/1")) is None
+    custom = rules.files_denial(served("models:/wine/1", server={"image": "wine:1"}))
     assert custom is not None
     assert custom.startswith("spec.server.image: only the scoring image checks the formats")
-    none_left = rules.format_denial(served("models:/wine/1", policy={"formats": ["pickle"]}))
+    signed = policy(public_keys=(KEY,))
+    assert signed.files_denial(served("models:/wine/1")) is None
+    assert signed.files_denial(served("models:/wine/1", server={"image": "wine:1"})) == custom
+    none_left = rules.files_denial(served("models:/wine/1", policy={"formats": ["pickle"]}))
     assert none_left == (
         "spec.policy.formats: none of these is allowed: use onnx, skops "
         "(chart value policy.formats)"
     )
-    assert policy().format_denial(served("models:/wine/1", server={"image": "wine:1"})) is None
+    assert policy().files_denial(served("models:/wine/1", server={"image": "wine:1"})) is None
+
+
+KEY = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+OTHER_KEY = KEY.replace("MFkw", "MFlx")
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+def test_a_signature_is_required_by_each_who_asks_for_one() -> None:
+    plain = served("models:/wine/1")
+    own = served("models:/wine/1", policy={"signatures": {"publicKeys": [OTHER_KEY]}})
+    rules = PolicySettings(public_keys=(KEY,), certificate_authorities=(AUTHORITY,))
+    by_chart = {"publicKeys": [KEY], "certificateAuthorities": [AUTHORITY]}
+    by_resource = {"publicKeys": [OTHER_KEY], "certificateAuthorities": []}
+    assert required_signatures(plain, PolicySettings()) == []
+    assert required_signatures(plain, rules) == [by_chart]
+    assert required_signatures(own, PolicySettings()) == [by_resource]
+    assert required_signatures(own, rules) == [by_chart, by_resource]
 
 
 ALLOWED: dict[str, Any] = {

@@ -44,7 +44,7 @@ def deployment(version: int, uid: str = "d1", owner: str = "u1", **spec: Any) ->
             "uid": uid,
             "resourceVersion": str(version),
             "labels": {names.DEPLOYMENT: "wine"},
-            "ownerReferences": [{"uid": owner}],
+            "ownerReferences": [{"kind": names.KIND, "name": "wine", "uid": owner}],
             "managedFields": [{"manager": "x"}],
         },
         "spec": spec,
@@ -85,6 +85,13 @@ def test_a_child_is_found_by_its_resource_and_owner(cache: Reporting) -> None:
     cache.store(kinds.DEPLOYMENT, deployment(1))
     assert set(cache.children(KEY, "u1").deployments) == {"wine-abc"}
     assert cache.children(KEY, "another uid").deployments == {}
+
+
+def test_a_child_that_nobody_owns_is_the_resources_that_its_labels_name(cache: Reporting) -> None:
+    orphan = deployment(1)
+    orphan["metadata"]["ownerReferences"] = []
+    cache.store(kinds.DEPLOYMENT, orphan)
+    assert set(cache.children(KEY, "u1").deployments) == {"wine-abc"}
 
 
 def test_managed_fields_are_not_stored(cache: Reporting) -> None:
@@ -131,7 +138,7 @@ def test_the_fingerprint_covers_all_but_the_status(cache: Reporting) -> None:
 
 def test_an_object_without_owner_and_label_belongs_to_no_resource(cache: Reporting) -> None:
     stray = deployment(1)
-    stray["metadata"]["labels"] = {}
+    stray["metadata"] |= {"labels": {}, "ownerReferences": []}
     cache.store(kinds.DEPLOYMENT, stray)
     cache.ingest_event(kinds.DEPLOYMENT, "ADDED", stray)
     assert cache.children(KEY, "u1").deployments == {}

@@ -19,11 +19,13 @@ from mlflow_model_operator.registry import poller as poller_module
 from mlflow_model_operator.registry.poller import TrackingServerPoller
 from mlflow_model_operator.registry.resolution import (
     Failure,
+    Metadata,
     ModelQuery,
     Query,
     RegisteredModelMetadata,
     Result,
     VersionMetadata,
+    VersionQuery,
 )
 
 KEY, OTHER = Key("models", "wine"), Key("models", "beer")
@@ -42,12 +44,15 @@ class Server:
         self.trouble: Failure | Exception | None = None
         self.answers = asyncio.Event()
         self.answers.set()
-        self.always_answers: type | None = None
+        self.versions: dict[str, VersionMetadata] = {}  # others are all alike
+        self.silent_for: Query | None = None  # alone, if there is one, while it does not answer
         self.is_closed = False
 
-    async def execute(self, query: Query, aliases: Iterable[str] = ()) -> Result:
+    async def execute(
+        self, query: Query, aliases: Iterable[str] = (), previous: Metadata | None = None
+    ) -> Result:
         self.queries.append(query)
-        if self.always_answers is None or not isinstance(query, self.always_answers):
+        if self.silent_for in (None, query):
             await self.answers.wait()
         if isinstance(self.trouble, Exception):
             raise self.trouble
@@ -55,6 +60,8 @@ class Server:
             return self.trouble
         if isinstance(query, ModelQuery):
             return RegisteredModelMetadata({name: self.aliases.get(name) for name in aliases})
+        if isinstance(query, VersionQuery) and query.version in self.versions:
+            return self.versions[query.version]
         return VersionMetadata("3.11.7")
 
     async def close(self) -> None:
@@ -159,7 +166,7 @@ async def test_who_asks_while_an_alias_moves_to_and_fro_is_notified(
     await subscribers.until_notified()
     subscribers.resolve()
     server.answers.clear()
-    server.always_answers = ModelQuery
+    server.silent_for = VersionQuery("wine", "2")
     server.aliases["champion"] = "2"
     await subscribers.poller.poll()
     with pytest.raises(ResolutionPending):  # version 2 is being asked for
@@ -170,6 +177,47 @@ async def test_who_asks_while_an_alias_moves_to_and_fro_is_notified(
     await subscribers.until_notified()
     await poll
     assert (await subscribers.resolved()).version == "1"
+
+
+async def test_a_version_that_is_registered_again_is_reported(
+    server: Server, subscribers: Subscribers
+) -> None:
+    server.versions["1"] = VersionMetadata("3.11.7", created=1_000)
+    first = await subscribers.resolved()
+    assert first.created == 1_000
+    await subscribers.poller.poll()
+    assert await subscribers.notifications() == []
+    server.versions["1"] = VersionMetadata("3.11.7", created=2_000)
+    await subscribers.poller.poll()
+    assert await subscribers.notifications() == [KEY]
+    again = subscribers.resolve()
+    assert (again.uri, again.created) == (first.uri, 2_000)
+    assert not again.is_same(first)
+
+
+async def test_a_version_that_is_deleted_is_reported(
+    server: Server, subscribers: Subscribers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribers.resolved()
+    missing = Failure(Reason.VERSION_NOT_FOUND, "has no version 1")
+    monkeypatch.setattr(server, "versions", {"1": missing})
+    await subscribers.poller.poll()
+    assert await subscribers.notifications() == [KEY]
+    with pytest.raises(ResolutionError) as failure:
+        subscribers.resolve()
+    assert failure.value.reason == Reason.VERSION_NOT_FOUND
+
+
+async def test_a_version_holds_while_the_server_is_away(
+    server: Server, subscribers: Subscribers
+) -> None:
+    uri = "models:/wine/1"
+    with pytest.raises(ResolutionPending):
+        subscribers.resolve(KEY, uri)
+    await subscribers.until_notified()
+    server.trouble = AWAY
+    await subscribers.poller.poll()
+    assert subscribers.resolve(KEY, uri).version == "1"
 
 
 async def test_a_further_alias_of_a_model_is_asked_for(

@@ -68,6 +68,21 @@ def test_a_registered_models_version(uri: str, version: str) -> None:
     )
 
 
+def test_pods_fetch_the_logged_model_that_a_version_is() -> None:
+    metadata = VersionMetadata("3.11.7", model_id="m-1a2b", created=1_700_000_000_000)
+    resolution = resolved("models:/wine/3", {VersionQuery("wine", "3"): metadata})
+    assert isinstance(resolution, ModelVersion)
+    assert (resolution.uri, resolution.display_uri) == ("models:/m-1a2b", "models:/wine/3")
+    assert (resolution.name, resolution.version, resolution.created) == ("wine", "3", None)
+
+
+def test_a_version_of_files_alone_is_known_by_when_it_was_registered() -> None:
+    metadata = VersionMetadata("3.11.7", created=1_700_000_000_000)
+    resolution = resolved("models:/wine/3", {VersionQuery("wine", "3"): metadata})
+    assert isinstance(resolution, ModelVersion)
+    assert (resolution.uri, resolution.created) == ("models:/wine/3", 1_700_000_000_000)
+
+
 @pytest.mark.parametrize(
     ("uri", "query", "version"),
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jinja2
@@ -299,3 +301,104 @@ def test_without_a_host_name_of_its_own_there_is_no_route(
         resource(routing=routing), (Weight("wine-a", 100),), taken=frozenset(taken)
     )
     assert [obj["kind"] for obj in objects] == ["Service"]
+
+
+CUSTOM = {"image": "registry.example.com/wine:7"}
+
+
+@pytest.mark.parametrize(
+    ("timeout", "server", "shutdown", "pause"),
+    [
+        ("30s", {}, 30, 5),
+        ("2m", {}, 120, 5),
+        ("500ms", {}, 1, 5),
+        # No request is cut short within an hour, and none holds a node's drain for longer.
+        ("0s", {}, 3600, 5),
+        ("99999h", {}, 3600, 5),
+        # A custom image is waited for each time, whether there are requests or not.
+        ("0s", CUSTOM, 30, 35),
+        ("2m", CUSTOM, 120, 125),
+    ],
+)
+def test_requests_in_flight_get_their_time_within_bounds(
+    timeout: str, server: Json, shutdown: int, pause: int
+) -> None:
+    given = resource(routing={"timeout": timeout}, server=server)
+    pod = deployment_of(given)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {"name": "SHUTDOWN_TIMEOUT", "value": str(shutdown)} in container["env"]
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] == pause
+    assert pod["terminationGracePeriodSeconds"] == shutdown + 10
+
+
+@pytest.mark.parametrize(
+    ("server", "policy"),
+    [
+        ({}, "IfNotPresent"),
+        ({"imagePullPolicy": "Always"}, "Always"),
+        (CUSTOM, None),
+        ({**CUSTOM, "imagePullPolicy": "Never"}, "Never"),
+    ],
+)
+def test_when_the_image_is_pulled(server: Json, policy: str | None) -> None:
+    pod = deployment_of(resource(server=server))["spec"]["template"]["spec"]
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        assert container.get("imagePullPolicy") == policy
+
+
+LOGGED = ModelVersion("models:/wine@champion", "models:/m-1a2b", "3", "http://mlflow:5000", "wine")
+CREATED = replace(MODEL, name="wine", created=1_700_000_000_000)
+
+
+def test_the_server_knows_the_registered_model_that_a_logged_model_is() -> None:
+    (container,) = deployment_of(resource(), LOGGED)["spec"]["template"]["spec"]["containers"]
+    env = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert (env["MODEL_URI"], env["MODEL_NAME"], env["MODEL_VERSION"]) == (
+        "models:/m-1a2b",
+        "wine",
+        "3",
+    )
+
+
+def test_a_version_that_is_registered_again_is_another_revision() -> None:
+    again = replace(CREATED, created=1_800_000_000_000)
+    assert (
+        render.revision(resource(), CREATED, SETTINGS).name
+        != render.revision(resource(), again, SETTINGS).name
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        replace(MODEL, name="wine", python_version="3.12"),
+        replace(LOGGED, python_version="3.11"),
+        replace(CREATED, python_version="3.11"),
+        ModelVersion("models:/m-1a2b", "models:/m-1a2b", "m-1a2b", "http://m", None, "3.11"),
+        ModelVersion("runs:/0a1b/model", "runs:/0a1b/model", "0a1b", "http://m", None, "3.11"),
+        ModelVersion("s3://models/wine", "s3://models/wine", "-", None, None, "3.11"),
+    ],
+)
+@pytest.mark.parametrize("server", [{}, CUSTOM])
+def test_a_deployment_says_which_model_it_serves(model: ModelVersion, server: Json) -> None:
+    """So the revision can be rendered again where the status is lost."""
+    given = resource(server=server)
+    revision = render.live_revision(deployment_of(given, model), SETTINGS)
+    assert revision is not None
+    python = None if server else model.python_version
+    assert revision.model == replace(model, requested=model.uri, python_version=python)
+    assert render.revision(given, revision.model, SETTINGS).name == revision.name
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda deployment: deployment.pop("spec"),
+        lambda deployment: deployment["spec"]["template"]["spec"].pop("containers"),
+        lambda deployment: deployment["spec"]["template"]["spec"]["containers"][0].pop("env"),
+    ],
+)
+def test_a_deployment_that_is_none_of_ours_says_nothing(edit: Callable[[Json], None]) -> None:
+    deployment = deployment_of(resource())
+    edit(deployment)
+    assert render.live_revision(deployment, SETTINGS) is None
