@@ -19,7 +19,9 @@ from mlflow_model_operator.status import ApplyError, ApplyFailure, NameConflict
 
 log = logging.getLogger(__name__)
 
-Taken = frozenset[tuple[str, str]]  # kinds and names of objects that belong to somebody else
+ForeignObjects = frozenset[
+    tuple[str, str]
+]  # kinds and names of objects that belong to somebody else
 
 INVALID = 422
 _KINDS_WITH_KEYED_LISTS = (kinds.SERVICE, kinds.DEPLOYMENT)
@@ -32,21 +34,23 @@ class Applier:
         self._cluster = cluster
         self._cache = cache
 
-    async def apply(self, key: Key, changes: Changes, taken: Taken) -> list[ApplyFailure]:
+    async def apply(
+        self, key: Key, changes: Changes, foreign: ForeignObjects
+    ) -> list[ApplyFailure]:
         """Carries out the changes of the resource `key`; returns those that failed for good.
 
-        An apply would take over somebody else's object of that name: what is `taken` is left alone.
+        An apply would take over an object of somebody else's: those in `foreign` are left alone.
         Raises ApiError where the API server can't be reached or asks for patience.
         """
         guards, unguarded = guards_first(changes.apply)
-        failures = [await self._apply(key, change, taken) for change in guards]
+        failures = [await self._apply(key, change, foreign) for change in guards]
         if any(failures):
             return [failure for failure in failures if failure]
         services, others = services_first(unguarded)
-        failures = [await self._apply(key, change, taken) for change in services]
+        failures = [await self._apply(key, change, foreign) for change in services]
         has_created = any(change.is_missing for change in services) and not any(failures)
         for change in () if has_created else others:
-            failures.append(await self._apply(key, change, taken))
+            failures.append(await self._apply(key, change, foreign))
         for change in changes.adopt:
             failures.append(await self._adopt(key, change))
         failures.append(await self._scale(key, changes))
@@ -54,10 +58,12 @@ class Applier:
             failures.append(await self._delete(key, obj))
         return [failure for failure in failures if failure]
 
-    async def _apply(self, key: Key, change: Change, taken: Taken) -> ApplyFailure | None:
+    async def _apply(
+        self, key: Key, change: Change, foreign: ForeignObjects
+    ) -> ApplyFailure | None:
         obj = change.desired
         kind, name = kinds.BY_NAME[obj["kind"]], name_of(obj)
-        if (kind.kind, name) in taken:
+        if (kind.kind, name) in foreign:
             return NameConflict(kind.kind, name)
         try:
             if not change.is_missing:

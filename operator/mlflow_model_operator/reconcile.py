@@ -18,7 +18,7 @@ from mlflow_model_operator.api.model_version import (
 )
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
-from mlflow_model_operator.apply import Applier, Taken
+from mlflow_model_operator.apply import Applier, ForeignObjects
 from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
@@ -101,9 +101,9 @@ class Reconciler:
             resolution = await self._resolve(resource)
         except ResolutionPending:
             return None  # the registry reports when it is resolved
-        live, taken = await self._live(resource)
+        live, foreign = await self._live(resource)
         plan = self._plan(resource, resolution, live)
-        outcome = await self._apply(resource, plan, live, taken) if plan else Outcome(live)
+        outcome = await self._apply(resource, plan, live, foreign) if plan else Outcome(live)
         # The others that wait in the queue get their children before anybody's status is written.
         if outcome.has_created:
             return REQUEUE_NOW
@@ -162,7 +162,7 @@ class Reconciler:
         except ResolutionError as error:
             return error
 
-    async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, Taken]:
+    async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, ForeignObjects]:
         """The live children, and which names somebody else has. What the cache lacks is looked up.
 
         A label that somebody has edited hides an object from our watches, and what is only hidden
@@ -173,8 +173,10 @@ class Reconciler:
             live = self.cache.children(key, resource.uid)
             unseen = set(unseen_objects(resource, live)) - present - absent
             if not unseen:
-                taken = (child for child in present if child[1] not in live.of_kind(child[0].kind))
-                return live, frozenset((kind.kind, name) for kind, name in taken)
+                foreign = (
+                    child for child in present if child[1] not in live.of_kind(child[0].kind)
+                )
+                return live, frozenset((kind.kind, name) for kind, name in foreign)
             for kind, name in unseen:
                 is_absent = await confirm_absent(self.cluster, self.cache, key, kind, name)
                 (absent if is_absent else present).add((kind, name))
@@ -204,7 +206,7 @@ class Reconciler:
     ) -> Plan | None:
         around = Surroundings(
             gateway=self.gateways.subscribe(resource.key, resource.gateway),
-            taken=frozenset({*self.cache.rivals(resource.key), *self._denied(resource, live)}),
+            withheld=frozenset({*self.cache.rivals(resource.key), *self._denied(resource, live)}),
             may_update=may_update,
         )
         now = self.clock()
@@ -216,7 +218,11 @@ class Reconciler:
         return self._policy.hostname_denials(resource, httproute.hostnames(route) if route else ())
 
     async def _apply(
-        self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren, taken: Taken
+        self,
+        resource: MLflowModelDeployment,
+        plan: Plan,
+        live: LiveChildren,
+        foreign: ForeignObjects,
     ) -> Outcome:
         """Makes the children what `plan` asks for, unless they are known to be."""
         if self._in_sync.get(resource.key) == self._state(resource, plan):
@@ -225,7 +231,7 @@ class Reconciler:
         changes = remaining = compute_changes(resource, plan, desired, live)
         failures: list[ApplyFailure] = []
         if changes:
-            failures = await self._applier.apply(resource.key, changes, taken)
+            failures = await self._applier.apply(resource.key, changes, foreign)
             # Others may have changed a child while we wrote. Between this look at what is live and
             # the note below nothing is awaited, so what is noted is what was looked at.
             live = self.cache.children(resource.key, resource.uid)

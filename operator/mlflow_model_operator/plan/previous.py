@@ -136,8 +136,8 @@ def _route_weights(resource: MLflowModelDeployment, live: LiveChildren) -> Mappi
 
 def live_revisions(live: LiveChildren, settings: Settings) -> Mapping[str, Revision]:
     """The revisions of the live Deployments, by name."""
-    found = (render.live_revision(entry, settings) for entry in live.deployments.values())
-    return {revision.name: revision for revision in found if revision}
+    revisions = (render.live_revision(entry, settings) for entry in live.deployments.values())
+    return {revision.name: revision for revision in revisions if revision}
 
 
 def revision_from_status(entry: RevisionStatus | None) -> Revision | None:

@@ -48,8 +48,6 @@ def pod_template(
 ) -> KubeObject:
     """The pod template of a revision, without the label that holds the revision's name."""
     spec = resource.spec
-    image = spec.server.image or scoring_image(model, settings)
-    requests, limits = _resources(resource)
     shutdown = _shutdown_timeout(resource)
     # A custom image may exit at once on SIGTERM: its requests must have finished before.
     pause = PRE_STOP_PAUSE + (shutdown if spec.server.image else 0)
@@ -60,17 +58,11 @@ def pod_template(
         pod=spec.pod,
         plain=_plain,
         custom_image=spec.server.image is not None,
-        image=image,
-        pull_policy=_pull_policy(resource, settings),
-        env=_environment(resource, model, settings, shutdown),
-        prepare_secret=spec.model.credentials_secret,
-        server_secret=_server_secret(resource),
+        **_container_values(resource, model, settings, shutdown),
         access=_access_volume(resource),
         access_dir=ACCESS_DIR,
         empty_dir=_empty_dir,
         storage=spec.server.storage,
-        requests=requests,
-        limits=limits,
         workers=spec.server.workers,
         node_selector={**_plain(spec.pod.node_selector), **_gpu_node_selector(resource)},
         tolerations=_tolerations(resource),
@@ -88,6 +80,22 @@ def pod_template(
         scratch=BUILD_DOCKER_DIRS if spec.server.image else {},
         instance=resource.name,
     )
+
+
+def _container_values(
+    resource: MLflowModelDeployment, model: ModelVersion, settings: Settings, shutdown: int
+) -> dict[str, Any]:
+    """What the containers of a pod have: image, environment, and share of the node."""
+    requests, limits = _resources(resource)
+    return {
+        "image": resource.spec.server.image or scoring_image(model, settings),
+        "pull_policy": _pull_policy(resource, settings),
+        "env": _environment(resource, model, settings, shutdown),
+        "prepare_secret": resource.spec.model.credentials_secret,
+        "server_secret": _server_secret(resource),
+        "requests": requests,
+        "limits": limits,
+    }
 
 
 def scoring_image(model: ModelVersion, settings: Settings) -> str:

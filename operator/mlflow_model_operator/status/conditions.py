@@ -230,9 +230,11 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
     route = snapshot.live.routes.get(snapshot.resource.name)
     if route is None:
         return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
-    if snapshot.gateway is not None and not snapshot.gateway.is_programmed:
+    acceptance = httproute.acceptance(route, gateway.name, gateway.namespace)
+    is_refused = isinstance(acceptance, Refused)  # which is the nearer cause
+    if snapshot.gateway is not None and not snapshot.gateway.is_programmed and not is_refused:
         return _not_programmed(snapshot.gateway, gateway)
-    match httproute.acceptance(route, gateway.name, gateway.namespace):
+    match acceptance:
         case Accepted():
             return _true("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
         case Refused() as refusal:

@@ -86,8 +86,10 @@ class Snapshot:
             return []
         weights = dict(self.decision.traffic)
         revisions = {entry.name: entry for entry in (*self.draining, *self.decision.revisions)}
-        found = [revision for name, revision in revisions.items() if name in names]
-        return sorted(found, key=lambda revision: (-weights.get(revision.name, 0), revision.name))
+        matching = [revision for name, revision in revisions.items() if name in names]
+        return sorted(
+            matching, key=lambda revision: (-weights.get(revision.name, 0), revision.name)
+        )
 
     def state(self, revision: Revision) -> RevisionState:
         """The replicas of a revision's Deployment."""

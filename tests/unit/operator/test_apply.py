@@ -69,7 +69,7 @@ def changes(*apply: Change, adopt: list[Change] | None = None, **rest: Any) -> C
 
 async def applied(api: Api, given: Changes, **options: Any) -> list[Any]:
     applier = Applier(api, Cache())  # type: ignore[arg-type]
-    return await applier.apply(KEY, given, options.get("taken", frozenset()))
+    return await applier.apply(KEY, given, options.get("foreign", frozenset()))
 
 
 @pytest.mark.parametrize("kind", ["Service", "Deployment"])
@@ -119,7 +119,7 @@ async def test_a_service_that_cannot_be_made_holds_up_nothing_else() -> None:
     api = Api()
     deployment, service = Change(obj("Deployment"), MISSING), Change(obj("Service"), MISSING)
     failures = await applied(
-        api, changes(deployment, service), taken=frozenset({("Service", "wine")})
+        api, changes(deployment, service), foreign=frozenset({("Service", "wine")})
     )
     assert failures == [NameConflict("Service", "wine")]
     assert api.sent == [("apply", "Deployment")]

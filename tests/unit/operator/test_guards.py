@@ -57,7 +57,7 @@ async def test_a_refused_policy_keeps_everything_else_from_being_made(refuses: b
     applier = Applier(api, Cache())  # type: ignore[arg-type]
 
     desired = changes("Deployment", "NetworkPolicy")
-    failures = await applier.apply(Key("models", "wine"), desired, taken=frozenset())
+    failures = await applier.apply(Key("models", "wine"), desired, foreign=frozenset())
 
     assert api.applied == ([] if refuses else ["NetworkPolicy", "Deployment"])
     assert [failure.kind for failure in failures] == (["NetworkPolicy"] if refuses else [])

@@ -187,7 +187,9 @@ def test_a_refusal_says_what_is_wrong_without_repeating_the_data(
         told = server.predict({"dataframe_split": rows})
         infer = server.url("/v2/models/mlflow-model/infer")
         told_v2 = requests.post(infer, json={"inputs": [column]}, timeout=30)
-    wrong = "Failed to enforce schema of data … Error: Model is missing inputs ['alcohol', 'colour']"
+    wrong = (
+        "Failed to enforce schema of data … Error: Model is missing inputs ['alcohol', 'colour']"
+    )
     for answer, field in ((told, "message"), (told_v2, "error")):
         assert answer.status_code == 400
         assert answer.json()[field].startswith(wrong)
