@@ -108,6 +108,7 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
         workers=3,
         resyncInterval=1_000_000,
         drainDelay=0,
+        maxTemplateUpdates=3,
         fullnameOverride="mmo",
     )
 
@@ -124,6 +125,7 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
         workers=3,
         resync_interval=1_000_000,
         drain_delay=0,
+        max_template_updates=3,
         lease_name="mmo",
         lease_namespace=NAMESPACE,
         identity="a-pod",

@@ -20,6 +20,7 @@ def test_a_tracking_uri_is_used_as_it_is() -> None:
             "MLFLOW_TRACKING_PASSWORD",
         ),
         ({"MMO_WORKERS": "0"}, "at least 1"),
+        ({"MMO_MAX_TEMPLATE_UPDATES": "0"}, "at least 1"),
         ({"MMO_POLL_INTERVAL": "often"}, "write a number, like 15"),
         ({"MMO_SCORING_IMAGES": "{"}, "is not JSON"),
         ({"MMO_SCORING_IMAGES": "[]"}, "must map Python versions"),
