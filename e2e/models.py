@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 SERVED = Path(__file__).parent / "served.py"
-AGENT = Path(__file__).parents[2] / "examples" / "agent.py"
+AGENT = Path(__file__).parents[1] / "examples" / "agent.py"
 EXPERIMENT = "e2e"
 PACKAGE = "tasters"  # what the private index has, and nobody else
 
