@@ -109,7 +109,8 @@ class _Footer:
     @cached_property
     def leaves(self) -> list[dict[int, Any]]:
         """The elements of the schema that are columns."""
-        return [element for element in self._fields[_SCHEMA] if not element.get(_NUM_CHILDREN)]
+        _root, *elements = self._fields[_SCHEMA]
+        return [element for element in elements if not element.get(_NUM_CHILDREN)]
 
     @property
     def text_paths(self) -> list[str]:
@@ -126,9 +127,9 @@ class _Footer:
                 yield from self._pages_of(column[_METADATA], leaf.get(_TYPE) in _TEXTS)
 
     def _pages_of(self, column: dict[int, Any], is_text: bool) -> Iterator[tuple[int, int, int]]:
-        place = _natural(column.get(_DATA_OFFSET))
-        # As readers have it: 0 stands for none.
-        place = min(place, _natural(column.get(_DICTIONARY_OFFSET, 0)) or place)
+        offsets = (column.get(_DATA_OFFSET), column.get(_DICTIONARY_OFFSET, 0))
+        # 0 stands for none: without rows there is no page of data.
+        place = min(filter(None, map(_natural, offsets)), default=len(self._body))
         end = min(place + _natural(column.get(_COMPRESSED_SIZE)), len(self._body))
         dictionary = 0
         while place < end:
