@@ -86,10 +86,8 @@ class Snapshot:
             return []
         weights = dict(self.decision.traffic)
         revisions = {entry.name: entry for entry in (*self.draining, *self.decision.revisions)}
-        matching = [revision for name, revision in revisions.items() if name in names]
-        return sorted(
-            matching, key=lambda revision: (-weights.get(revision.name, 0), revision.name)
-        )
+        named = [revision for name, revision in revisions.items() if name in names]
+        return sorted(named, key=lambda revision: (-weights.get(revision.name, 0), revision.name))
 
     def state(self, revision: Revision) -> RevisionState:
         """The replicas of a revision's Deployment."""
