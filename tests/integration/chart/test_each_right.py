@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from mlflow_model_operator.kube import kinds
 from tests.integration.chart.conftest import ACCOUNT, Cluster
 from tests.integration.chart.test_rights import (
     FULL,
     GATEWAY_NAMESPACE,
     apply,
     chart_environment,
+    children,
     counts,
     granted,
+    is_ready,
     kubeconfig_of_the_operator,
     make_ready,
     resource,
@@ -167,7 +170,13 @@ def until_all_is_there(cluster: Cluster, namespace: str) -> None:
 def have_children_deleted(cluster: Cluster, namespace: str) -> None:
     """All of them but a Deployment and a Service, and of these two the older ones."""
     apply(cluster, resource(namespace, 1))
-    make_ready(cluster, namespace)
+
+    def all_are_ready() -> bool:
+        make_ready(cluster, namespace)
+        deployments = children(cluster, kinds.DEPLOYMENT, namespace)
+        return bool(deployments) and all(map(is_ready, deployments))
+
+    wait_for(all_are_ready, "Deployments to be ready")
     apply(cluster, resource(namespace, 2))
     wait_for(lambda: counts(cluster, namespace)["Deployment"] == 2, "a new revision")
     make_ready(cluster, namespace)
