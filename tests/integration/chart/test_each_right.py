@@ -167,18 +167,25 @@ def until_all_is_there(cluster: Cluster, namespace: str) -> None:
     wait_for(lambda: 0 not in counts(cluster, namespace).values(), "all children to be there")
 
 
-def have_children_deleted(cluster: Cluster, namespace: str) -> None:
-    """All of them but a Deployment and a Service, and of these two the older ones."""
-    apply(cluster, resource(namespace, 1))
+def have_children_deleted(cluster: Cluster, namespace: str, right: Right) -> None:
+    """All of them but a Deployment and a Service, and of these two the older ones.
+
+    It ends as soon as the right is missed: the operator waits before it tries again.
+    """
 
     def all_are_ready() -> bool:
         make_ready(cluster, namespace)
         deployments = children(cluster, kinds.DEPLOYMENT, namespace)
         return bool(deployments) and all(map(is_ready, deployments))
 
-    wait_for(all_are_ready, "Deployments to be ready")
+    def missed_or(condition: Callable[[], bool]) -> Callable[[], bool]:
+        return lambda: is_missed(cluster, right, namespace) or condition()
+
+    apply(cluster, resource(namespace, 1))
+    wait_for(missed_or(all_are_ready), "Deployments to be ready")
     apply(cluster, resource(namespace, 2))
-    wait_for(lambda: counts(cluster, namespace)["Deployment"] == 2, "a new revision")
+    two = missed_or(lambda: counts(cluster, namespace)["Deployment"] == 2)
+    wait_for(two, "a new revision")
     make_ready(cluster, namespace)
 
 
@@ -189,7 +196,7 @@ def until_missed(cluster: Cluster, right: Right, log: Callable[[], str]) -> None
         until_all_is_there(cluster, namespace)
     with without(cluster, right):
         if right[0] == "delete":
-            have_children_deleted(cluster, namespace)
+            have_children_deleted(cluster, namespace, right)
         else:
             apply(cluster, resource(namespace, 1, **FULL))
         wait_for(lambda: is_missed(cluster, right, namespace), f"{right} to be missed:\n{log()}")
