@@ -53,7 +53,7 @@ class LiveRouting:
 def live_routing(
     resource: MLflowModelDeployment, live: LiveChildren, gateway: GatewayState | None
 ) -> LiveRouting:
-    """What the live Service and route do; `gateway` is the one that the spec names, if known.
+    """What the live Service and route do; `gateway` is the one of the spec, None if unknown.
 
     A route that is not accepted as it stands may be followed as it was accepted last, which the
     status records.
