@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from e2e.cluster.settings import read_settings
+from dev.cluster.settings import read_settings
 
 
 def environment(lock: Path, python: str = sys.executable) -> Path:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from e2e import kube
-from e2e.tests.models import Facts
-from e2e.tests.platform import OperatorLog, bring_up
-from e2e.tests.platform.bring_up import TEST_LABEL
+from dev import kube
+from e2e.models import Facts
+from e2e.platform import OperatorLog, bring_up
+from e2e.platform.bring_up import TEST_LABEL
 
 MOST_TROUBLES = 20
 

@@ -9,6 +9,7 @@ IMAGE_PREFIX names the registry to push to, like registry.example.com/team.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -17,19 +18,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.cluster import cluster
-from e2e.cluster.baseimage import ensure_base_image
-from e2e.cluster.command import exit_code, one_at_a_time
-from e2e.cluster.engine import Engine, ensure_engine
-from e2e.cluster.progress import say, step
-from e2e.cluster.settings import REPOSITORY, Settings, read_settings
-from e2e.cluster.shell import attempt, capture, run
+from dev.cluster import cluster
+from dev.cluster.baseimage import BASE_IMAGE, ensure_base_image
+from dev.cluster.command import exit_code, one_at_a_time
+from dev.cluster.engine import Engine, ensure_engine
+from dev.cluster.progress import say, step
+from dev.cluster.settings import REPOSITORY, Settings, read_settings
+from dev.cluster.shell import attempt, capture, run
 
 # Read, not imported: this runs before any package is installed.
 VERSION_FILE = REPOSITORY / "operator" / "mlflow_model_operator" / "__init__.py"
 LABEL = "mlflow-model-operator.dev/fingerprint"
 BUILD_LOCK = "images/build.lock"  # what installs the packages in each of them
 SIDE_BY_SIDE = 2
+SCORING_SOURCES = (
+    "scoring/mlflow_model_server",
+    "images/scoring.lock",
+    "images/mlflow-model-server",
+)
 
 
 def _version() -> str:
@@ -64,7 +70,7 @@ IMAGES = {
     image.name: image
     for image in (
         Image("operator", ("operator/mlflow_model_operator", "images/operator.lock"), 30),
-        Image("scoring", ("scoring/mlflow_model_server", "images/scoring.lock"), 60),
+        Image("scoring", SCORING_SOURCES, 60),
         Image("mlflow", ("images/mlflow.lock",), 60),
     )
 }
@@ -103,13 +109,17 @@ def _ensure(image: Image, base: str, engine: Engine) -> None:
     fingerprint = _fingerprint(image, base, engine)
     if _inspect(image.tag, f'{{{{index .Config.Labels "{LABEL}"}}}}', engine) == fingerprint:
         return
+    # What the engine made itself has no registry to be found in by its digest.
+    pinned = None if base == BASE_IMAGE else _pinned(base, engine)
+    labels = {LABEL: fingerprint, **_annotations(base, pinned)}
     with step(f"Building the image {image.name}", expected=image.expected):
         run(
             "docker",
             "build",
             f"--file={image.dockerfile}",
-            f"--build-arg=BASE_IMAGE={base}",
-            f"--label={LABEL}={fingerprint}",
+            f"--build-arg=BASE_IMAGE={pinned or base}",
+            f"--build-arg=VERSION={VERSION}",
+            *(f"--label={name}={value}" for name, value in labels.items()),
             f"--tag={image.tag}",
             ".",
             env=engine.env,
@@ -126,6 +136,31 @@ def _tag_by_python(image: Image, engine: Engine) -> None:
     python = ("--entrypoint=python", image.tag, "-c", show)
     minor = capture("docker", "run", "--rm", *python, env=engine.env)
     run("docker", "tag", image.tag, f"{image.tag}-py{minor}", env=engine.env, log="tag")
+
+
+def _annotations(base: str, pinned: str | None) -> dict[str, str]:
+    """The OCI annotations that depend on the build; the others are in the Dockerfiles."""
+    annotations = {
+        "version": VERSION,
+        "revision": _revision(),
+        "base.name": base,
+        "base.digest": (pinned or "").partition("@")[2],
+    }
+    prefix = "org.opencontainers.image"
+    return {f"{prefix}.{name}": value for name, value in annotations.items() if value}
+
+
+def _revision() -> str:
+    """The commit, with -dirty if files differ from it; "" outside of a Git repository."""
+    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return attempt("git", "-C", REPOSITORY, *describe).stdout.strip()
+
+
+def _pinned(name: str, engine: Engine) -> str | None:
+    """The immutable name of an image that was pulled or pushed: its digest instead of its tag."""
+    digests = _inspect(name, "{{json .RepoDigests}}", engine) or "[]"
+    repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+    return next((name for name in json.loads(digests) if name.startswith(f"{repository}@")), None)
 
 
 def _fingerprint(image: Image, base: str, engine: Engine) -> str:
@@ -160,6 +195,8 @@ def _push(images: Sequence[Image], engine: Engine) -> None:
         with step(f"Pushing {remote}", expected=30):
             run("docker", "tag", image.tag, remote, env=engine.env, log="push")
             run("docker", "push", remote, env=engine.env, log="push")
+        if pinned := _pinned(remote, engine):
+            say(f"Its digest, for the chart's values: {pinned}")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,21 @@ RUN python3 -m venv --without-pip /opt/venv \
  && /opt/venv/bin/python -m compileall -q -j 0 -x '^\./kubernetes/' . \
  && /opt/venv/bin/python -c 'import kubernetes.aio.config' \
  && echo /opt/mlflow-model-operator > mlflow-model-operator.pth
+# A bill of materials of the Python packages, for scanners.
+ARG VERSION=0
+RUN printf '[project]\nname = "mlflow-model-operator"\nversion = "%s"\nlicense = "Apache-2.0"\n' "$VERSION" \
+      > /tmp/pyproject.toml \
+ && /opt/build/bin/cyclonedx-py environment --no-validate --output-reproducible \
+      --pyproject /tmp/pyproject.toml --output-file /opt/sbom.cdx.json /opt/venv/bin/python
 COPY operator/mlflow_model_operator /opt/mlflow-model-operator/mlflow_model_operator
 RUN /opt/venv/bin/python -m compileall -q /opt/mlflow-model-operator
 
 FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="mlflow-model-operator" \
+      org.opencontainers.image.description="Serves MLflow models on Kubernetes and follows the registry" \
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/sbom.cdx.json /usr/local/share/sbom/operator.cdx.json
 COPY --from=build /opt/mlflow-model-operator /opt/mlflow-model-operator
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet MALLOC_ARENA_MAX=2 HOME=/tmp

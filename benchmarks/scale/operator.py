@@ -14,7 +14,7 @@ import requests
 
 from benchmarks.environments import environment
 from benchmarks.scale.plane import Plane, operator_kubeconfig
-from e2e.cluster.settings import REPOSITORY
+from dev.cluster.settings import REPOSITORY
 from tests.integration.control_plane import (
     Running,
     _wait_until_healthy,

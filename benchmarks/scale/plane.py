@@ -12,7 +12,7 @@ from typing import Any
 import requests
 import yaml
 
-from e2e.cluster.binaries import source_folder
+from dev.cluster.binaries import source_folder
 from tests.integration import control_plane
 from tests.integration.control_plane import ApiServer, free_port, process, wait_for
 from tests.integration.tracking_server import TrackingServer, tracking_server

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environments import environment
-from e2e.cluster.settings import REPOSITORY
+from dev.cluster.settings import REPOSITORY
 
 HERE = Path(__file__).parent
 # With PyTorch, for our server and MLflow's; the slower differential suite uses it too.

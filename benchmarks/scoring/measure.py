@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.scoring.environments import Pythons, pythons_for
 from benchmarks.scoring.load import Measured
 from benchmarks.scoring.servers import KINDS, Running, running
-from e2e.cluster.settings import REPOSITORY
+from dev.cluster.settings import REPOSITORY
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import procfs
 from benchmarks.scoring.environments import Pythons
-from e2e.cluster.settings import REPOSITORY
+from dev.cluster.settings import REPOSITORY
 from tests.integration.control_plane import free_port
 
 SECONDS_TO_START = 180

@@ -65,6 +65,10 @@ class Metrics:
             "kind",
             "code",
         )
+        self._add_polls()
+        self._show_zeros()
+
+    def _add_polls(self) -> None:
         self._polls = self._counter(
             "registry_polls", "Polls of tracking servers, by result.", "server", "result"
         )
@@ -76,7 +80,6 @@ class Metrics:
             "Unix time of the last successful poll of a tracking server.",
             "server",
         )
-        self._show_zeros()
 
     def leading(self, leads: bool) -> None:
         """Whether this replica leads."""

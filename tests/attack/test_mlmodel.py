@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from types import FrameType
 
 import pytest
-from mlflow_model_operator.registry.tracking_server import MAX_MLMODEL_BYTES, python_version
 
 from mlflow_model_operator.registry import tracking_server
+from mlflow_model_operator.registry.tracking_server import MAX_MLMODEL_BYTES, python_version
 
 FLAVOR = "flavors:\n  python_function:\n"
 DEADLINE = 10  # seconds; reading takes milliseconds, the attack minutes

@@ -35,7 +35,7 @@ class NotReady(Exception):
 
 def tools(*names: str) -> Path:
     """The folder of these programs, built at the first call ever."""
-    command = [sys.executable, "-m", "e2e.cluster", "tools", *names]
+    command = [sys.executable, "-m", "dev.cluster", "tools", *names]
     done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
     return Path(done.stdout.strip().splitlines()[-1])
 

@@ -141,3 +141,74 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{- /* ValidatingAdmissionPolicies have no namespace: its name keeps two releases apart. */}}
+{{- define "operator.policyName" -}}
+{{- printf "%s.%s" (include "operator.fullname" .) .Release.Namespace }}
+{{- end }}
+
+{{- define "operator.policy.byTheOperator" -}}
+- name: by-the-operator
+  expression: >-
+    request.userInfo.username ==
+    'system:serviceaccount:{{ .Release.Namespace }}:{{ include "operator.serviceAccountName" . }}'
+{{- end }}
+
+{{- /* CEL: whether a variable has any of these fields. */}}
+{{- define "operator.policy.hasAny" -}}
+{{- $tests := list }}
+{{- range .fields }}
+{{- $tests = printf "has(%s.%s)" $.variable . | append $tests }}
+{{- end }}
+{{- join " || " $tests }}
+{{- end }}
+
+{{- /* The rule that a field of spec, of the same name in the pod, is left out or in a list. */}}
+{{- define "operator.policy.allowed" -}}
+{{- $field := first . }}
+{{- $value := printf "variables.pod.?%s.orValue('')" (splitList "." $field | last) -}}
+- expression: >-
+    {{ $value }} in {{ append (last .) "" | toJson }}
+  messageExpression: >-
+    '{{ $field }}: ' + {{ $value }} +
+    ' is not allowed: leave it out, or use one of {{ join ", " (last .) }}'
+  message: "{{ $field }}: this value is not allowed"
+{{- end }}
+
+{{- define "operator.policy.binding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "operator.labels" .root | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: {{ toJson .root.Values.policy.actions }}
+{{- end }}
+
+{{- define "operator.network.dns" -}}
+# DNS; in OpenShift its pods listen on 5353.
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+    - {port: 5353, protocol: UDP}
+    - {port: 5353, protocol: TCP}
+{{- end }}
+
+{{- /* An egress rule. Pods are listed too: for some network plugins, addresses do not include pods. */}}
+{{- define "operator.network.allButMetadata" -}}
+{{- $v4 := list }}
+{{- $v6 := list }}
+{{- range .Values.networkPolicy.metadataServices }}
+{{- if contains ":" . }}
+{{- $v6 = append $v6 . }}
+{{- else }}
+{{- $v4 = append $v4 . }}
+{{- end }}
+{{- end -}}
+- to:
+    - namespaceSelector: {}
+    - ipBlock: {cidr: 0.0.0.0/0, except: {{ toJson $v4 }}}
+    - ipBlock: {cidr: "::/0", except: {{ toJson $v6 }}}
+{{- end }}

@@ -93,12 +93,22 @@ FIELDS: Mapping[str, str] = {
 # The other settings of the scoring server, which users may write into spec.server.env.
 USER_VARIABLES = frozenset(
     {
+        "ALLOW_DIRECT_URLS",
+        "ALLOW_SOURCE_BUILDS",
         "BATCHING",
         "DRIFT",
         "DRIFT_BASELINE_ROWS",
+        "GRPC_MAX_MESSAGE_BYTES",
+        "JWKS_ALLOW_HTTP",
+        "JWKS_MAX_AGE",
         "MAX_BODY_BYTES",
+        "MAX_BYTES_IN_FLIGHT",
+        "MAX_COLUMNS",
+        "MAX_CONCURRENT_PREDICTIONS",
+        "MAX_CONNECTIONS",
         "MAX_QUEUE",
         "MAX_ROWS",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
         "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
         "MODEL_CREATED",
         "NO_INDEX",
@@ -107,6 +117,10 @@ USER_VARIABLES = frozenset(
         "REQUEST_LOG_MAX_BYTES",
         "REQUEST_LOG_SAMPLE",
         "REQUIREMENTS_ENV",
+        "REQUIRE_HASHES",
+        "STREAM_TIMEOUT",
+        "STUCK_RESTART_AFTER",
+        "TRACES",
     }
 )
 

@@ -73,13 +73,13 @@ def plan_rollout(
     if stable is None:
         return RolloutPlan(target)
     recorded = recorded_progress(resource)
-    seen = _observe(resource, target, stable, snapshot, recorded, obstacle)
-    result = advance(recorded, seen)
+    observed = _observe(resource, target, stable, snapshot, recorded, obstacle)
+    result = advance(recorded, observed)
     if result.progress is None or result.takes_over:
         return RolloutPlan(target)
     if not result.progress.is_running:
         return RolloutPlan(stable, rejected=Rejected(target, result.progress))
-    trial = _trial(resource, result, result.progress, seen.steps, obstacle)
+    trial = _trial(resource, result, result.progress, observed.steps, obstacle)
     return RolloutPlan(target, trial=trial, requeue_after=result.requeue_after)
 
 

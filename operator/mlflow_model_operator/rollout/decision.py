@@ -98,7 +98,7 @@ class Decision:
     trial: Trial | None = None  # how the target takes over in steps, if it does
     rejected: Rejected | None = None
     # Draining revisions whose requests have ended; their pods stay for spec.rollout.keepOld.
-    kept: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> Hashable:
@@ -153,7 +153,7 @@ def decide(
         leaving |= {desired.rejected.revision.name} - current
     since = _leaving_since(previous.draining, desired.rejected)
     ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
-    is_draining = bool(set(ending.since) - current - ending.kept)
+    is_draining = bool(set(ending.since) - current - ending.drained)
     waits = [seconds for seconds in (ending.requeue_after, requeue_after) if seconds is not None]
     return Decision(
         stable=stable,
@@ -165,7 +165,7 @@ def decide(
         requeue_after=min(waits, default=None),
         trial=desired.trial if stable.name != desired.target.name else None,
         rejected=desired.rejected,
-        kept=ending.kept,
+        drained=ending.drained,
     )
 
 
@@ -279,7 +279,7 @@ class Draining(NamedTuple):
     """The revisions that stay though they have no traffic."""
 
     since: Mapping[str, float]
-    kept: frozenset[str]  # those whose requests have ended
+    drained: frozenset[str]  # those whose requests have ended
     requeue_after: float | None  # seconds until time alone changes that
 
 
@@ -292,7 +292,7 @@ def _drain(
 ) -> Draining:
     """Retains a leaving revision as long as requests may reach it, and for the delays."""
     draining: dict[str, float] = {}
-    kept: set[str] = set()
+    drained: set[str] = set()
     waits: list[float] = []
     for name in sorted(leaving):
         started = min(since.get(name, now), now)  # another leader's clock may have been ahead
@@ -305,9 +305,9 @@ def _drain(
             # The routing may change with no event: by our own next write.
             waits.append(max(min(routed, delays.drain), 1.0))
         else:
-            kept.add(name)
+            drained.add(name)
             waits.append(max(remaining, 1.0))
-    return Draining(draining, frozenset(kept), min(waits, default=None))
+    return Draining(draining, frozenset(drained), min(waits, default=None))
 
 
 def _phase(

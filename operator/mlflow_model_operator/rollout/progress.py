@@ -189,27 +189,27 @@ class Advance:
     requeue_after: float | None = None  # seconds until time alone changes something
 
 
-def advance(progress: Progress | None, seen: Observation) -> Advance:
+def advance(progress: Progress | None, observed: Observation) -> Advance:
     """The next progress of a rollout; one call goes as far as what is observed allows."""
-    progress = _for_target(progress, seen)
+    progress = _for_target(progress, observed)
     if progress is None:
         return Advance(None)
-    progress = replace(progress, stable_replicas=seen.stable_replicas)
-    progress = _obey(progress, seen)
-    progress = _fail(progress, seen)
+    progress = replace(progress, stable_replicas=observed.stable_replicas)
+    progress = _obey(progress, observed)
+    progress = _fail(progress, observed)
     if not progress.is_running:
         return Advance(progress)
     while True:
-        following = _next(progress, seen)
+        following = _next(progress, observed)
         if following == progress:
             break
         progress = following
     return Advance(
         progress,
-        weight=weight_of(progress, seen.steps),
-        may_serve=seen.obstacle is None,
+        weight=weight_of(progress, observed.steps),
+        may_serve=observed.obstacle is None,
         takes_over=progress.stage is Stage.PROMOTING and progress.waiting_for is None,
-        requeue_after=_requeue_after(progress, seen),
+        requeue_after=_requeue_after(progress, observed),
     )
 
 
@@ -228,176 +228,185 @@ def next_weight(progress: Progress, steps: Schedule) -> int:
     return steps[following].weight
 
 
-def _for_target(progress: Progress | None, seen: Observation) -> Progress | None:
+def _for_target(progress: Progress | None, observed: Observation) -> Progress | None:
     """The progress of the rollout of the present target: a new one if that is another."""
-    if seen.target == seen.stable or not (seen.steps or seen.has_gates):
+    if observed.target == observed.stable or not (observed.steps or observed.has_gates):
         return None
-    if progress is None or (progress.target, progress.schedule) != (seen.target, seen.schedule):
+    if progress is None or (progress.target, progress.schedule) != (
+        observed.target,
+        observed.schedule,
+    ):
         return Progress(
-            target=seen.target,
-            schedule=seen.schedule,
-            since=seen.now,
-            stable_replicas=seen.stable_replicas,
+            target=observed.target,
+            schedule=observed.schedule,
+            since=observed.now,
+            stable_replicas=observed.stable_replicas,
         )
-    if seen.is_stopped and progress.is_running and progress.stage is not Stage.PREPARING:
-        return _from_the_start(_move(progress, Trigger.STOPPED, Stage.PREPARING), seen)
+    if observed.is_stopped and progress.is_running and progress.stage is not Stage.PREPARING:
+        return _from_the_start(_move(progress, Trigger.STOPPED, Stage.PREPARING), observed)
     return progress
 
 
-def _from_the_start(progress: Progress, seen: Observation) -> Progress:
+def _from_the_start(progress: Progress, observed: Observation) -> Progress:
     """The same target again, from the first step."""
-    return Progress(progress.target, progress.schedule, seen.now, seen.stable_replicas)
+    return Progress(progress.target, progress.schedule, observed.now, observed.stable_replicas)
 
 
-def _obey(progress: Progress, seen: Observation) -> Progress:
+def _obey(progress: Progress, observed: Observation) -> Progress:
     """What a person asks for, where the stage allows it."""
-    match seen.action, progress.stage:
+    match observed.action, progress.stage:
         case Action.PAUSE, (Stage.PREPARING | Stage.PROGRESSING):
-            return _paused(progress, seen)
+            return _paused(progress, observed)
         case Action.RESUME, Stage.PAUSED:
             stage = Stage.PREPARING if progress.step < 0 else Stage.PROGRESSING
             resumed = _move(progress, Trigger.RESUME, stage)
-            return replace(resumed, paused_at=None, resumed_at=seen.now)
+            return replace(resumed, paused_at=None, resumed_at=observed.now)
         case Action.PROMOTE, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED):
             promoted = _move(progress, Trigger.PROMOTE, Stage.PROMOTING)
             return replace(promoted, paused_at=None)
         case Action.ABORT, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED | Stage.PROMOTING):
-            aborted = Rejection(Reason.ROLLOUT_ABORTED, "a person has aborted it", seen.now)
+            aborted = Rejection(Reason.ROLLOUT_ABORTED, "a person has aborted it", observed.now)
             return _rejected(progress, Trigger.ABORT, aborted)
         case Action.RETRY, Stage.FAILED:
             retried = _move(progress, Trigger.RETRY, Stage.PREPARING)
-            return replace(_from_the_start(retried, seen), resumed_at=seen.now)
+            return replace(_from_the_start(retried, observed), resumed_at=observed.now)
     return progress
 
 
-def _fail(progress: Progress, seen: Observation) -> Progress:
+def _fail(progress: Progress, observed: Observation) -> Progress:
     """The same, turned back if the target is not to serve."""
     if not progress.is_running:
         return progress
-    rejection = seen.failure
-    if rejection is None and seen.obstacle and seen.obstacle.is_final:
-        rejection = Rejection(seen.obstacle.reason, seen.obstacle.message, seen.now)
-    if rejection is None and seen.verdict is Verdict.BAD:
-        rejection = Rejection(Reason.ROLLOUT_FAILED, "the analysis says that it is bad", seen.now)
+    rejection = observed.failure
+    if rejection is None and observed.obstacle and observed.obstacle.is_final:
+        rejection = Rejection(observed.obstacle.reason, observed.obstacle.message, observed.now)
+    if rejection is None and observed.verdict is Verdict.BAD:
+        rejection = Rejection(
+            Reason.ROLLOUT_FAILED, "the analysis says that it is bad", observed.now
+        )
     return _rejected(progress, Trigger.FAILURE, rejection) if rejection else progress
 
 
-def _next(progress: Progress, seen: Observation) -> Progress:
+def _next(progress: Progress, observed: Observation) -> Progress:
     """One transition, or what it waits for."""
     match progress.stage:
         case Stage.PREPARING:
-            return _prepare(progress, seen)
+            return _prepare(progress, observed)
         case Stage.PROGRESSING:
-            return _hold(_timed(progress, seen), seen)
+            return _hold(_timed(progress, observed), observed)
         case Stage.PROMOTING:
-            return replace(progress, waiting_for=_obstacle_to_takeover(progress, seen))
+            return replace(progress, waiting_for=_obstacle_to_takeover(progress, observed))
         case _:
             return replace(progress, waiting_for=Cause.RESUME)
 
 
-def _prepare(progress: Progress, seen: Observation) -> Progress:
-    cause = _obstacle_to_first_share(progress, seen)
+def _prepare(progress: Progress, observed: Observation) -> Progress:
+    cause = _obstacle_to_first_share(progress, observed)
     if cause is not None:
         return replace(progress, waiting_for=cause)
-    if not seen.steps:
+    if not observed.steps:
         return _move(progress, Trigger.READY, Stage.PROMOTING)
     return _at_step(_move(progress, Trigger.READY, Stage.PROGRESSING), 0)
 
 
-def _timed(progress: Progress, seen: Observation) -> Progress:
+def _timed(progress: Progress, observed: Observation) -> Progress:
     """The same with the time since when the data plane has the weights of the step.
 
     It begins again where the target has lost its pods, and so its share. A time in the future is
     that of another leader's clock.
     """
-    if not seen.target_state.answers:
+    if not observed.target_state.answers:
         return replace(progress, step_started_at=None)
     if progress.step_started_at is not None:
-        return replace(progress, step_started_at=min(progress.step_started_at, seen.now))
-    weight = weight_of(progress, seen.steps)
-    shares = {seen.target: weight, seen.stable: 100 - weight}
+        return replace(progress, step_started_at=min(progress.step_started_at, observed.now))
+    weight = weight_of(progress, observed.steps)
+    shares = {observed.target: weight, observed.stable: 100 - weight}
     has_them = (
-        seen.weights is not None and seen.is_listed and _shares(seen.weights) == _shares(shares)
+        observed.weights is not None
+        and observed.is_listed
+        and _shares(observed.weights) == _shares(shares)
     )
-    return replace(progress, step_started_at=seen.now) if has_them else progress
+    return replace(progress, step_started_at=observed.now) if has_them else progress
 
 
-def _hold(progress: Progress, seen: Observation) -> Progress:
+def _hold(progress: Progress, observed: Observation) -> Progress:
     """Stays at the step as long as it takes, and goes on to the next."""
-    cause = _obstacle_at_step(progress, seen)
+    cause = _obstacle_at_step(progress, observed)
     if cause is not None:
         return replace(progress, waiting_for=cause)
-    step = seen.steps[progress.step]
-    if _remaining(progress, step, seen.now) > 0:
+    step = observed.steps[progress.step]
+    if _remaining(progress, step, observed.now) > 0:
         if math.isinf(step.hold):
-            return _paused(progress, seen)
+            return _paused(progress, observed)
         return replace(progress, waiting_for=Cause.HOLD)
-    return _go_on(progress, seen)
+    return _go_on(progress, observed)
 
 
-def _go_on(progress: Progress, seen: Observation) -> Progress:
+def _go_on(progress: Progress, observed: Observation) -> Progress:
     """To the next step, if nothing is in its way."""
     following = progress.step + 1
-    if following == len(seen.steps):
+    if following == len(observed.steps):
         return _move(progress, Trigger.LAST_STEP_DONE, Stage.PROMOTING)
-    if not _has_pods(progress, seen.steps[following].weight, seen):
+    if not _has_pods(progress, observed.steps[following].weight, observed):
         return replace(progress, waiting_for=Cause.PODS)
-    if not _is_route_free(seen, seen.steps[following].weight):
+    if not _is_route_free(observed, observed.steps[following].weight):
         return replace(progress, waiting_for=Cause.ROUTE)
     return _at_step(_move(progress, Trigger.STEP_DONE, Stage.PROGRESSING), following)
 
 
-def _obstacle_to_first_share(progress: Progress, seen: Observation) -> Cause | None:
+def _obstacle_to_first_share(progress: Progress, observed: Observation) -> Cause | None:
     """What must be so before the target gets any request."""
-    weight = next_weight(progress, seen.steps)
-    if seen.obstacle is not None:
+    weight = next_weight(progress, observed.steps)
+    if observed.obstacle is not None:
         return Cause.GATES
-    if not seen.target_state.is_ready or not _has_pods(progress, weight, seen):
+    if not observed.target_state.is_ready or not _has_pods(progress, weight, observed):
         return Cause.PODS
-    if seen.is_stopped or not seen.stable_answers:
+    if observed.is_stopped or not observed.stable_answers:
         return Cause.STABLE
-    is_known = seen.is_listed or _is_requested(seen, weight)
-    return None if is_known else Cause.ROUTE
+    is_in_route = observed.is_listed or _is_requested(observed, weight)
+    return None if is_in_route else Cause.ROUTE
 
 
-def _obstacle_at_step(progress: Progress, seen: Observation) -> Cause | None:
+def _obstacle_at_step(progress: Progress, observed: Observation) -> Cause | None:
     """What must be so while the target has a share, before the next step."""
-    if not seen.target_state.answers:
+    if not observed.target_state.answers:
         return Cause.PODS
-    if not seen.stable_answers:
+    if not observed.stable_answers:
         return Cause.STABLE
     if progress.step_started_at is None:
         return Cause.ROUTE
-    return Cause.ANALYSIS if seen.verdict is Verdict.INCONCLUSIVE else None
+    return Cause.ANALYSIS if observed.verdict is Verdict.INCONCLUSIVE else None
 
 
-def _obstacle_to_takeover(progress: Progress, seen: Observation) -> Cause | None:
+def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | None:
     """What must be so before the target is the stable revision."""
-    has_share = weight_of(progress, seen.steps) > 0
-    if not has_share and seen.obstacle is not None:
+    has_share = weight_of(progress, observed.steps) > 0
+    if not has_share and observed.obstacle is not None:
         return Cause.GATES
-    if not seen.target_state.is_ready or not _has_pods(progress, 100, seen):
+    if not observed.target_state.is_ready or not _has_pods(progress, 100, observed):
         return Cause.PODS
-    is_known = has_share or seen.is_listed or _is_requested(seen, 100)
-    return None if is_known else Cause.ROUTE
+    is_in_route = has_share or observed.is_listed or _is_requested(observed, 100)
+    return None if is_in_route else Cause.ROUTE
 
 
-def _has_pods(progress: Progress, weight: int, seen: Observation) -> bool:
+def _has_pods(progress: Progress, weight: int, observed: Observation) -> bool:
     """Whether the target has pods for that share of what the stable revision serves."""
-    return seen.target_state.ready >= required_replicas(progress.stable_replicas, weight)
+    return observed.target_state.ready >= required_replicas(progress.stable_replicas, weight)
 
 
-def _is_route_free(seen: Observation, weight: int) -> bool:
+def _is_route_free(observed: Observation, weight: int) -> bool:
     """Whether the last weights are the data plane's.
 
     Or those of the next step were requested already, by an operator that ended before it recorded
     that.
     """
-    return seen.weights is not None or _is_requested(seen, weight)
+    return observed.weights is not None or _is_requested(observed, weight)
 
 
-def _is_requested(seen: Observation, weight: int) -> bool:
-    return _shares(seen.requested) == _shares({seen.target: weight, seen.stable: 100 - weight})
+def _is_requested(observed: Observation, weight: int) -> bool:
+    return _shares(observed.requested) == _shares(
+        {observed.target: weight, observed.stable: 100 - weight}
+    )
 
 
 def _shares(weights: Mapping[str, int]) -> dict[str, int]:
@@ -411,10 +420,10 @@ def _remaining(progress: Progress, step: Step, now: float) -> float:
     return (progress.step_started_at or now) + step.hold - now
 
 
-def _requeue_after(progress: Progress, seen: Observation) -> float | None:
+def _requeue_after(progress: Progress, observed: Observation) -> float | None:
     if progress.waiting_for is not Cause.HOLD:
         return None
-    return max(_remaining(progress, seen.steps[progress.step], seen.now), MIN_WAIT)
+    return max(_remaining(progress, observed.steps[progress.step], observed.now), MIN_WAIT)
 
 
 def _at_step(progress: Progress, step: int) -> Progress:
@@ -423,9 +432,9 @@ def _at_step(progress: Progress, step: int) -> Progress:
     )
 
 
-def _paused(progress: Progress, seen: Observation) -> Progress:
+def _paused(progress: Progress, observed: Observation) -> Progress:
     paused = _move(progress, Trigger.PAUSE, Stage.PAUSED)
-    return replace(paused, paused_at=seen.now, waiting_for=Cause.RESUME)
+    return replace(paused, paused_at=observed.now, waiting_for=Cause.RESUME)
 
 
 def _rejected(progress: Progress, trigger: Trigger, rejection: Rejection) -> Progress:

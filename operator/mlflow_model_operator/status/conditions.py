@@ -186,7 +186,7 @@ def progressing(snapshot: Snapshot) -> Condition:
     if decision.phase == Phase.DRAINING:
         if snapshot.lingering:
             return _true("Progressing", Reason.MOVING_TRAFFIC, _moving(snapshot, decision))
-        names = ", ".join(sorted(set(decision.draining) - decision.kept))
+        names = ", ".join(sorted(set(decision.draining) - decision.drained))
         return _true("Progressing", Reason.DRAINING, f"In-flight requests are finishing: {names}")
     target = decision.target
     state = snapshot.state(target)
@@ -267,13 +267,14 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
     route = snapshot.live.routes.get(snapshot.resource.name)
     if route is None:
         return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
+    acceptance = httproute.acceptance(route, gateway.name, gateway.namespace)
+    if isinstance(acceptance, Refused):
+        return _refused_by_gateway(snapshot, gateway, acceptance)
     if snapshot.gateway is not None and not snapshot.gateway.is_programmed:
         return _not_programmed(snapshot.gateway, gateway)
-    match httproute.acceptance(route, gateway.name, gateway.namespace):
+    match acceptance:
         case Accepted():
             return _true("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
-        case Refused() as refusal:
-            return _refused_by_gateway(snapshot, gateway, refusal)
         case Pending():
             return _waiting_for_gateway(gateway)
 

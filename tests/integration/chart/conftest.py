@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster.binaries import source_folder
+from dev.cluster.binaries import source_folder
 from tests.integration import control_plane
 from tests.integration.control_plane import ApiServer
 from tests.unit.chart.rendering import CHART, NAMESPACE, RELEASE, Helm
@@ -93,6 +93,7 @@ def cluster(kubernetes_tools: Path, tmp_path_factory: pytest.TempPathFactory) ->
         f"--audit-policy-file={policy}",
         "--audit-log-mode=blocking-strict",
         "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+        "--allow-privileged=true",  # as in most clusters: it must be a policy that refuses it
     ]
     helm = Helm(control_plane.tools("helm") / "helm")
     with control_plane.api_server(folder, kubernetes_tools, flags) as api:

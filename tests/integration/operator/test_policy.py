@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster.binaries import source_folder
+from dev.cluster.binaries import source_folder
 from mlflow_model_operator.settings import PolicySettings, Settings
 from tests.integration import control_plane
 from tests.integration.control_plane import CRD_FOLDER, ApiServer

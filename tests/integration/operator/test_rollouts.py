@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster.binaries import source_folder
+from dev.cluster.binaries import source_folder
 from mlflow_model_operator.api import names
 from mlflow_model_operator.settings import Settings
 from tests.integration import control_plane

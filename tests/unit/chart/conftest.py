@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from e2e.cluster.settings import read_settings
+from dev.cluster.settings import read_settings
 from tests.integration import control_plane
 from tests.unit.chart.rendering import Helm
 

@@ -27,8 +27,12 @@ ALL_ON: dict[str, Any] = {
     "watchNamespaces": ["team-a", "team-b"],
     "gatewayNamespaces": ["gateways"],
     "serviceAccount": {"annotations": {"example.com/role": "operator"}},
-    "imagePullSecrets": ["registry"],
     "policy": {
+        "serviceAccounts": ["models"],
+        "images": ["registry.example.com/models/"],
+        "annotations": {"allowed": ["example.com/"]},
+        "priorityClasses": ["high"],
+        "runtimeClasses": ["nvidia"],
         "trackingUris": ["http://mlflow.{namespace}:5000"],
         "sources": ["models:/{namespace}-*", "s3://models/"],
         "formats": ["onnx", "skops"],
@@ -43,6 +47,7 @@ ALL_ON: dict[str, Any] = {
         "allowed": ["*.{namespace}.models.example.com"],
         "byNamespace": {"team-a": ["bank.example.com"]},
     },
+    "imagePullSecrets": ["registry"],
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "infra", "operator": "Exists"}],
@@ -58,6 +63,12 @@ ALL_ON: dict[str, Any] = {
         "enabled": True,
         "from": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
         "egress": [{"ports": [{"port": 443}]}],
+    },
+    "modelNetworkPolicy": {
+        "enabled": True,
+        "from": [{"namespaceSelector": {"matchLabels": {"name": "gateways"}}}],
+        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+        "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
     },
 }
 

@@ -23,6 +23,7 @@ CASES: dict[str, dict[str, Any]] = {
     "nothing": {
         "crds": {"install": False},
         "rbac": {"create": False, "aggregate": False},
+        "policy": {"enabled": False},
         "serviceAccount": {"create": False},
         "metrics": {"service": {"enabled": False}},
     },
@@ -227,7 +228,12 @@ def test_all_selectors_select_the_pods(helm: Helm) -> None:
 
     assert spec["selector"]["matchLabels"].items() <= labels
     assert the(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels
-    assert the(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= labels
+    (network,) = (
+        policy
+        for policy in of_kind(objects, "NetworkPolicy")
+        if policy["metadata"]["namespace"] == NAMESPACE
+    )
+    assert network["spec"]["podSelector"]["matchLabels"].items() <= labels
     service = the(objects, "Service")
     assert service["spec"]["selector"].items() <= labels
     monitor = the(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"]

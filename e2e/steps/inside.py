@@ -1,0 +1,128 @@
+"""Requests from a pod in the cluster to a model's Service, without a gateway."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dev import kube
+from dev.kube import wait_until
+from dev.traffic import Request
+from e2e.platform.pods import SCORING_IMAGE, server_pod, wait_until_ready
+
+if TYPE_CHECKING:
+    from e2e.steps.given import DeployedModel
+
+NAME, NAMESPACE = "client", "clients"
+SLEEP = ["python", "-c", "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8080)"]
+# Each request on a connection of its own: a Service spreads connections, not requests.
+ASK = """
+import json, sys, time, urllib.request
+url, body, times, pause = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), float(sys.argv[4])
+headers = {"Content-Type": "application/json"}
+for _ in range(times):
+    try:
+        request = urllib.request.Request(url, body, headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            print(json.dumps({"answer": json.load(response)["predictions"][0]}), flush=True)
+    except Exception as error:
+        print(json.dumps({"failure": f"{type(error).__name__}: {error}"}), flush=True)
+    time.sleep(pause)
+"""
+MOST_REQUESTS = 3000
+IN_CLIENT = ("kubectl", "exec", f"--namespace={NAMESPACE}", f"deployment/{NAME}", "--")
+
+
+@dataclass
+class Answers:
+    """What came back."""
+
+    counts: Counter[Any] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def take(self, line: str) -> None:
+        """One line of the client's output."""
+        told = json.loads(line)
+        if "failure" in told:
+            self.failures.append(told["failure"])
+        else:
+            self.counts[told["answer"]] += 1
+
+
+def answers_from_inside(
+    deployed: DeployedModel, times: int, request: Request | None = None
+) -> Answers:
+    """Sends requests to the resource's Service, one after the other."""
+    answers = Answers()
+    with _client(deployed, request or deployed.request, times, 0.0) as client:
+        assert client.stdout is not None
+        for line in client.stdout:
+            answers.take(line)
+    assert sum(answers.counts.values()) + len(answers.failures) == times, "the client has died"
+    return answers
+
+
+@contextmanager
+def load_from_inside(deployed: DeployedModel, pause: float = 0.05) -> Iterator[Answers]:
+    """Sends requests until the block ends."""
+    answers = Answers()
+    with _client(deployed, deployed.request, MOST_REQUESTS, pause) as client:
+
+        def listen() -> None:
+            assert client.stdout is not None
+            for line in client.stdout:
+                answers.take(line)
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            yield answers
+            assert client.poll() is None, "the client has ended too early"
+        finally:
+            client.terminate()
+            listener.join()
+
+
+def wait_until_it_answers_inside(url: str) -> None:
+    """A GET from inside the cluster is answered with 200.
+
+    kube-proxy refuses packets to a new Service until it has heard of its endpoints.
+    """
+    _ensure_client()
+    wait_until(f"{url} answers in the cluster", lambda: _answers(url), seconds=60)
+
+
+def _ensure_client() -> None:
+    """The one client pod that all tests share is there."""
+    kube.apply(kube.restricted_namespace(NAMESPACE))
+    kube.apply(*server_pod(NAME, NAMESPACE, SCORING_IMAGE, SLEEP, 8080))
+    wait_until_ready(NAME, NAMESPACE)
+
+
+def _answers(url: str) -> bool:
+    get = (
+        "import sys, urllib.request as u; sys.exit(u.urlopen(sys.argv[1], timeout=5).status != 200)"
+    )
+    try:
+        kube.run(*IN_CLIENT, "python", "-c", get, url)
+    except kube.CommandError:
+        return False
+    return True
+
+
+def _client(
+    deployed: DeployedModel, request: Request, times: int, pause: float
+) -> subprocess.Popen[str]:
+    """Starts it in the client pod, once the node knows the way."""
+    service = f"http://{deployed.name}.{deployed.namespace}"
+    wait_until_it_answers_inside(f"{service}/ping")
+    url = f"{service}/invocations"
+    body = json.dumps({"dataframe_split": {"columns": request.columns, "data": [request.row]}})
+    command = [*IN_CLIENT, "python", "-c", ASK, url, body, str(times), str(pause)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
