@@ -13,20 +13,27 @@ CHART = Path(__file__).parents[1] / "charts" / "mlflow-model-operator"
 RELEASE = "mlflow-model-operator"
 NAMESPACE = "mlflow-model-operator"
 SELECTOR = "app.kubernetes.io/name=mlflow-model-operator"
-IMAGE = "mlflow-model-operator/operator:0.1.0"
+# In the nodes of the project's own cluster, and in no registry.
+LOCAL_REGISTRY = "mlflow-model-operator"
+IMAGE = f"{LOCAL_REGISTRY}/operator:0.1.0"
+IMAGES: dict[str, Any] = {
+    "image": {"registry": LOCAL_REGISTRY},
+    "scoringImage": {"pythonVersions": []},
+    "scoringImages": {"3.11": f"{LOCAL_REGISTRY}/scoring:0.1.0"},
+}
 READY_SECONDS = 180
 
 
 def install_operator(**values: Any) -> None:
     """Installs or upgrades the release and waits until it is ready.
 
-    `values` are added to those that this cluster needs: its tracking server.
+    `values` are added to those that this cluster needs: its tracking server and its images.
     """
     kube.apply(kube.restricted_namespace(NAMESPACE))
     kube.run(
         *("helm", "upgrade", "--install", RELEASE, str(CHART), f"--namespace={NAMESPACE}"),
         *("--wait", f"--timeout={READY_SECONDS}s", "--values=-"),
-        stdin=json.dumps({"trackingUri": URI_IN_CLUSTER, **_image_note(), **values}),
+        stdin=json.dumps({"trackingUri": URI_IN_CLUSTER, **IMAGES, **_image_note(), **values}),
         timeout=READY_SECONDS + 30,
     )
 
