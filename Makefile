@@ -23,7 +23,7 @@ STEP := $(PYTHON) -m dev.cluster.progress
 
 .PHONY: help
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 include dev/cluster/cluster.mk
 include images/images.mk
@@ -77,6 +77,10 @@ test-e2e: images $(VENV) ## The whole thing on a real cluster, through Helm
 .PHONY: test-slow
 test-slow: images $(VENV) ## What takes minutes to build for: an image of `mlflow models build-docker`
 	@. .cluster/env && pytest -q -m slow e2e
+
+.PHONY: test-pythons
+test-pythons: $(VENV) ## The scoring server with each Python that images are made for
+	@pytest -q tests/pythons
 
 .PHONY: format
 format: $(VENV) ## Format the code
