@@ -1,6 +1,6 @@
 """Run by each Python: logs a model, prepares and serves it, asks it, and prints the answer.
 
-    python -m tests.pythons.serve FOLDER
+python -m tests.pythons.serve FOLDER
 """
 
 from __future__ import annotations
