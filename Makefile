@@ -44,14 +44,20 @@ ready: images $(VENV)
 test: check test-unit test-parity test-integration test-e2e ## Run all tests
 
 .PHONY: check
-check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
+check: $(VENV) ## Format, lint, types, import layers, generated files, documentation, workflows (seconds)
 	@$(STEP) "Format" --expected 1 -- ruff format --check --quiet .
 	@$(STEP) "Lint" --expected 1 -- ruff check --quiet .
 	@$(STEP) "Types" --expected 10 -- mypy --no-error-summary operator/mlflow_model_operator scoring/mlflow_model_server charts images dev e2e tests benchmarks
 	@$(STEP) "Import layers" --expected 2 -- lint-imports
 	@$(STEP) "Generated files" --expected 3 -- ./dev/generated.sh --check
+	@$(STEP) "Documentation and its links" --expected 5 -- python -m dev.site
+	@$(STEP) "Workflows" --expected 1 -- ./dev/workflows.sh
 	@# Passes once both packages have names with content and no long function; until then it fails.
 	@$(STEP) "Names" --expected 1 -- python -m dev.code_metrics --check
+
+.PHONY: docs
+docs: $(VENV) ## Build the documentation as a site, into .site/html
+	@python -m dev.site && echo "The site is .site/html/index.html."
 
 .PHONY: test-unit
 test-unit: $(VENV) ## Unit and golden tests: no cluster
@@ -92,4 +98,4 @@ generate: $(VENV) ## Write the generated files anew: CRD, field reference, the c
 
 .PHONY: clean
 clean: cluster-clean ## Stop and remove all that was started; the builds in the cache stay
-	@rm -rf .venv
+	@rm -rf .venv .site

@@ -50,6 +50,7 @@ OWN_PYTHON = "3.11"  # that images/operator.lock and images/mlflow.lock are made
 DEFAULT_BASE = "python:{python}-slim"
 DEFAULT_IMAGES = ("operator", "scoring")
 VALUES_FILE = Path("dist") / "images.yaml"
+DIGESTS_FILE = Path("dist") / "digests.json"  # for dev/release
 EXAMPLE = "REGISTRY=registry.example.com/team"
 _REGISTRY = re.compile(r"[a-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*")
 _PYTHON = re.compile(r"3\.[0-9]+")
@@ -135,6 +136,9 @@ def push(request: Request, settings: Settings) -> None:
     digests = {
         target.name: push_image(target, request, settings, engine) for target in request.targets
     }
+    file = REPOSITORY / DIGESTS_FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
     _write_values(request, digests)
 
 
