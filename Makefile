@@ -78,7 +78,11 @@ test-integration: $(VENV) tools ## A real API server, a real MLflow server, the 
 
 .PHONY: test-e2e
 test-e2e: images $(VENV) ## The whole thing on a real cluster, through Helm
-	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow" e2e
+	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow and not docs" e2e
+
+.PHONY: test-docs
+test-docs: cluster $(VENV) ## The commands of docs/install.md on the cluster, instead of the operator there
+	@. .cluster/env && pytest -q -m docs e2e/test_docs.py
 
 .PHONY: test-slow
 test-slow: images $(VENV) ## What takes minutes to build for: an image of `mlflow models build-docker`
