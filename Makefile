@@ -41,7 +41,7 @@ demo: ## Bring up a cluster, an MLflow server and the operator, and serve a mode
 ready: images $(VENV)
 
 .PHONY: test
-test: check test-unit test-parity test-integration test-e2e ## Run all tests
+test: check test-unit test-parity test-integration test-e2e test-docs ## Run all tests
 
 .PHONY: check
 check: $(VENV) ## Format, lint, types, import layers, generated files, documentation, workflows (seconds)
