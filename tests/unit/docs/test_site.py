@@ -72,7 +72,8 @@ def test_links_to_other_files_lead_to_the_repository_where_its_address_is_known(
 
 
 def test_markers_for_tests_are_not_shown() -> None:
-    assert not any("<!-- run: " in text for text in pages.assemble().pages.values())
+    texts = pages.assemble().pages.values()
+    assert not any(line.startswith("<!-- run: ") for text in texts for line in text.splitlines())
 
 
 def test_the_configuration_names_the_pages(tmp_path: Path) -> None:
