@@ -41,7 +41,7 @@ demo: ## Bring up a cluster, an MLflow server and the operator, and serve a mode
 ready: images $(VENV)
 
 .PHONY: test
-test: check test-unit test-parity test-integration test-e2e test-docs ## Run all tests
+test: check test-unit test-parity test-clients test-versions test-integration test-e2e test-docs ## Run all tests
 
 .PHONY: check
 check: $(VENV) ## Format, lint, types, import layers, generated files, documentation, workflows (seconds)
@@ -61,7 +61,16 @@ docs: $(VENV) ## Build the documentation as a site, into .site/html
 
 .PHONY: test-unit
 test-unit: $(VENV) ## Unit and golden tests: no cluster
-	@pytest -q tests/unit tests/golden tests/attack
+	@pytest -q tests/unit tests/golden tests/attack tests/fuzz
+
+# What crashes a fuzzer is left in .fuzz/.
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: $(VENV) ## Fuzz each decoder of the scoring server, for FUZZ_SECONDS each
+	@mkdir -p .fuzz
+	@for file in $$(grep -l '^with atheris' tests/fuzz/*.py); do \
+	  python -W ignore -m $$(echo $${file%.py} | tr / .) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/; \
+	done
 
 .PHONY: test-parity
 test-parity: $(VENV) ## The scoring server's answers against MLflow's: a part of the requests
@@ -71,6 +80,18 @@ test-parity: $(VENV) ## The scoring server's answers against MLflow's: a part of
 parity: $(VENV) ## The same with all requests, and with PyTorch and TensorFlow
 	@PARITY=full pytest -q -n 2 --dist loadgroup tests/parity
 	@./tests/parity/deep.sh
+
+.PHONY: test-clients
+test-clients: $(VENV) ## Real clients: curl, Java, Node, Go, Python, gRPC; REQUIRE_CLIENTS=1: none may be missing
+	@pytest -q tests/clients
+
+.PHONY: test-versions
+test-versions: $(VENV) ## Models of the oldest and of the newest MLflow, prepared from PyPI and served
+	@pytest -q tests/mlflow_versions
+
+.PHONY: mlflow-matrix
+mlflow-matrix: $(VENV) ## The same with more versions and flavors
+	@MLFLOW_MATRIX=full pytest -q tests/mlflow_versions
 
 .PHONY: test-integration
 test-integration: $(VENV) tools ## A real API server, a real MLflow server, the operator in process

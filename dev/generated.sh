@@ -7,11 +7,11 @@ crd=crds/mlflow-model-operator.dev_mlflowmodeldeployments.yaml
 reference=docs/reference.md
 
 if [ "${1:-}" = --check ]; then
-  python -m mlflow_model_operator.api.crd --check "$crd"
-  python -m mlflow_model_operator.api.reference --check "$reference"
+  python -m mlflow_model_operator.api.generate.crd --check "$crd"
+  python -m mlflow_model_operator.api.generate.reference --check "$reference"
   python charts/generate.py --check
 else
-  python -m mlflow_model_operator.api.crd > "$crd"
-  python -m mlflow_model_operator.api.reference > "$reference"
+  python -m mlflow_model_operator.api.generate.crd > "$crd"
+  python -m mlflow_model_operator.api.generate.reference > "$reference"
   python charts/generate.py
 fi

@@ -8,6 +8,7 @@ from typing import Any
 
 from dev import kube
 from dev.mlflow.server import URI_IN_CLUSTER
+from images.image import IMAGES
 
 CHART = Path(__file__).parents[1] / "charts" / "mlflow-model-operator"
 RELEASE = "mlflow-model-operator"
@@ -15,13 +16,15 @@ NAMESPACE = "mlflow-model-operator"
 SELECTOR = "app.kubernetes.io/name=mlflow-model-operator"
 # In the nodes of the project's own cluster, and in no registry.
 LOCAL_REGISTRY = "mlflow-model-operator"
-IMAGE = f"{LOCAL_REGISTRY}/operator:0.1.0"
-IMAGES: dict[str, Any] = {
+IMAGE = IMAGES["operator"].tag
+CHART_IMAGES: dict[str, Any] = {
     "image": {"registry": LOCAL_REGISTRY},
     "scoringImage": {"pythonVersions": []},
-    "scoringImages": {"3.11": f"{LOCAL_REGISTRY}/scoring:0.1.0"},
+    "scoringImages": {"3.11": IMAGES["scoring"].tag},
 }
 READY_SECONDS = 180
+# Tests have tracking servers of their own, too.
+CLUSTER_VALUES = {"trackingUri": URI_IN_CLUSTER, "policy": {"trackingUris": ["*"]}}
 
 
 def install_operator(**values: Any) -> None:
@@ -33,7 +36,7 @@ def install_operator(**values: Any) -> None:
     kube.run(
         *("helm", "upgrade", "--install", RELEASE, str(CHART), f"--namespace={NAMESPACE}"),
         *("--wait", f"--timeout={READY_SECONDS}s", "--values=-"),
-        stdin=json.dumps({"trackingUri": URI_IN_CLUSTER, **IMAGES, **_image_note(), **values}),
+        stdin=json.dumps({**CLUSTER_VALUES, **CHART_IMAGES, **_image_note(), **values}),
         timeout=READY_SECONDS + 30,
     )
 

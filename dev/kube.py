@@ -17,9 +17,9 @@ from kubernetes import client, config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError
 
-from mlflow_model_operator.cluster import kinds
-from mlflow_model_operator.cluster.kinds import Kind
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.kinds import Kind
+from mlflow_model_operator.kube.objects import KubeObject
 
 Found = TypeVar("Found")
 
@@ -29,6 +29,7 @@ SERVICE = kinds.SERVICE
 AUTOSCALER = kinds.AUTOSCALER
 BUDGET = kinds.BUDGET
 ROUTE = kinds.ROUTE
+NETWORK_POLICY = kinds.NETWORK_POLICY
 GATEWAY = kinds.GATEWAY
 POD = kinds.POD
 EVENT = Kind("Event", "", "v1", "events")
@@ -44,7 +45,7 @@ _KINDS = {
     kind.kind: kind
     for kind in (
         *(RESOURCE, DEPLOYMENT, SERVICE, AUTOSCALER, BUDGET, ROUTE, GATEWAY, POD, EVENT, NODE),
-        *(NAMESPACE, CONFIG_MAP, SECRET, QUOTA, RUNTIME_CLASS, ENVOY_PROXY),
+        *(NAMESPACE, CONFIG_MAP, SECRET, QUOTA, RUNTIME_CLASS, ENVOY_PROXY, NETWORK_POLICY),
     )
 }
 

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +44,7 @@ class Endpoint:
         rows: Sequence[Sequence[float]],
         columns: Sequence[str] | None = None,
         session: requests.Session | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> list[Any]:
         """The predictions for rows of a table. Raises RequestFailed."""
         table: dict[str, Any] = {"data": [list(row) for row in rows]}
@@ -54,7 +55,7 @@ class Endpoint:
             response = sender.post(
                 self.url,
                 json={"dataframe_split": table},
-                headers={"Host": self.hostname},
+                headers={"Host": self.hostname, **(headers or {})},
                 timeout=REQUEST_SECONDS,
             )
             if response.status_code != 200:

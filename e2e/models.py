@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 SERVED = Path(__file__).parent / "served.py"
+AGENT = Path(__file__).parents[1] / "examples" / "agent.py"
 EXPERIMENT = "e2e"
 PACKAGE = "tasters"  # what the private index has, and nobody else
 
@@ -22,6 +23,7 @@ LABELS: dict[str, tuple[str, str, list[str]]] = {
     "hungry": ("hungry", "hungry", []),
     "lost": ("lost", "good", []),
     "needy": ("needy", PACKAGE, [f"{PACKAGE}==1.0"]),
+    "agent": ("agent", "agent", []),
     "impossible": ("impossible", "good", ["no-such-package-at-all==1.0"]),
 }
 
@@ -92,6 +94,8 @@ def _log(label: str) -> LoggedModel:
 
 def _arguments(label: str) -> dict[str, Any]:
     answer, behaviour, packages = LABELS[label]
+    if behaviour == "agent":
+        return {"python_model": str(AGENT), "pip_requirements": packages}
     return {
         "python_model": str(SERVED),
         "model_config": {"version": answer, "behaviour": behaviour},

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 import yaml
 
 from dev import kube
 from dev.kube import kubectl, wait_until
-from dev.traffic import Endpoint, Request
+from dev.traffic import Endpoint, Request, RequestFailed, gateway_url
 from e2e.models import Facts
 from e2e.platform import gpus, packages
 from e2e.platform.pods import SCORING_IMAGE
@@ -43,6 +44,32 @@ def answers_through_the_gateway(deployed: DeployedModel, facts: Facts) -> None:
     (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
     request = Request(Endpoint(hostname), facts.wine_rows[0], facts.wine_columns)
     then_it_answers(deployed, facts.wine_predictions["1"][0], request)
+
+
+def answers_with_a_key_only(deployed: DeployedModel, facts: Facts) -> None:
+    (policy,) = children_of(deployed, kube.NETWORK_POLICY)
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
+    rows, columns = [facts.wine_rows[0]], facts.wine_columns
+    keys = {
+        "without": None,
+        "with a wrong one": {"Authorization": "Bearer 0123456789abcdef-of-nobody"},
+        "with a right one": {"Authorization": "Bearer 0123456789abcdef-not-a-secret"},
+    }
+
+    def answer(headers: dict[str, str] | None) -> Any:
+        try:
+            return Endpoint(hostname).predict(rows, columns, headers=headers)
+        except RequestFailed as failure:
+            return str(failure).split(" ")[0]
+
+    expected = ["401", "401", [facts.wine_predictions["1"][0]]]
+    wait_until(
+        "an answer for the right key alone",
+        lambda: [answer(headers) for headers in keys.values()] == expected,
+        seconds=60,
+        explain=lambda: str([answer(headers) for headers in keys.values()]),
+    )
 
 
 def answers_over_grpc(deployed: DeployedModel, facts: Facts) -> None:
@@ -122,6 +149,31 @@ def a_private_index(namespace: str, facts: Facts) -> None:
     given_a_registered_model(facts, "needy", name="tasting", champion=1)
 
 
+def an_agent(_: str, facts: Facts) -> None:
+    given_a_registered_model(facts, "agent", name="assistant", champion=1)
+
+
+def talks_to_openai_s_client(deployed: DeployedModel, _: Facts) -> None:
+    (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
+    client = openai.OpenAI(
+        base_url=f"{gateway_url()}/v1", api_key="none", default_headers={"Host": hostname}
+    )
+    wait_until("the gateway leads to the agent", lambda: lists_its_model(client), seconds=60)
+    text = "Hello to you"
+    assert client.responses.create(model="assistant", input=text).output_text == text
+    events = list(client.responses.create(model="assistant", input=text, stream=True))
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert deltas == ["Hello ", "to ", "you "]
+    assert events[-1].type == "response.completed"
+
+
+def lists_its_model(client: openai.OpenAI) -> bool:
+    try:
+        return [model.id for model in client.models.list()] == ["assistant"]
+    except openai.APIError:
+        return False
+
+
 def tastes(deployed: DeployedModel, _: Facts) -> None:
     answers = answers_from_inside(deployed, 1)
     assert set(answers.counts) == {packages.VERDICT}, answers
@@ -134,6 +186,8 @@ def answers_as_the_test_model(deployed: DeployedModel, _: Facts) -> None:
 
 # Example → what must be there before, and what must be so after.
 CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, Facts], None]]] = {
+    "access": (nothing, answers_with_a_key_only),
+    "agent": (an_agent, talks_to_openai_s_client),
     "autoscaling": (nothing, has_an_autoscaler),
     "autoscaling-requests": (nothing, scales_by_requests),
     "custom-image": (nothing, runs_its_own_image),

@@ -98,7 +98,7 @@ def test_models_versions_and_aliases_that_are_missing(namespace: str, facts: Fac
         "model": ("models:/no-such-model/1", "VersionNotFound", "no-such-model"),
         "model-by-alias": ("models:/no-such-model@best", "ModelNotFound", "no-such-model"),
         "version": (model.version(7), "VersionNotFound", "version 7"),
-        "alias": (model.at("nobody"), "AliasNotFound", "its aliases: champion"),
+        "alias": (model.at("nobody"), "AliasNotFound", "has no alias 'nobody'"),
         "stage": (model.version("Staging"), "StageEmpty", "Staging"),
         "logged-model": (
             "models:/m-00000000000000000000000000000000",
@@ -170,13 +170,17 @@ def no_such_secret(facts: Facts) -> dict[str, Any]:
     return {"uri": facts.logged["1"].uri, "model": {"credentialsSecret": "nowhere"}}
 
 
+def no_such_api_keys(facts: Facts) -> dict[str, Any]:
+    return {"uri": facts.logged["1"].uri, "access": {"apiKeysSecret": {"name": "nowhere"}}}
+
+
 def no_such_folder(_: Facts) -> dict[str, Any]:
     return {"uri": "/mnt/models/nothing"}
 
 
 def against_pod_security(facts: Facts) -> dict[str, Any]:
-    volumes = [{"name": "host", "hostPath": {"path": "/"}}]
-    return {"uri": facts.logged["1"].uri, "pod": {"volumes": volumes}}
+    annotations = {"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}
+    return {"uri": facts.logged["1"].uri, "pod": {"annotations": annotations}}
 
 
 FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
@@ -188,8 +192,9 @@ FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
     (no_node_with_that_much, "Unschedulable", ["spec.server.resources"]),
     (no_such_image, "ImagePullFailed", ["registry.invalid/nothing:1", "spec.server.image"]),
     (no_such_secret, "ConfigMissing", ["nowhere", "spec.model.credentialsSecret"]),
+    (no_such_api_keys, "AccessSecretMissing", ["Secret nowhere", "spec.access.apiKeysSecret"]),
     (no_such_folder, "ArtifactUnreadable", ["/mnt/models/nothing"]),
-    (against_pod_security, "PodRejected", ["hostPath", "spec.pod"]),
+    (against_pod_security, "PodRejected", ["AppArmor", "spec.pod"]),
 ]
 
 
@@ -210,6 +215,13 @@ def test_pods_that_do_not_get_ready(
     then_condition(wine, "Progressing", "False", reason)
     then_condition(wine, "Ready", "False", reason)
     then_an_event_tells(wine, reason)
+
+
+def test_volumes_of_the_node_are_denied(namespace: str, facts: Facts) -> None:
+    volumes = [{"name": "host", "hostPath": {"path": "/"}}]
+    wine = given_a_deployment(namespace, facts.logged["1"].uri, pod={"volumes": volumes})
+    says = ["spec.pod.volumes", "the type of volume host is not allowed"]
+    then_condition(wine, "Available", "False", "ApplyRefused", says=says)
 
 
 def test_quota_exceeded_and_raised(namespace: str, facts: Facts) -> None:

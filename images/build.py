@@ -76,7 +76,7 @@ def _ensure(image: Image, base: str, engine: Engine) -> None:
 
 
 def _tag_by_python(image: Image, engine: Engine) -> None:
-    """Tags a scoring image by its Python too (0.1.0-py3.11): a registry holds several of them."""
+    """Tags a scoring image by its Python too (VERSION-py3.11): a registry holds several of them."""
     show = "import sys; print('{}.{}'.format(*sys.version_info))"
     python = ("--entrypoint=python", image.tag, "-c", show)
     minor = capture("docker", "run", "--rm", *python, env=engine.env)

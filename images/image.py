@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,24 @@ from dev.cluster.engine import Engine
 from dev.cluster.settings import REPOSITORY
 from dev.cluster.shell import attempt, run
 
-VERSION = "0.1.0"
+# Read, not imported: this runs before any package is installed.
+VERSION_FILE = REPOSITORY / "operator" / "mlflow_model_operator" / "__init__.py"
 LABEL = "mlflow-model-operator.dev/fingerprint"
 BUILD_LOCK = "images/build.lock"  # what installs the packages in each of them
+SCORING_SOURCES = (
+    "scoring/mlflow_model_server",
+    "images/scoring.lock",
+    "images/mlflow-model-server",
+)
+
+
+def _version() -> str:
+    match = re.search(r'^__version__ = "(.+)"$', VERSION_FILE.read_text(), re.MULTILINE)
+    assert match, f"{VERSION_FILE} states no version"
+    return match[1]
+
+
+VERSION = _version()
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ IMAGES = {
     image.name: image
     for image in (
         Image("operator", ("operator/mlflow_model_operator", "images/operator.lock"), 30),
-        Image("scoring", ("scoring/mlflow_model_server", "images/scoring.lock"), 60),
+        Image("scoring", SCORING_SOURCES, 60),
         Image("mlflow", ("images/mlflow.lock",), 60),
     )
 }

@@ -9,17 +9,16 @@ RUN python3 -m venv /opt/build \
  && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
       --no-deps --require-hashes -r /tmp/build.lock
 COPY images/scoring.lock /tmp/requirements.lock
-# Packages' own test suites are a tenth of the image, and no model imports them.
+# Packages' own test suites and MLflow's web page are an eighth of the image, and no model needs them.
 RUN python3 -m venv --without-pip /opt/venv \
  && /opt/build/bin/uv pip install --quiet --no-cache --python /opt/venv/bin/python \
       --no-deps --require-hashes -r /tmp/requirements.lock \
  && cd /opt/venv/lib/python3*/site-packages \
- && find numpy pandas pyarrow scipy sklearn -type d -name tests -prune -exec rm -rf {} + \
+ && find matplotlib numpy pandas pyarrow scipy sklearn -type d -name tests -prune -exec rm -rf {} + \
+ && rm -rf mlflow/server/js \
  && /opt/venv/bin/python -m compileall -q -j 0 . \
- && echo /opt/mlflow-model-server > mlflow-model-server.pth \
- && printf '#!/opt/venv/bin/python\nimport sys\nfrom mlflow_model_server.cli import main\nsys.exit(main())\n' \
-      > /opt/venv/bin/mlflow-model-server \
- && chmod +x /opt/venv/bin/mlflow-model-server
+ && echo /opt/mlflow-model-server > mlflow-model-server.pth
+COPY images/mlflow-model-server /opt/venv/bin/mlflow-model-server
 # A bill of materials of the Python packages, for scanners.
 ARG VERSION=0
 RUN printf '[project]\nname = "mlflow-model-server"\nversion = "%s"\nlicense = "Apache-2.0"\n' "$VERSION" \
@@ -36,8 +35,14 @@ LABEL org.opencontainers.image.title="mlflow-model-server" \
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/sbom.cdx.json /usr/local/share/sbom/scoring.cdx.json
 COPY --from=build /opt/mlflow-model-server /opt/mlflow-model-server
+# A user with a name, for code that asks for it; USER says it where the pod sets another number.
+RUN grep -q '^[^:]*:[^:]*:65532:' /etc/passwd \
+ || echo 'scoring:x:65532:65532:scoring:/tmp:/usr/sbin/nologin' >> /etc/passwd \
+ && grep -q '^[^:]*:[^:]*:65532:' /etc/group || echo 'scoring:x:65532:' >> /etc/group
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet HOME=/tmp
+    MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet USER=scoring HOME=/tmp
+# It can be written, even where the root file system can't.
+WORKDIR /tmp
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["mlflow-model-server"]

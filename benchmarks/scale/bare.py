@@ -18,7 +18,7 @@ from benchmarks import command, procfs
 from benchmarks.scale import load
 from benchmarks.scale.operator import compiled_environment, operator
 from benchmarks.scale.plane import Plane, plane
-from mlflow_model_operator import labels
+from mlflow_model_operator.api import names
 from tests.integration.control_plane import wait_for
 
 SAMPLE = "sample"
@@ -92,7 +92,7 @@ def _samples(running: Plane) -> list[Json]:
 
 
 def _children(running: Plane, path: str) -> list[Json]:
-    query = f"?labelSelector={labels.DEPLOYMENT}={SAMPLE}"
+    query = f"?labelSelector={names.DEPLOYMENT}={SAMPLE}"
     listed = running.api.request("GET", path + query).json()
     kind = listed["kind"].removesuffix("List")
     return [{"kind": kind, "apiVersion": listed["apiVersion"]} | one for one in listed["items"]]

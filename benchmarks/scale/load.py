@@ -13,12 +13,12 @@ from typing import Any
 import requests
 
 from benchmarks.scale.plane import MODEL
-from mlflow_model_operator import labels
+from mlflow_model_operator.api.names import API_VERSION, DEPLOYMENT, KIND, PLURAL
 from tests.integration.control_plane import ApiServer
 
 THREADS = 16
 NAMESPACE = "models"
-RESOURCES = f"/apis/{labels.API_VERSION}/namespaces/{NAMESPACE}/{labels.PLURAL}"
+RESOURCES = f"/apis/{API_VERSION}/namespaces/{NAMESPACE}/{PLURAL}"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 WATCH_SECONDS = 1800
 
@@ -29,8 +29,8 @@ _local = threading.local()
 def resource(name: str) -> Json:
     """One of the resources: a Deployment with one to three replicas, by an autoscaler."""
     return {
-        "apiVersion": labels.API_VERSION,
-        "kind": labels.KIND,
+        "apiVersion": API_VERSION,
+        "kind": KIND,
         "metadata": {"name": name},
         "spec": {
             "model": {"uri": f"models:/{MODEL}@champion"},
@@ -101,7 +101,7 @@ def change_latency(api: ApiServer, name: str, value: str) -> float:
             at.append(time.perf_counter())
             appeared.set()
 
-    selector = f"labelSelector={labels.DEPLOYMENT}={name}"
+    selector = f"labelSelector={DEPLOYMENT}={name}"
     with watch(api, f"{DEPLOYMENTS}?{selector}", on_event):
         time.sleep(1.0)  # until the watch has brought what is there
         patch = {"spec": {"pod": {"annotations": {"change": value}}}}

@@ -24,8 +24,8 @@ from tests.integration.control_plane import (
 
 LOCK = REPOSITORY / "images" / "operator.lock"
 # Compiles what the image has compiled, so that this is not counted as the operator's work.
-WARM_UP = "import mlflow_model_operator.main; from mlflow_model_operator.registry import client; "
-WARM_UP += "client.load()"
+WARM_UP = "import mlflow_model_operator.main; from mlflow_model_operator.registry import http; "
+WARM_UP += "http.load()"
 
 
 @dataclass

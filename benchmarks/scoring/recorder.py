@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_model_server import baseline
-from mlflow_model_server.observe.recorder import Recorder, make_recorder
-from mlflow_model_server.observe.scrape import Scraper
-from mlflow_model_server.observe.shared import Shared
+from mlflow_model_server.metrics.collector import Collector
+from mlflow_model_server.metrics.recorder import Recorder, make_recorder
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.settings import Settings
 
 ROUNDS, CALLS = 7, 2000
@@ -33,14 +33,14 @@ def main() -> None:
         settings.artifact.mkdir()
         (settings.artifact / "MLmodel").write_text("flavors: {}\n")
         baseline.save(settings.artifact, FEATURES, FEATURES[:, 0])
-        shared = Shared(1)
+        shared = SharedMemory(1)
         recorder = make_recorder(settings, shared)
         nothing = _microseconds(lambda _: None)
         costs = {what: _microseconds(call) - nothing for what, call in _calls(recorder).items()}
         costs["rows, counted into bins later"] = _binning(recorder)
-        scraper = Scraper(settings, shared)
-        scraper.text()
-        scrape = _microseconds(lambda _: scraper.text(), calls=20)
+        collector = Collector(settings, shared)
+        collector.text()
+        scrape = _microseconds(lambda _: collector.text(), calls=20)
     for what, cost in costs.items():
         print(f"{what:32} {cost:6.2f} µs")
     print(f"{'together, for each request':32} {sum(costs.values()):6.2f} µs")
@@ -54,10 +54,10 @@ def _calls(recorder: Recorder) -> dict[str, Callable[[int], None]]:
 
     return {
         "in_flight, up and down": in_flight,
-        "finished": lambda _: recorder.finished("/invocations", 200, 0.00018),
-        "phases": lambda _: recorder.phases(0.00001, 0.00002, 0.00014, 0.00001),
-        "batch, of this request alone": lambda _: recorder.batch(1, 1),
-        "rows": lambda i: recorder.rows(ROWS[i % 1000], PREDICTIONS[i % 1000]),
+        "observe_request": lambda _: recorder.observe_request("/invocations", 200, 0.00018),
+        "observe_phases": lambda _: recorder.observe_phases(0.00001, 0.00002, 0.00014, 0.00001),
+        "observe_batch, of one request": lambda _: recorder.observe_batch(1, 1),
+        "observe_rows": lambda i: recorder.observe_rows(ROWS[i % 1000], PREDICTIONS[i % 1000]),
     }
 
 
@@ -73,12 +73,12 @@ def _microseconds(call: Callable[[int], object], calls: int = CALLS) -> float:
 
 
 def _binning(recorder: Recorder) -> float:
-    watcher = recorder._watcher
+    watcher = recorder._drift_monitor
     assert watcher is not None
     best = float("inf")
     for _ in range(ROUNDS):
         for number in range(CALLS):
-            recorder.rows(ROWS[number % 1000], PREDICTIONS[number % 1000])
+            recorder.observe_rows(ROWS[number % 1000], PREDICTIONS[number % 1000])
         started = time.thread_time()
         watcher.flush()
         best = min(best, (time.thread_time() - started) / CALLS)

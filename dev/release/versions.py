@@ -9,9 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # File → the pattern of the line with the version.
 PLACES = {
     "operator/mlflow_model_operator/__init__.py": r'^__version__ = "(.+)"$',
-    "pyproject.toml": r'^version = "(.+)"$',
     "scoring/pyproject.toml": r'^version = "(.+)"$',
-    "images/image.py": r'^VERSION = "(.+)"$',
     "charts/mlflow-model-operator/Chart.yaml": r'^appVersion: "(.+)"$',
 }
 CHART_VERSION = r"^version: (.+)$"

@@ -52,6 +52,7 @@ NAVIGATION: tuple[tuple[str, tuple[str, ...]], ...] = (
             "security.md",
             "upgrading.md",
             "compatibility.md",
+            "versions.md",
             "api-stability.md",
             "changelog.md",
             "security-policy.md",

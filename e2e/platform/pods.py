@@ -7,9 +7,10 @@ from typing import Any
 
 from dev import kube
 from dev.kube import KubeObject
+from images.build import IMAGES
 
 # It has Python, and is in every cluster that the tests run on.
-SCORING_IMAGE = "mlflow-model-operator/scoring:0.1.0"
+SCORING_IMAGE = IMAGES["scoring"].tag
 
 
 def server_pod(

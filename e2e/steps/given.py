@@ -13,7 +13,7 @@ from dev.traffic import Endpoint, Request
 from e2e.models import Facts
 from e2e.platform.pods import SCORING_IMAGE, server_pod, wait_until_ready
 from e2e.steps.inside import wait_until_it_answers_inside
-from mlflow_model_operator import labels
+from mlflow_model_operator.api import names
 
 # Many models run side by side on a small machine.
 SMALL = {"requests": {"cpu": "20m", "memory": "200Mi"}, "limits": {"memory": "1Gi"}}
@@ -125,8 +125,8 @@ def manifest(
         **({"routing": routing} if gateway else {}),
     }
     return {
-        "apiVersion": labels.API_VERSION,
-        "kind": labels.KIND,
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
         "metadata": {"name": name, "namespace": namespace},
         "spec": _merged(base, spec),
     }

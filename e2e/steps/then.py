@@ -10,13 +10,16 @@ from dev import kube
 from dev.kube import Kind, KubeObject, kubectl, wait_until
 from dev.traffic import Load, Request, RequestFailed
 from e2e.steps.given import DeployedModel
-from mlflow_model_operator import labels
+from mlflow_model_operator.api import names
 
 Found = TypeVar("Found")
 
 # Several models start at the same time on a small machine.
 SECONDS = 180
-CHILDREN = (kube.DEPLOYMENT, kube.SERVICE, kube.AUTOSCALER, kube.BUDGET, kube.ROUTE)
+CHILDREN = (
+    *(kube.DEPLOYMENT, kube.SERVICE, kube.AUTOSCALER, kube.BUDGET, kube.ROUTE),
+    kube.NETWORK_POLICY,
+)
 
 
 def wait_for(
@@ -112,7 +115,7 @@ def then_no_other_version_answered(load: Load, *versions: str) -> None:
 
 def children_of(deployed: DeployedModel, *children: Kind) -> list[KubeObject]:
     """The objects that the operator has made for a resource, of some kinds or of all."""
-    selector = f"{labels.DEPLOYMENT}={deployed.name}"
+    selector = f"{names.DEPLOYMENT}={deployed.name}"
     return [
         obj
         for kind in children or CHILDREN

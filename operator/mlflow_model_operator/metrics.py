@@ -22,7 +22,7 @@ from mlflow_model_operator import __version__
 PREFIX = "mlflow_model_operator"
 SUCCESS = "success"
 
-# The client would add a `…_created` series to each counter and histogram, which nobody asks for.
+# The client would add a `…_created` series to each counter and histogram, which nobody uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Seconds. Reconciling mostly answers from memory, so the first are short; the last ones show an
@@ -36,48 +36,57 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._gauge("build_info", "Always 1; the label says what runs.", "version").labels(
-            __version__
-        ).set(1)
-        self._leader = self._gauge("leader", "1 while this replica leads, else 0.")
+        self._gauge(
+            "build_info", "Always 1; the label is the version of the operator.", "version"
+        ).labels(__version__).set(1)
+        self._leader = self._gauge("leader", "1 if this replica is the leader, else 0.")
         self._resources = self._gauge(
-            "resources", "MLflowModelDeployments by whether their Ready condition is True.", "ready"
+            "resources",
+            "MLflowModelDeployments, by whether their condition Ready is True.",
+            "ready",
         )
-        self._reconciles = self._counter("reconciles", "Reconciles that have ended.", "result")
+        self._reconciles = self._counter("reconciles", "Completed reconciles, by result.", "result")
         self._reconcile_seconds = self._histogram(
-            "reconcile_duration_seconds", "How long a reconcile took."
+            "reconcile_duration_seconds", "Duration of a reconcile."
         )
         self._last_reconcile = self._gauge(
             "reconcile_last_success_timestamp_seconds",
-            "When a reconcile last succeeded (Unix time; 0: never).",
+            "Unix time of the last successful reconcile; 0 if there was none.",
         )
-        self._errors = self._counter("errors", "What went wrong, by where.", "kind")
-        self._queue_depth = self._gauge("queue_depth", "Resources that wait for a worker.")
+        self._errors = self._counter("errors", "Errors, by the component that failed.", "kind")
+        self._queue_depth = self._gauge("queue_depth", "Resources waiting in the work queue.")
         self._queue_seconds = self._histogram(
-            "queue_latency_seconds", "How long a resource waited for a worker."
+            "queue_latency_seconds", "Time that a resource waited in the work queue."
         )
         self._requests = self._counter(
-            "api_requests", "Requests to the Kubernetes API, but watches.", "verb", "kind", "code"
+            "api_requests",
+            "Requests to the Kubernetes API, except watches.",
+            "verb",
+            "kind",
+            "code",
         )
+        self._add_polls()
+        self._show_zeros()
+
+    def _add_polls(self) -> None:
         self._polls = self._counter(
-            "registry_polls", "Polls of tracking servers.", "server", "result"
+            "registry_polls", "Polls of tracking servers, by result.", "server", "result"
         )
         self._poll_seconds = self._histogram(
-            "registry_poll_duration_seconds", "How long a poll of a tracking server took.", "server"
+            "registry_poll_duration_seconds", "Duration of a poll of a tracking server.", "server"
         )
         self._last_poll = self._gauge(
             "registry_last_success_timestamp_seconds",
-            "When a poll of a tracking server last succeeded (Unix time).",
+            "Unix time of the last successful poll of a tracking server.",
             "server",
         )
-        self._show_zeros()
 
     def leading(self, leads: bool) -> None:
         """Whether this replica leads."""
         self._leader.set(leads)
 
     def resources(self, ready: int, other: int) -> None:
-        """So many resources are ready, so many are not."""
+        """How many resources are ready, and how many are not."""
         self._resources.labels("true").set(ready)
         self._resources.labels("false").set(other)
 
@@ -91,17 +100,17 @@ class Metrics:
             self._errors.labels("reconcile").inc()
 
     def queue_depth(self, depth: int) -> None:
-        """So many resources wait."""
+        """How many resources wait."""
         self._queue_depth.set(depth)
 
     def queue_waited(self, seconds: float) -> None:
-        """A resource waited so long for a worker."""
+        """How long a resource waited for a worker."""
         self._queue_seconds.observe(seconds)
 
     def api_request(self, verb: str, kind: str, code: int) -> None:
         """The Kubernetes API answered with an HTTP status, or could not be reached (code 0)."""
         self._requests.labels(verb, kind, str(code)).inc()
-        # 404 answers "is there one?" like any other answer; other refusals are worth a look.
+        # 404 is the normal answer for what does not exist; other refusals are worth a look.
         if code == 0 or (code >= 400 and code != 404):
             self._errors.labels("api").inc()
 
@@ -114,6 +123,12 @@ class Metrics:
             self._last_poll.labels(server).set_to_current_time()
         else:
             self._errors.labels("registry").inc()
+
+    def registry_removed(self, server: str) -> None:
+        """No resource uses a tracking server any more: its series go, for anybody may name one."""
+        labels = {"server": without_secrets(server)}
+        for metric in (self._polls, self._poll_seconds, self._last_poll):
+            metric.remove_by_labels(labels)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -140,6 +155,6 @@ def without_secrets(server: str) -> str:
     """A tracking URI without user, password and query: metrics are read by many."""
     try:
         parts = urlsplit(server)
-    except ValueError:  # no URI at all, as its polls say too
+    except ValueError:  # not a URI, as its polls report too
         return "invalid"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -1,4 +1,4 @@
-"""One resource, from what is to what must be: read, resolve, decide, render, apply, tell.
+"""One resource, from what is to what must be: read, resolve, plan, apply, report.
 
 Level-triggered: it looks at what is, never at what changed, and may run at any time, any number
 of times. Where nothing is to be done it sends nothing.
@@ -6,40 +6,59 @@ of times. Where nothing is to be done it sends nothing.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
-from mlflow_model_operator import labels, observe
-from mlflow_model_operator.api.resource import InvalidResource, MLflowModelDeployment
-from mlflow_model_operator.cluster import kinds
-from mlflow_model_operator.cluster.cache import Cache, owned_by
-from mlflow_model_operator.cluster.client import ApiError, Cluster
-from mlflow_model_operator.domain import Key, KubeObject, ResolutionError
-from mlflow_model_operator.observe import NAME_TAKEN, ApplyError, Situation
+from mlflow_model_operator import status
+from mlflow_model_operator.api.model_version import (
+    ResolutionError,
+    ResolutionPending,
+    ResolutionResult,
+)
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
+from mlflow_model_operator.apply import Applier, ForeignObjects
+from mlflow_model_operator.kube import httproute
+from mlflow_model_operator.kube.cache import Cache
+from mlflow_model_operator.kube.client import Cluster
+from mlflow_model_operator.kube.gateway_poller import GatewayPoller
+from mlflow_model_operator.kube.kinds import Kind
+from mlflow_model_operator.kube.objects import LiveChildren, is_deleting
+from mlflow_model_operator.kube.resync import confirm_absent
+from mlflow_model_operator.pacing import UpdateSlots
 from mlflow_model_operator.plan import (
-    Meaning,
     Plan,
-    Resolved,
+    Resolution,
     RevisionNames,
-    Steps,
-    Unmet,
+    Surroundings,
+    compute_changes,
     desired_objects,
     make_plan,
-    make_steps,
+    unseen_objects,
 )
+from mlflow_model_operator.policy import Policy
 from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.report import Reporter
+from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.status import ApplyFailure, Snapshot
 
-log = logging.getLogger(__name__)
+# After a failure that only others can mend, like a quota.
+APPLY_RETRY_INTERVAL = 30.0  # seconds
+# From the startup timeout to when an update of the operator's making holds up others no more.
+UPDATE_MARGIN = 60.0
+Child = tuple[Kind, str]  # a kind, and the name of an object
+REQUEUE_NOW = 0.0  # after whatever else waits in the queue
 
-# After something that only others can mend (a quota, a gateway that refuses): look again then.
-RETRY_REFUSED = 30.0  # seconds
-# How long a gateway may take to say whether it accepts a route before we look whether it exists.
-GATEWAY_PATIENCE = 5.0
-AT_ONCE = 0.0  # after whatever else waits in the queue
+
+@dataclass(frozen=True)
+class Outcome:
+    """The children after their changes, and what could not be changed."""
+
+    live: LiveChildren
+    failures: tuple[ApplyFailure, ...] = ()
+    has_created: bool = False  # all that was sent was taken, some of it new
 
 
 @dataclass
@@ -50,12 +69,18 @@ class Reconciler:
     cluster: Cluster
     cache: Cache
     registry: Registry
+    gateways: GatewayPoller
+    enqueue: Callable[[Key], None]
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        self._names = RevisionNames(self.settings)
+        self._revisions = RevisionNames(self.settings)
+        self._policy = Policy(self.settings)
+        self._applier = Applier(self.cluster, self.cache)
+        self._reporter = Reporter(self.cluster, self.cache)
+        self._slots = UpdateSlots(self.settings.max_template_updates, on_turn=self.enqueue)
         # What was fully applied, by resource: while it is the same, nothing is compared again.
-        self._settled: dict[Key, int] = {}
+        self._in_sync: dict[Key, int] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Brings one resource to its desired state as far as possible now.
@@ -64,183 +89,191 @@ class Reconciler:
         ApiError where the API server can't be reached or asks for patience.
         """
         raw = self.cache.resource(key)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        if raw is None or is_deleting(raw):
             self._forget(key)
             return None
         try:
             resource = MLflowModelDeployment.parse(raw)
         except InvalidResource as error:
-            await self._write_status(raw, observe.invalid_status(raw, str(error), self.clock()))
+            await self._reporter.report_invalid(raw, error, self.clock())
             return None
-        meaning = await self._resolve(key, resource)
-        live = self.cache.children(key, resource.uid)
-        plan = make_plan(resource, meaning, live, self._names, self.settings, self.clock())
-        errors: list[ApplyError] = []
-        if plan and self._settled.get(key) != self._state(key, resource, plan):
-            desired = desired_objects(resource, plan, live, self.settings)
-            steps = make_steps(resource, plan, desired, live)
-            errors = await self._take(key, steps)
-            # Others may have changed a child while we wrote. Between this look at what is live and
-            # the note nothing is awaited, so what is noted is what was looked at.
-            live = self.cache.children(key, resource.uid) if steps else live
-            left = make_steps(resource, plan, desired, live) if steps else steps
-            if not left:
-                self._settled[key] = self._state(key, resource, plan)
-            # The others that wait in the queue get their children before anybody's status is told.
-            if not errors and len(left.absent) < len(steps.absent):
-                return AT_ONCE
-        situation = Situation(
-            resource=resource,
-            resolution=meaning.model,
-            canary_resolution=meaning.canary,
-            decision=plan.decision if plan else None,
-            live=live,
-            apply_errors=tuple(errors),
-            now=self.clock(),
-            gateway_exists=await self._gateway_exists(key, resource),
-        )
-        await self._tell(raw, situation)
-        return _look_again_after(situation)
+        try:
+            resolution = await self._resolve(resource)
+        except ResolutionPending:
+            return None  # the registry reports when it is resolved
+        live, foreign = await self._live(resource)
+        plan = self._plan(resource, resolution, live)
+        outcome = await self._apply(resource, plan, live, foreign) if plan else Outcome(live)
+        # The others that wait in the queue get their children before anybody's status is written.
+        if outcome.has_created:
+            return REQUEUE_NOW
+        snapshot = self._snapshot(resource, resolution, plan, outcome)
+        await self._reporter.report(raw, snapshot)
+        return requeue_after(snapshot)
 
     def _forget(self, key: Key) -> None:
-        self.registry.forget(key)
-        self._settled.pop(key, None)
+        self.registry.unsubscribe(key)
+        self.gateways.unsubscribe(key)
+        self._slots.release(key)
+        self._in_sync.pop(key, None)
 
-    async def _resolve(self, key: Key, resource: MLflowModelDeployment) -> Meaning:
+    async def _resolve(self, resource: MLflowModelDeployment) -> Resolution:
         spec = resource.spec
-        tracking_uri = spec.model.tracking_uri
-        uris = {spec.model.uri} | ({spec.canary.uri} if spec.canary else set())
-        self.registry.retain(key, {(tracking_uri, uri) for uri in uris})
-        return Meaning(
-            model=await self._meaning(key, spec.model.uri, tracking_uri),
-            canary=await self._meaning(key, spec.canary.uri, tracking_uri) if spec.canary else None,
+        denial = self._denial(resource)
+        if denial is not None:
+            self.registry.unsubscribe(resource.key)
+            return Resolution(model=denial, canary=denial if spec.canary else None)
+        fields = {"spec.model.uri": spec.model.uri}
+        if spec.canary:
+            fields["spec.canary.uri"] = spec.canary.uri
+        denials = {
+            field: self._policy.source_denial(resource, uri, field) for field, uri in fields.items()
+        }
+        self.registry.unsubscribe(
+            resource.key,
+            except_for={
+                (spec.model.tracking_uri, uri)
+                for field, uri in fields.items()
+                if denials[field] is None
+            },
         )
+        results = {
+            field: await self._resolve_uri(resource, uri, denials[field])
+            for field, uri in fields.items()
+        }
+        return Resolution(results["spec.model.uri"], results.get("spec.canary.uri"))
 
-    async def _meaning(self, key: Key, uri: str, tracking_uri: str | None) -> Resolved:
+    def _denial(self, resource: MLflowModelDeployment) -> ResolutionError | None:
+        """Why nothing that the resource names is resolved, and no tracking server asked."""
+        message = self._policy.tracking_uri_denial(resource)
+        if message is None and self.cache.uses_excess_server(resource.key):
+            message = self._policy.excess_denial(resource)
+        message = message or self._policy.files_denial(resource)
+        return ResolutionError(Reason.POLICY_DENIED, message) if message else None
+
+    async def _resolve_uri(
+        self, resource: MLflowModelDeployment, uri: str, denial: str | None
+    ) -> ResolutionResult:
+        if denial is not None:
+            return ResolutionError(Reason.POLICY_DENIED, denial)
+        tracking_uri = resource.spec.model.tracking_uri
         try:
-            return await self.registry.resolve(key, uri, tracking_uri)
+            return await self.registry.resolve(resource.key, uri, tracking_uri)
         except ResolutionError as error:
             return error
 
-    async def _take(self, key: Key, steps: Steps) -> list[ApplyError]:
-        applied = [await self._apply(key, one) for one in _addresses_first(steps.apply)]
-        errors = [*applied, await self._scale(key, steps)]
-        for obj in steps.prune:
-            await self.cluster.delete(kinds.BY_NAME[obj["kind"]], obj)
-        return [error for error in errors if error]
+    async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, ForeignObjects]:
+        """The live children, and which names somebody else has. What the cache lacks is looked up.
 
-    def _state(self, key: Key, resource: MLflowModelDeployment, plan: Plan) -> int:
-        children = self.cache.fingerprint(key)
+        A label that somebody has edited hides an object from our watches, and what is only hidden
+        goes on serving. What is found may lead to more.
+        """
+        key, present, absent = resource.key, set[Child](), set[Child]()
+        while True:
+            live = self.cache.children(key, resource.uid)
+            unseen = set(unseen_objects(resource, live)) - present - absent
+            if not unseen:
+                foreign = (
+                    child for child in present if child[1] not in live.of_kind(child[0].kind)
+                )
+                return live, frozenset((kind.kind, name) for kind, name in foreign)
+            for kind, name in unseen:
+                is_absent = await confirm_absent(self.cluster, self.cache, key, kind, name)
+                (absent if is_absent else present).add((kind, name))
+
+    def _plan(
+        self, resource: MLflowModelDeployment, resolution: Resolution, live: LiveChildren
+    ) -> Plan | None:
+        """Plans; a new pod template of the operator's own making waits for its turn."""
+        plan, key = self._plan_with(resource, resolution, live, may_update=False), resource.key
+        if plan is None or plan.decision.phase is Phase.STOPPED:
+            self._slots.release(key)
+        elif plan.is_deferred:
+            if self._slots.acquire(key, resource.spec.server.startup_seconds + UPDATE_MARGIN):
+                return self._plan_with(resource, resolution, live, may_update=True)
+        elif plan.decision.phase is Phase.STABLE:
+            self._slots.release(key)
+        else:
+            self._slots.cancel(key)
+        return plan
+
+    def _plan_with(
+        self,
+        resource: MLflowModelDeployment,
+        resolution: Resolution,
+        live: LiveChildren,
+        may_update: bool,
+    ) -> Plan | None:
+        around = Surroundings(
+            gateway=self.gateways.subscribe(resource.key, resource.gateway),
+            withheld=frozenset({*self.cache.rivals(resource.key), *self._denied(resource, live)}),
+            may_update=may_update,
+        )
+        now = self.clock()
+        return make_plan(resource, resolution, live, self._revisions, self.settings, now, around)
+
+    def _denied(self, resource: MLflowModelDeployment, live: LiveChildren) -> dict[str, str]:
+        """The host names that the route must leave out, each with the reason."""
+        route = live.routes.get(resource.name)
+        return self._policy.hostname_denials(resource, httproute.hostnames(route) if route else ())
+
+    async def _apply(
+        self,
+        resource: MLflowModelDeployment,
+        plan: Plan,
+        live: LiveChildren,
+        foreign: ForeignObjects,
+    ) -> Outcome:
+        """Makes the children what `plan` asks for, unless they are known to be."""
+        if self._in_sync.get(resource.key) == self._state(resource, plan):
+            return Outcome(live)
+        desired = desired_objects(resource, plan, live, self.settings)
+        changes = remaining = compute_changes(resource, plan, desired, live)
+        failures: list[ApplyFailure] = []
+        if changes:
+            failures = await self._applier.apply(resource.key, changes, foreign)
+            # Others may have changed a child while we wrote. Between this look at what is live and
+            # the note below nothing is awaited, so what is noted is what was looked at.
+            live = self.cache.children(resource.key, resource.uid)
+            remaining = compute_changes(resource, plan, desired, live)
+        if not remaining:
+            self._in_sync[resource.key] = self._state(resource, plan)
+        has_created = not failures and len(remaining.missing) < len(changes.missing)
+        return Outcome(live, tuple(failures), has_created)
+
+    def _state(self, resource: MLflowModelDeployment, plan: Plan) -> int:
+        children = self.cache.fingerprint(resource.key)
         return hash((resource.uid, resource.generation, plan.identity, children))
 
-    async def _apply(self, key: Key, unmet: Unmet) -> ApplyError | None:
-        obj = unmet.desired
-        kind, name = kinds.BY_NAME[obj["kind"]], obj["metadata"]["name"]
-        try:
-            if unmet.is_absent:
-                await self._check_free(kind, obj)
-            else:
-                log.info("%s: applying %s %s: %s differs", key, kind.kind, name, unmet.difference)
-            self.cache.store(kind, await self.cluster.apply(kind, obj))
-        except ApiError as error:
-            return _refused(error, kind, name)
-        return None
-
-    async def _scale(self, key: Key, steps: Steps) -> ApplyError | None:
-        """An apply of the replicas alone would take the rest of the Deployment away."""
-        if steps.scale is None:
-            return None
-        deployment, replicas = steps.scale
-        name = deployment["metadata"]["name"]
-        log.info("%s: scaling Deployment %s to %d", key, name, replicas)
-        try:
-            changed = await self.cluster.scale(kinds.DEPLOYMENT, deployment, replicas)
-            self.cache.store(kinds.DEPLOYMENT, changed)
-        except ApiError as error:
-            return _refused(error, kinds.DEPLOYMENT, name)
-        return None
-
-    async def _check_free(self, kind: kinds.Kind, obj: KubeObject) -> None:
-        """An apply would take over somebody else's object of that name: look first.
-
-        Names with a revision's hash can't be taken by chance; the public names can.
-        """
-        metadata = obj["metadata"]
-        if metadata["name"] != metadata["labels"][labels.DEPLOYMENT]:
-            return
-        found = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
-        if found is not None and not owned_by(found, metadata["ownerReferences"][0]["uid"]):
-            message = f"{kind.kind} {metadata['name']} exists and belongs to somebody else"
-            raise ApiError(422, NAME_TAKEN, message)
-
-    async def _gateway_exists(self, key: Key, resource: MLflowModelDeployment) -> bool | None:
-        """Whether the named Gateway is there; only looked up when no gateway answers for long."""
-        gateway = resource.spec.routing.gateway
-        route = self.cache.child(key, kinds.ROUTE, resource.name)
-        if gateway is None or route is None or not _is_left_alone(route, self.clock()):
-            return None
-        namespace = gateway.namespace or resource.namespace
-        try:
-            return await self.cluster.get(kinds.GATEWAY, namespace, gateway.name) is not None
-        except ApiError as error:
-            if error.status == 403:  # in namespaced mode we may not look into each namespace
-                return None
-            raise
-
-    async def _tell(self, raw: KubeObject, situation: Situation) -> None:
-        new = observe.status(situation)
-        await self._write_status(raw, new)
-        for notice in observe.notices(raw.get("status", {}), new, situation):
-            await self.cluster.tell(raw, notice)
-
-    async def _write_status(self, raw: KubeObject, new: KubeObject) -> None:
-        patch = observe.status_patch(raw.get("status", {}), new)
-        if patch is None:
-            return
-        metadata = raw["metadata"]
-        written = await self.cluster.patch_status(
-            Key(metadata["namespace"], metadata["name"]), patch
+    def _snapshot(
+        self,
+        resource: MLflowModelDeployment,
+        resolution: Resolution,
+        plan: Plan | None,
+        outcome: Outcome,
+    ) -> Snapshot:
+        return Snapshot(
+            resource=resource,
+            resolution=resolution.model,
+            canary_resolution=resolution.canary,
+            decision=plan.decision if plan else None,
+            live=outcome.live,
+            apply_errors=outcome.failures,
+            now=self.clock(),
+            gateway=self.gateways.subscribe(resource.key, resource.gateway),
+            rivals=self.cache.rivals(resource.key),
+            denied_hostnames=self._denied(resource, outcome.live),
+            draining=plan.draining if plan else (),
+            is_deferred=plan is not None and plan.is_deferred,
+            scoring_python_versions=tuple(self.settings.scoring_images),
         )
-        if written is not None:
-            self.cache.store(kinds.RESOURCE, written)
 
 
-def _refused(error: ApiError, kind: kinds.Kind, name: str) -> ApplyError:
-    """What the API server refused; raises what will pass by itself."""
-    if error.is_transient:
-        raise error
-    return ApplyError(kind.kind, name, error.status, error.reason, error.message)
-
-
-def _addresses_first(unmet: list[Unmet]) -> list[Unmet]:
-    """Of a resource whose Services are missing, only those for now.
-
-    So of many new resources all get their Services before anybody gets a Deployment: the API server
-    gives out addresses one at a time, and takes ten times as long for each while the controllers
-    are busy with new pods.
-    """
-    kind = kinds.SERVICE.kind
-    return [one for one in unmet if one.is_absent and one.desired["kind"] == kind] or unmet
-
-
-def _is_left_alone(route: KubeObject, now: float) -> bool:
-    """Whether no gateway has said anything of the route, for longer than one usually takes."""
-    created = datetime.fromisoformat(route["metadata"]["creationTimestamp"]).timestamp()
-    return not route.get("status", {}).get("parents") and now - created > GATEWAY_PATIENCE
-
-
-def _look_again_after(situation: Situation) -> float | None:
+def requeue_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone, or something that we don't watch, may change things."""
-    waits = []
-    if situation.decision and situation.decision.recheck_after is not None:
-        waits.append(situation.decision.recheck_after)
-    if situation.apply_errors:
-        waits.append(RETRY_REFUSED)
-    gateway = situation.resource.spec.routing.gateway
-    route = situation.live.routes.get(situation.resource.name)
-    if gateway and route and not route.get("status", {}).get("parents"):
-        waits.append(GATEWAY_PATIENCE)
-    explained_later = observe.recheck_after(situation)
-    if explained_later is not None:
-        waits.append(explained_later)
-    return min(waits, default=None)
+    waits = [
+        snapshot.decision.requeue_after if snapshot.decision else None,
+        APPLY_RETRY_INTERVAL if snapshot.apply_errors else None,
+        status.requeue_after(snapshot),
+    ]
+    return min((wait for wait in waits if wait is not None), default=None)

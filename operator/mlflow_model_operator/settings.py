@@ -1,4 +1,4 @@
-"""What the operator itself is told, by environment variables (set from the chart's values)."""
+"""The operator's own settings, from environment variables (set by the chart's values)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from mlflow_model_operator import __version__
+
 
 class SettingsError(ValueError):
     """An environment variable that cannot be used; the message says what to write instead."""
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """What resources may use; an empty list allows all. See policy.py."""
+
+    tracking_uris: tuple[str, ...] = ()  # beside Settings.tracking_uri
+    max_tracking_servers: int = 5  # of one namespace, beside Settings.tracking_uri
+    hostnames: tuple[str, ...] = ()
+    hostnames_by_namespace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    public_keys: tuple[str, ...] = ()  # PEM; of those who sign models
+    certificate_authorities: tuple[str, ...] = ()  # PEM
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,8 @@ class Settings:
     workers: int = 32
     resync_interval: float = 600.0
     drain_delay: float = 5.0  # from "no weight any more" to "the pods may end"
+    max_template_updates: int = 10  # resources that get the operator's new pod template at a time
+    policy: PolicySettings = PolicySettings()
     http_port: int = 8080
     lease_name: str | None = None  # None: no leader election
     lease_namespace: str = "default"
@@ -40,14 +58,18 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         tracking_uri=_tracking_uri(env),
         namespaces=_names(env.get("MMO_NAMESPACES", "")),
-        poll_interval=_number(env, "MMO_POLL_INTERVAL", Settings.poll_interval, least=1),
+        poll_interval=_number(env, "MMO_POLL_INTERVAL", Settings.poll_interval, minimum=1),
         scoring_images=_images(env.get("MMO_SCORING_IMAGES", "{}")),
         image_pull_policy=env.get("MMO_IMAGE_PULL_POLICY", Settings.image_pull_policy),
         index_url=env.get("MMO_INDEX_URL") or None,
-        workers=int(_number(env, "MMO_WORKERS", Settings.workers, least=1)),
-        resync_interval=_number(env, "MMO_RESYNC_INTERVAL", Settings.resync_interval, least=10),
-        drain_delay=_number(env, "MMO_DRAIN_DELAY", Settings.drain_delay, least=0),
-        http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, least=1)),
+        workers=int(_number(env, "MMO_WORKERS", Settings.workers, minimum=1)),
+        resync_interval=_number(env, "MMO_RESYNC_INTERVAL", Settings.resync_interval, minimum=10),
+        drain_delay=_number(env, "MMO_DRAIN_DELAY", Settings.drain_delay, minimum=0),
+        max_template_updates=int(
+            _number(env, "MMO_MAX_TEMPLATE_UPDATES", Settings.max_template_updates, minimum=1)
+        ),
+        policy=_policy(env.get("MMO_POLICY", "{}")),
+        http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, minimum=1)),
         lease_name=env.get("MMO_LEASE_NAME") or None,
         lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),
         identity=env.get("POD_NAME", Settings.identity),
@@ -59,7 +81,7 @@ def _tracking_uri(env: Mapping[str, str]) -> str | None:
     uri = env.get("MLFLOW_TRACKING_URI") or None
     if uri is not None and urlsplit(uri).password is not None:
         raise SettingsError(
-            "MLFLOW_TRACKING_URI holds a password, which statuses and logs would show: set "
+            "MLFLOW_TRACKING_URI contains a password, which statuses and logs would show: set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
         )
     return uri
@@ -69,7 +91,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _number(env: Mapping[str, str], name: str, default: float, least: float) -> float:
+def _number(env: Mapping[str, str], name: str, default: float, minimum: float) -> float:
     text = env.get(name)
     if text is None or text == "":
         return default
@@ -77,13 +99,44 @@ def _number(env: Mapping[str, str], name: str, default: float, least: float) -> 
         value = float(text)
     except ValueError:
         raise SettingsError(f"{name} is {text!r}: write a number, like {default:g}") from None
-    if value < least:
-        raise SettingsError(f"{name} is {text}: write a number of at least {least:g}")
+    if value < minimum:
+        raise SettingsError(f"{name} is {text}: write a number of at least {minimum:g}")
     return value
 
 
+def _policy(text: str) -> PolicySettings:
+    """From JSON with the keys of the chart's `policy`, and `hostnames`."""
+    example = '{"trackingUris": ["http://mlflow.{namespace}:5000"], "maxTrackingServers": 5}'
+    try:
+        rules = json.loads(text)
+        hostnames, signatures = rules.get("hostnames", {}), rules.get("signatures", {})
+        return PolicySettings(
+            tracking_uris=_texts(rules.get("trackingUris", [])),
+            max_tracking_servers=int(
+                rules.get("maxTrackingServers", PolicySettings.max_tracking_servers)
+            ),
+            hostnames=_texts(hostnames.get("allowed", [])),
+            hostnames_by_namespace={
+                namespace: _texts(names)
+                for namespace, names in hostnames.get("byNamespace", {}).items()
+            },
+            sources=_texts(rules.get("sources", [])),
+            formats=_texts(rules.get("formats", [])),
+            public_keys=_texts(signatures.get("publicKeys", [])),
+            certificate_authorities=_texts(signatures.get("certificateAuthorities", [])),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"MMO_POLICY cannot be used: write JSON like {example}") from error
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError("not a list of texts")
+    return tuple(value)
+
+
 def _images(text: str) -> Mapping[str, str]:
-    example = '{"3.11": "registry.example.com/scoring:0.1.0-py3.11"}'
+    example = f'{{"3.11": "registry.example.com/scoring:{__version__}-py3.11"}}'
     try:
         images = json.loads(text)
     except ValueError:

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from mlflow_model_server import bounded_logging
+from mlflow_model_server.runtime import isolation
+from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings, SettingsError, from_environment
-from mlflow_model_server.termination import Failed, leave_word
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,29 +34,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "run: both (the default)",
     )
     chosen = parser.parse_args(arguments).command
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    bounded_logging.configure()
     # The first process of a container ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, _end_at_once)
     try:
         settings = from_environment()
-        return _run_one(_COMMANDS[chosen], settings)
+        return _run_command(_COMMANDS[chosen], settings)
     except SettingsError as error:
         logging.error("%s", error)
         return 2
 
 
-def _run_one(command: Callable[[Settings], int], settings: Settings) -> int:
+def _run_command(command: Callable[[Settings], int], settings: Settings) -> int:
     try:
         return command(settings)
-    except Failed as failure:
-        leave_word(failure, settings.termination_log)
+    except StartupError as failure:
+        write_termination_message(failure, settings.termination_log)
         return 1
 
 
 def _prepare(settings: Settings) -> int:
     # Imported here: serving must not have loaded what preparing needs.
-    from mlflow_model_server.prepare import prepare
+    from mlflow_model_server.prepare.init_container import prepare
 
+    # Builds of packages and the model's conversion run as its children.
+    isolation.hide_from_others()
     prepare(settings)
     return 0
 
@@ -68,7 +72,8 @@ def _serve(settings: Settings) -> int:
 def _run(settings: Settings) -> int:
     _prepare(settings)
     # A new process, which has loaded none of the image's packages yet.
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow_model_server", "serve"])
+    # -P: what lies in the working directory is no module.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow_model_server", "serve"])
 
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:

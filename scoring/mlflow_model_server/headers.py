@@ -9,7 +9,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 def first(headers: Headers, name: bytes) -> bytes | None:
     """The value of the first header of this name, or None."""
-    for known, value in headers:
-        if known == name:
+    for each, value in headers:
+        if each == name:
             return value
     return None

@@ -1,28 +1,33 @@
-"""The server's OpenAPI document: what it takes and answers, for clients, and for fuzzers. Pure."""
+"""The server's OpenAPI document: requests and responses, for clients and fuzzers. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mlflow_model_server.openinference.tensors import DTYPES
+from mlflow_model_server.codecs.tensors import DTYPES
+from mlflow_model_server.model.agents import AgentKind
 
 JSON = "application/json"
 
 
-def document(model: str, version: str = "", secured: bool = False) -> dict[str, Any]:
-    """OpenAPI 3.1 for the one model that is served; `secured`: a key or token is needed."""
+def document(
+    model: str, version: str = "", secured: bool = False, agent: AgentKind | None = None
+) -> dict[str, Any]:
+    """OpenAPI 3.1 for the served model; `secured`: a key or token is required."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"{model} {version}".strip(),
             "version": version or "0",
-            "description": "An MLflow model, by MLflow's protocol and the Open Inference Protocol.",
+            "description": "An MLflow model, by MLflow's, OpenAI's and the Open Inference Protocol",
         },
         "paths": {
             **_mlflow_paths(secured),
-            **_server_paths(),
+            **_server_paths(secured),
             **_model_paths(f"/v2/models/{model}", secured),
             **(_model_paths(f"/v2/models/{model}/versions/{version}", secured) if version else {}),
+            **_openai_paths(model, secured),
+            **_agent_paths(agent, secured),
         },
         "components": {
             "schemas": _SCHEMAS,
@@ -34,8 +39,8 @@ def document(model: str, version: str = "", secured: bool = False) -> dict[str, 
 def _mlflow_paths(secured: bool) -> dict[str, Any]:
     return {
         "/invocations": {
-            "post": _predicting(
-                "Predicts",
+            "post": _prediction(
+                "Predict",
                 {
                     JSON: _ref("Invocation"),
                     "text/csv": {"schema": {"type": "string"}},
@@ -48,72 +53,91 @@ def _mlflow_paths(secured: bool) -> dict[str, Any]:
                 secured,
             )
         },
-        "/ping": {"get": _get("200 while the model answers", {})},
-        "/health": {"get": _get("The same", {})},
-        "/version": {"get": _get("MLflow's version", {})},
+        "/ping": {"get": _get("200 while the model can answer", {})},
+        "/health": {"get": _get("The same as /ping", {})},
+        "/version": {"get": _get("The version of MLflow", {})},
     }
 
 
-def _server_paths() -> dict[str, Any]:
+def _server_paths(secured: bool) -> dict[str, Any]:
     return {
-        "/v2": {"get": _get("The server", {JSON: _ref("Server")})},
+        "/v2": {"get": _get("The server", {JSON: _ref("Server")}, secured)},
         "/v2/health/live": {"get": _get("200 while the server runs", {JSON: _any()})},
-        "/v2/health/ready": {"get": _get("200 while the model answers", {JSON: _any()})},
+        "/v2/health/ready": {"get": _get("200 while the model can answer", {JSON: _any()})},
     }
 
 
 def _model_paths(path: str, secured: bool) -> dict[str, Any]:
-    answer = {JSON: _ref("InferenceAnswer"), "application/octet-stream": {"schema": {}}}
+    response = {JSON: _ref("InferenceResponse"), "application/octet-stream": {"schema": {}}}
     return {
         path: {"get": _get("The model's inputs and outputs", {JSON: _ref("Model")}, secured)},
-        f"{path}/ready": {"get": _get("200 while the model answers", {JSON: _any()}, secured)},
+        f"{path}/ready": {"get": _get("200 while the model can answer", {JSON: _any()}, secured)},
         f"{path}/infer": {
-            "post": _predicting(
-                "Predicts", {JSON: _ref("InferenceRequest")}, answer, "InferenceError", secured
+            "post": _prediction(
+                "Predict", {JSON: _ref("InferenceRequest")}, response, "InferenceError", secured
             )
         },
     }
 
 
+def _openai_paths(model: str, secured: bool) -> dict[str, Any]:
+    return {
+        "/v1/models": {"get": _get("The model, as OpenAI's clients list it", _ANY_JSON, secured)},
+        f"/v1/models/{model}": {"get": _get("The model", _ANY_JSON, secured)},
+    }
+
+
+def _agent_paths(agent: AgentKind | None, secured: bool) -> dict[str, Any]:
+    if agent is None:
+        return {}
+    is_chat = agent is not AgentKind.RESPONSES_AGENT
+    paths = ("/v1/chat/completions",) if is_chat else ("/v1/responses", "/responses")
+    body = {JSON: _ref("Completion" if is_chat else "ResponseRequest")}
+    answers = {**_ANY_JSON, "text/event-stream": {"schema": _TEXT}}
+    return {
+        path: {"post": _prediction("Ask the agent", body, answers, "OpenAIError", secured)}
+        for path in paths
+    }
+
+
 def _get(summary: str, content: dict[str, Any], secured: bool = False) -> dict[str, Any]:
-    answers: dict[str, Any] = {
+    responses: dict[str, Any] = {
         "200": {"description": summary, **({"content": content} if content else {})},
         "503": {"description": "The model can't answer"},
+        **_unauthorized("Error", secured),
     }
-    return {"summary": summary, "responses": {**answers, **_refusals("Error", secured)}} | (
-        _security(secured)
-    )
+    return {"summary": summary, "responses": responses} | _security(secured)
 
 
-def _predicting(
-    summary: str, body: dict[str, Any], answer: dict[str, Any], error: str, secured: bool
+def _prediction(
+    summary: str, body: dict[str, Any], response: dict[str, Any], error: str, secured: bool
 ) -> dict[str, Any]:
-    told = {
-        "400": "The body is not what the model takes; the message says what to write",
+    errors = {
+        "400": "The body is no input of the model, or the model failed; the message says more",
         "413": "The body is too large",
         "415": "The content type is none of these",
-        "429": "Too many requests; Retry-After says when to come again",
-        "500": "The model's own code failed",
-        "503": "The server is overloaded or ends; Retry-After says when to come again",
+        "429": "Too many requests; Retry-After says when to send the next",
+        "500": "The predictions can't be written, or the model crashed",
+        "503": "The server is overloaded or shuts down; Retry-After says when to try again",
         "504": "The prediction took too long",
     }
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": body},
         "responses": {
-            "200": {"description": "The predictions", "content": answer},
-            **{code: _refusal(meaning, error) for code, meaning in told.items()},
-            **_refusals(error, secured),
+            "200": {"description": "The predictions", "content": response},
+            **{code: _error(text, error) for code, text in errors.items()},
+            **_unauthorized(error, secured),
         },
     } | _security(secured)
 
 
-def _refusals(error: str, secured: bool) -> dict[str, Any]:
-    return {"401": _refusal("No good key or token", error)} if secured else {}
+def _unauthorized(error: str, secured: bool) -> dict[str, Any]:
+    return {"401": _error("No valid key or token", error)} if secured else {}
 
 
-def _refusal(meaning: str, error: str) -> dict[str, Any]:
-    return {"description": meaning, "content": {JSON: _ref(error)}}
+def _error(description: str, error: str) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: _ref(error)}}
 
 
 def _security(secured: bool) -> dict[str, Any]:
@@ -129,8 +153,8 @@ def _any() -> dict[str, Any]:
 
 
 def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {"type": "object", "properties": properties}
-    return {**told, "required": list(required)} if required else told
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    return {**schema, "required": list(required)} if required else schema
 
 
 def _list_of(items: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -138,6 +162,8 @@ def _list_of(items: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 _TEXT = {"type": "string"}
+_ANY_JSON = {JSON: _any()}
+_SWITCH = {"type": "boolean"}
 _ROWS = _list_of(_list_of({}))
 _SHAPE = _list_of({"type": "integer", "minimum": 0}, minItems=1)
 _TENSOR = {
@@ -182,13 +208,22 @@ _SCHEMAS: dict[str, Any] = {
         inputs=_list_of(_object(("name", "datatype", "shape", "data"), **_TENSOR), minItems=1),
         outputs=_list_of(_object(("name",), name=_TEXT, parameters=_object())),
     ),
-    "InferenceAnswer": _object(
+    "InferenceResponse": _object(
         ("model_name", "outputs"),
         model_name=_TEXT,
         model_version=_TEXT,
         id=_TEXT,
         outputs=_list_of(_object(("name", "datatype", "shape"), **_TENSOR)),
     ),
+    "Completion": _object(("messages",), messages=_list_of(_object()), model=_TEXT, stream=_SWITCH),
+    "ResponseRequest": _object(
+        ("input",),
+        input={"oneOf": [_TEXT, _list_of(_object())]},
+        instructions=_TEXT,
+        model=_TEXT,
+        stream=_SWITCH,
+    ),
+    "OpenAIError": _object(("error",), error=_object(("message",), message=_TEXT)),
     "InferenceError": _object(("error",), error=_TEXT),
     "Server": _object(("name", "version"), name=_TEXT, version=_TEXT, extensions=_list_of(_TEXT)),
     "Model": _object(

@@ -12,45 +12,67 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from mlflow_model_server import paths, threads, trust, workers
-from mlflow_model_server.listener import bind
-from mlflow_model_server.observe.server import start_metrics_server
-from mlflow_model_server.observe.shared import Shared
+from mlflow_model_server import bounded_logging
+from mlflow_model_server.metrics.server import start_metrics_server
+from mlflow_model_server.metrics.shared_memory import SharedMemory
+from mlflow_model_server.model import traces
+from mlflow_model_server.runtime import (
+    ca_certificates,
+    cgroup,
+    pickle_switch,
+    site_packages,
+    workers,
+)
+from mlflow_model_server.runtime.listener import bind
+from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings
-from mlflow_model_server.termination import Failed, leave_word
 
 if TYPE_CHECKING:
     import grpc
     import uvicorn
 
-    from mlflow_model_server.app.application import Application
+    from mlflow_model_server.http.app import Application
+    from mlflow_model_server.inference.service import InferenceService
 
 log = logging.getLogger(__name__)
 
 # Longer than the hour for which Envoy keeps an idle connection: if the server closes it first, it
 # may do so just when a request comes, which is then lost.
 KEEP_ALIVE_SECONDS = 3660
+_SECONDS_TO_EXIT = 5  # beyond the time for requests in flight
+_SECONDS_TO_SAY_SO = 0.5
 
 
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM, with `settings.workers` processes; returns the exit code.
 
-    Raises Failed with InvalidModel where nothing was prepared, with ModelLoadFailed where the only
+    Raises StartupError with InvalidModel where nothing was prepared, with PolicyDenied where the
+    model's formats are not among those that are allowed, with DependencyInstallFailed
+    where the model's packages are too old for the server, with ModelLoadFailed where the only
     process can't load the model; of several, each leaves the word itself.
     """
+    bounded_logging.hide_exception_messages(not settings.request_log_bodies)
     if not (settings.artifact / "MLmodel").is_file():
-        raise Failed("InvalidModel", f"There is no model in {settings.artifact}: prepare it first")
+        raise StartupError(
+            "InvalidModel", f"There is no model in {settings.artifact}: prepare it first"
+        )
+    pickle_switch.apply(settings)
     if settings.onnx:
-        paths.use_packages(settings.onnx_packages)
-    paths.use_packages(settings.packages)
-    trust.use_trusted(settings)
-    threads.limit_threads(settings.workers)
+        site_packages.use_packages(settings.onnx_packages)
+    site_packages.use_packages(settings.packages)
+    ca_certificates.use_trusted(settings)
+    # Imported here: it must see the model's packages.
+    from mlflow_model_server.runtime import server_packages
+
+    server_packages.check(settings)
+    cgroup.limit_threads(settings.workers)
     # It listens once uvicorn starts: until then connections are refused, as probes expect it.
     listener = bind(settings.port)
-    shared = Shared(settings.workers)
+    shared = SharedMemory(settings.workers)
     if settings.workers == 1:
         start_metrics_server(settings, shared)
         _serve_here(settings, listener, shared, 0, on_ready=lambda: None)
@@ -59,29 +81,29 @@ def serve(settings: Settings) -> int:
         lambda slot, on_ready: _work(settings, listener, shared, slot, on_ready),
         on_started=lambda: start_metrics_server(settings, shared),
         # Else connections would still be taken that nobody answers.
-        on_end=listener.close,
-        seconds_to_end=settings.shutdown_timeout + 5,
+        on_stop=listener.close,
+        stop_timeout=settings.shutdown_timeout + 5,
     )
 
 
 def _work(
     settings: Settings,
     listener: socket.socket,
-    shared: Shared,
+    shared: SharedMemory,
     slot: int,
     on_ready: Callable[[], None],
 ) -> None:
     try:
         _serve_here(settings, listener, shared, slot, on_ready)
-    except Failed as failure:
-        leave_word(failure, settings.termination_log)
+    except StartupError as failure:
+        write_termination_message(failure, settings.termination_log)
         os._exit(1)
 
 
 def _serve_here(
     settings: Settings,
     listener: socket.socket,
-    shared: Shared,
+    shared: SharedMemory,
     slot: int,
     on_ready: Callable[[], None],
 ) -> NoReturn:
@@ -90,38 +112,13 @@ def _serve_here(
     # costs time.
     gc.disable()
     # Imported here: what is installed for the model goes before the image's own packages.
-    from mlflow_model_server import application
-    from mlflow_model_server.app.express import http_protocol
+    from mlflow_model_server import bootstrap
 
-    app = application.load(settings, shared, slot)
+    app = bootstrap.load(settings, shared, slot)
     gc.freeze()
     gc.enable()
 
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            self.grpc = await _start_grpc(app, settings)
-            await super().startup(sockets=sockets)
-            log.info("serving on port %d", settings.port)
-            on_ready()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            ending = self.grpc.stop(settings.shutdown_timeout) if self.grpc else asyncio.sleep(0)
-            await asyncio.gather(super().shutdown(sockets=sockets), ending)
-
-    server = Server(
-        uvicorn.Config(
-            app,
-            http=http_protocol(app),
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=settings.shutdown_timeout,
-        )
-    )
+    server = _server(app, settings, on_ready)
     # uvicorn handles the signal while it serves, and afterwards sends it again to whoever handled
     # it before.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,13 +128,74 @@ def _serve_here(
     raise AssertionError("unreachable")
 
 
-async def _start_grpc(app: Application, settings: Settings) -> grpc.aio.Server | None:
+def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) -> uvicorn.Server:
+    import uvicorn
+
+    from mlflow_model_server.http import connections
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            self.grpc = await _start_grpc(app.service, settings)
+            await super().startup(sockets=sockets)
+            self.watching = [
+                asyncio.create_task(connections.supervise(self.server_state.connections)),
+                asyncio.create_task(_end_when_stuck(app.service, settings)),
+            ]
+            log.info("serving on port %d", settings.port)
+            on_ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            stopping = self.grpc.stop(settings.shutdown_timeout) if self.grpc else asyncio.sleep(0)
+            await asyncio.gather(super().shutdown(sockets=sockets), stopping)
+            await _wait_briefly(self.server_state.tasks)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            # Even if a prediction lets no other code of this process run any more.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(settings.shutdown_timeout + _SECONDS_TO_EXIT)
+            super().handle_exit(sig, frame)
+
+    return Server(_config(app, settings))
+
+
+def _config(app: Application, settings: Settings) -> uvicorn.Config:
+    import uvicorn
+
+    from mlflow_model_server.http.protocol import http_protocol
+
+    return uvicorn.Config(
+        app,
+        http=http_protocol(app.service),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        # Clients' addresses are those of their connections: headers can be made up.
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+    )
+
+
+async def _end_when_stuck(service: InferenceService, settings: Settings) -> None:
+    """Of several workers the one that can't predict any more is replaced.
+
+    A probe would reach it only now and then, and restart all of them.
+    """
+    while service.is_live or settings.workers == 1:
+        await asyncio.sleep(1)
+    log.error("no prediction of this worker ends in time: another takes its place")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _start_grpc(service: InferenceService, settings: Settings) -> grpc.aio.Server | None:
     if not settings.grpc_port:
         return None
-    # Imported here: it takes time and memory, and few want it.
-    from mlflow_model_server.grpc_service import server
+    # Imported here: it takes time and memory, and few need it.
+    from mlflow_model_server.grpc import server
 
-    return await server.start(app, settings)
+    return await server.start(service, settings)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -149,8 +207,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return factory
 
 
+async def _wait_briefly(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Tasks that were cancelled may still say so to their clients."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=_SECONDS_TO_SAY_SO)
+
+
 async def _until_done(server: uvicorn.Server, listener: socket.socket) -> NoReturn:
     await server.serve(sockets=[listener])
+    traces.flush()
     # At once: leaving the ordinary way would wait for predictions that were cancelled in vain.
     logging.shutdown()
     sys.stdout.flush()

@@ -1,63 +1,233 @@
-"""What the pod's environment says."""
+"""The settings of the server, read from the container's environment.
+
+The fields of `Settings` are the only list of the environment variables: each field names its
+variable, its default, and what a value has to look like.
+"""
+
+# ruff: noqa: RUF009 - a function of this module makes each field; no default can be changed
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+_MAX_QUOTED = 100  # characters of a wrong value that the message repeats
+# Of models' files, as ALLOWED_FORMATS names them.
+FORMATS = (
+    *("onnx", "safetensors", "skops", "xgboost", "lightgbm", "catboost", "tensorflow", "keras"),
+    *("torch-export", "pickle", "code"),
+)
+
 
 class SettingsError(ValueError):
-    """A variable that cannot be used; the message says what to write instead."""
+    """A variable with a value that can't be used; the message says what to write instead."""
+
+
+def _variable(name: str, default: Any, parse: Callable[[str], Any] = str) -> Any:
+    """A field that is read from the variable `name`.
+
+    `parse` raises ValueError with what to write instead: "a whole number of at least 1, like 2".
+    """
+    return field(default=default, metadata={"variable": name, "parse": parse})
+
+
+def _integer(name: str, default: int, minimum: int = 0) -> Any:
+    def parse(text: str) -> int:
+        # isdecimal() accepts digits of all scripts, and int() limits their number.
+        if not (text.isascii() and text.isdecimal() and len(text) <= 18) or int(text) < minimum:
+            raise ValueError(f"a whole number of at least {minimum}, like {default}")
+        return int(text)
+
+    return _variable(name, default, parse)
+
+
+def _port(name: str, default: int, minimum: int = 0) -> Any:
+    def parse(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 5 else -1
+        if not minimum <= number <= 65535:
+            raise ValueError(f"a port from {minimum} to 65535, like {default or 8081}")
+        return number
+
+    return _variable(name, default, parse)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _positive(name: str) -> Any:
+    def parse(text: str) -> float:
+        number = _number(text)
+        if not 0 < number < math.inf:
+            raise ValueError("a number above 0, like 50")
+        return number
+
+    return _variable(name, None, parse)
+
+
+def _ratio(name: str, default: float) -> Any:
+    def parse(text: str) -> float:
+        number = _number(text)
+        if not 0 <= number <= 1:
+            raise ValueError("a ratio from 0 to 1, like 0.01")
+        return number
+
+    return _variable(name, default, parse)
+
+
+def _switch(name: str, default: bool) -> Any:
+    def parse(text: str) -> bool:
+        if text.lower() not in ("true", "1", "false", "0"):
+            raise ValueError("true or false")
+        return text.lower() in ("true", "1")
+
+    return _variable(name, default, parse)
+
+
+def _choice(name: str, default: str, *others: str) -> Any:
+    choices = (default, *others)
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{', '.join(choices[:-1])} or {choices[-1]}")
+        return text
+
+    return _variable(name, default, parse)
+
+
+def _auto_or_off(text: str) -> bool:
+    if text not in ("auto", "off"):
+        raise ValueError("auto or off")
+    return text == "auto"
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = _words(text)
+    # None would mean that all are allowed.
+    if not names or not set(names) <= set(FORMATS):
+        raise ValueError(f"some of {' '.join(FORMATS)}, with spaces between")
+    return names
+
+
+def _unix_time(text: str) -> float:
+    """From a number of seconds, or of milliseconds as MLflow has them, or from ISO 8601."""
+    number = _number(text)
+    if math.isfinite(number):
+        return number / 1000 if number > 1e11 else number
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError("Unix time, or a time like 2026-01-31T12:00:00Z") from None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment variables that the operator sets in the containers."""
+    """All settings, and the variables that they are read from."""
 
-    model_uri: str = ""  # MODEL_URI: what to fetch
-    model_dir: Path = Path("/model")  # MODEL_DIR: where it goes
-    index_url: str | None = None  # INDEX_URL: the package index; None: uv's default
-    find_links: tuple[str, ...] = ()  # FIND_LINKS: folders or pages of wheels, with spaces between
-    # REQUIREMENTS_ENV: names, with spaces between, of variables that a model's requirements may use
-    requirements_env: tuple[str, ...] = ()
-    no_index: bool = False  # NO_INDEX: take packages from FIND_LINKS only
-    ca_bundle: Path | None = None  # CA_BUNDLE: a PEM file, trusted beside the public authorities
-    workers: int = 1  # WORKERS
-    port: int = 8080  # PORT
-    grpc_port: int = 0  # GRPC_PORT; 0: none
-    shutdown_timeout: int = 30  # SHUTDOWN_TIMEOUT: seconds for requests in flight
-    onnx: bool = False  # ONNX: predict scikit-learn models by ONNX Runtime where it answers alike
-    termination_log: Path = Path("/dev/termination-log")  # TERMINATION_LOG
-    # What app/ needs
-    batching: str = "auto"  # BATCHING: auto, on or off
-    max_body_bytes: int = 64 * 2**20  # MAX_BODY_BYTES
-    max_rows: int = 100_000  # MAX_ROWS: of one request
-    max_queue: int = 512  # MAX_QUEUE: requests in flight in one process
-    request_timeout: int = 60  # MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT: seconds
-    # What observe/ needs
-    model_name: str = ""  # MODEL_NAME: a label of all metrics, as are the next two
-    model_version: str = ""  # MODEL_VERSION
-    revision: str = ""  # REVISION
-    model_created: float | None = None  # MODEL_CREATED: Unix time; None: what MLmodel says
-    metrics_port: int = 9090  # METRICS_PORT; 0: none
-    request_log: str = "off"  # REQUEST_LOG: off, stdout, or a path
-    request_log_sample: float = 1.0  # REQUEST_LOG_SAMPLE: the share of requests
-    request_log_bodies: bool = False  # REQUEST_LOG_BODIES: bodies too
-    request_log_max_bytes: int = 100 * 2**20  # REQUEST_LOG_MAX_BYTES: on disk, all together
-    drift: bool = True  # DRIFT: auto or off
-    drift_baseline_rows: int = 1000  # DRIFT_BASELINE_ROWS: where the model brings no baseline
-    # What guard/ needs
-    api_keys_file: Path | None = None  # API_KEYS_FILE: bearer keys, one a line
-    jwks_url: str | None = None  # JWKS_URL: keys of who issues JWTs
-    jwt_issuer: str | None = None  # JWT_ISSUER
-    jwt_audience: str | None = None  # JWT_AUDIENCE
-    rate_limit: float | None = None  # RATE_LIMIT: requests a second for each key; None: none
-    rate_burst: float | None = None  # RATE_BURST: at once after a pause; None: two seconds' worth
+    model_uri: str = _variable("MODEL_URI", "")  # the model to download
+    model_dir: Path = _variable("MODEL_DIR", Path("/model"), Path)  # the folder to put it into
+    # The package index; None: uv's default.
+    index_url: str | None = _variable("INDEX_URL", None)
+    # The administrator's, which INDEX_URL overrides.
+    default_index_url: str | None = _variable("DEFAULT_INDEX_URL", None)
+    # Folders or pages of wheels, with spaces between.
+    find_links: tuple[str, ...] = _variable("FIND_LINKS", (), _words)
+    # Names, with spaces between, of variables that a model's requirements may use.
+    requirements_env: tuple[str, ...] = _variable("REQUIREMENTS_ENV", (), _words)
+    no_index: bool = _switch("NO_INDEX", False)  # install packages from FIND_LINKS only
+    # Let requirements name URLs and repositories where INDEX_URL or NO_INDEX is set.
+    allow_direct_urls: bool = _switch("ALLOW_DIRECT_URLS", False)
+    # Build packages that have no wheel, which runs their code in the prepare step.
+    allow_source_builds: bool = _switch("ALLOW_SOURCE_BUILDS", False)
+    # Load models that may bring code with them, as pickles do; MLflow's own name.
+    allow_pickle: bool = _switch("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", True)
+    # Whose signature the model must have, as JSON (prepare/signature.py); "": nobody's.
+    model_signatures: str = _variable("MODEL_SIGNATURES", "")
+    require_hashes: bool = _switch("REQUIRE_HASHES", False)  # of each package that is installed
+    # The formats that a model's files may have; none: any.
+    allowed_formats: tuple[str, ...] = _variable("ALLOWED_FORMATS", (), _formats)
+    # A PEM file of certificates that are trusted besides the public authorities.
+    ca_bundle: Path | None = _variable("CA_BUNDLE", None, Path)
+    workers: int = _integer("WORKERS", 1, minimum=1)
+    port: int = _port("PORT", 8080, minimum=1)
+    grpc_port: int = _port("GRPC_PORT", 0)  # 0: no gRPC
+    shutdown_timeout: int = _integer("SHUTDOWN_TIMEOUT", 30)  # seconds for requests in flight
+    # Predict scikit-learn models by ONNX Runtime where its predictions are the same.
+    onnx: bool = _switch("ONNX", False)
+    termination_log: Path = _variable("TERMINATION_LOG", Path("/dev/termination-log"), Path)
+
+    # For inference/ and http/.
+    batching: str = _choice("BATCHING", "auto", "on", "off")
+    # Of a request's body; 0: a 128th of the container's memory limit, at most 64 MiB.
+    max_body_bytes: int = _integer("MAX_BODY_BYTES", 0)
+    # Of all bodies in flight in one process; 0: a quarter of the container's memory limit.
+    max_bytes_in_flight: int = _integer("MAX_BYTES_IN_FLIGHT", 0)
+    grpc_max_message_bytes: int = _integer("GRPC_MAX_MESSAGE_BYTES", 4 * 2**20, minimum=1)
+    max_connections: int = _integer("MAX_CONNECTIONS", 1024, minimum=1)  # of one process
+    max_rows: int = _integer("MAX_ROWS", 100_000, minimum=1)  # of one request
+    # Of one request, beside those of the signature.
+    max_columns: int = _integer("MAX_COLUMNS", 20_000, minimum=1)
+    # In one process, of models that are not predicted in batches; 0: 256 for agents and models that
+    # stream, else the number of CPUs + 4, at most 32.
+    max_concurrent_predictions: int = _integer("MAX_CONCURRENT_PREDICTIONS", 0)
+    max_queue: int = _integer("MAX_QUEUE", 512, minimum=1)  # requests in flight in one process
+    # Seconds for which no prediction has ended, beyond their timeout, until the liveness probe
+    # fails; 0: it does not.
+    stuck_restart_after: int = _integer("STUCK_RESTART_AFTER", 300)
+    # Seconds; MLflow's own name.
+    request_timeout: int = _integer("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, minimum=1)
+
+    stream_timeout: int = _integer("STREAM_TIMEOUT", 600, minimum=1)  # seconds, of all of a stream
+    # MLflow's traces of the model's code: where MLflow's own variables say where; off: nowhere.
+    traces: str = _choice("TRACES", "auto", "off")
+
+    # For metrics/, drift/ and request_log.py. The first three are labels of all metrics.
+    model_name: str = _variable("MODEL_NAME", "")
+    model_version: str = _variable("MODEL_VERSION", "")
+    revision: str = _variable("REVISION", "")
+    # Unix time; None: the time in the MLmodel file.
+    model_created: float | None = _variable("MODEL_CREATED", None, _unix_time)
+    metrics_port: int = _port("METRICS_PORT", 9090)  # 0: no metrics
+    request_log: str = _variable("REQUEST_LOG", "off")  # off, stdout, or a path
+    request_log_sample: float = _ratio("REQUEST_LOG_SAMPLE", 1.0)
+    request_log_bodies: bool = _switch("REQUEST_LOG_BODIES", False)
+    # Of all files together.
+    request_log_max_bytes: int = _integer("REQUEST_LOG_MAX_BYTES", 100 * 2**20, minimum=65536)
+    drift: bool = _variable("DRIFT", True, _auto_or_off)
+    # For models without a baseline of their own.
+    drift_baseline_rows: int = _integer("DRIFT_BASELINE_ROWS", 1000, minimum=100)
+
+    # For auth/.
+    api_keys_file: Path | None = _variable("API_KEYS_FILE", None, Path)
+    jwks_url: str | None = _variable("JWKS_URL", None)  # the key set of the issuer of JWTs
+    jwks_allow_http: bool = _switch("JWKS_ALLOW_HTTP", False)
+    # Seconds after which keys that could not be fetched again are not used any more.
+    jwks_max_age: int = _integer("JWKS_MAX_AGE", 6 * 3600, minimum=600)
+    jwt_issuer: str | None = _variable("JWT_ISSUER", None)
+    jwt_audience: str | None = _variable("JWT_AUDIENCE", None)
+    # The subjects whose tokens are accepted, separated by spaces; none: those of any.
+    jwt_subjects: tuple[str, ...] = _variable("JWT_SUBJECTS", (), _words)
+    rate_limit: float | None = _positive("RATE_LIMIT")  # requests per second and caller
+    rate_burst: float | None = _positive("RATE_BURST")  # None: twice RATE_LIMIT
+
+    @property
+    def forbids_pickle(self) -> bool:
+        """Whether pickles are not among the formats that a model's files may have."""
+        return bool(self.allowed_formats) and "pickle" not in self.allowed_formats
 
     @property
     def artifact(self) -> Path:
@@ -66,17 +236,17 @@ class Settings:
 
     @property
     def packages(self) -> Path:
-        """What was installed for the model; goes before the image's own packages."""
+        """The packages that were installed for the model; they go before the image's own."""
         return self.model_dir / "packages"
 
     @property
     def converted(self) -> Path:
-        """What became of the model's conversion to ONNX: a note, and the model if it is used."""
+        """The result of the model's conversion to ONNX, and the converted model if it is used."""
         return self.model_dir / "converted"
 
     @property
     def onnx_packages(self) -> Path:
-        """What the conversion needs, and neither the image nor the model's packages have."""
+        """Packages for the conversion that neither the image nor the model's packages have."""
         return self.converted / "packages"
 
     @property
@@ -85,160 +255,77 @@ class Settings:
         return self.model_dir / "trusted.crt"
 
 
+VARIABLES: dict[str, str] = {each.metadata["variable"]: each.name for each in fields(Settings)}
+"""The name of each environment variable, and of the field that it sets."""
+
+
 def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
-    """Reads the settings; what is not set, or empty, has its default.
+    """Reads the settings; a variable that is not set, or is empty, has its default.
 
     Raises SettingsError with a sentence that names the variable and a right value.
     """
-    bundle = env.get("CA_BUNDLE")
-    return Settings(
-        model_uri=env.get("MODEL_URI", ""),
-        model_dir=Path(env.get("MODEL_DIR") or Settings.model_dir),
-        index_url=env.get("INDEX_URL") or None,
-        find_links=tuple(env.get("FIND_LINKS", "").split()),
-        requirements_env=tuple(env.get("REQUIREMENTS_ENV", "").split()),
-        no_index=_switch(env, "NO_INDEX"),
-        ca_bundle=Path(bundle) if bundle else None,
-        workers=_whole(env, "WORKERS", Settings.workers, least=1),
-        port=_whole(env, "PORT", Settings.port, least=1),
-        grpc_port=_whole(env, "GRPC_PORT", Settings.grpc_port, least=0),
-        shutdown_timeout=_whole(env, "SHUTDOWN_TIMEOUT", Settings.shutdown_timeout, least=0),
-        onnx=_switch(env, "ONNX"),
-        termination_log=Path(env.get("TERMINATION_LOG") or Settings.termination_log),
-        **_limits(env),
-        **_observed(env),
-        **_guarded(env),
-    )
-
-
-def _limits(env: Mapping[str, str]) -> dict[str, Any]:
-    batching = env.get("BATCHING") or Settings.batching
-    if batching not in ("auto", "on", "off"):
-        raise SettingsError(f"BATCHING is {batching!r}: write auto, on or off")
-    timeout = "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"  # MLflow's own name
-    return {
-        "batching": batching,
-        "max_body_bytes": _whole(env, "MAX_BODY_BYTES", Settings.max_body_bytes, least=1),
-        "max_rows": _whole(env, "MAX_ROWS", Settings.max_rows, least=1),
-        "max_queue": _whole(env, "MAX_QUEUE", Settings.max_queue, least=1),
-        "request_timeout": _whole(env, timeout, Settings.request_timeout, least=1),
+    values = {
+        each.name: _parsed(each.metadata["variable"], each.metadata["parse"], text)
+        for each in fields(Settings)
+        if (text := env.get(each.metadata["variable"]))
     }
+    settings = Settings(**values)
+    settings = replace(settings, index_url=settings.index_url or settings.default_index_url)
+    _check_jwt(settings)
+    return _named_by_uri(settings)
 
 
-def _observed(env: Mapping[str, str]) -> dict[str, Any]:
-    drift = env.get("DRIFT") or "auto"
-    if drift not in ("auto", "off"):
-        raise SettingsError(f"DRIFT is {drift!r}: write auto or off")
-    return {
-        "model_name": env.get("MODEL_NAME") or _registered(env)[0],
-        "model_version": env.get("MODEL_VERSION") or _registered(env)[1],
-        "revision": env.get("REVISION", ""),
-        "model_created": _time(env, "MODEL_CREATED"),
-        "metrics_port": _whole(env, "METRICS_PORT", Settings.metrics_port, least=0),
-        "request_log": env.get("REQUEST_LOG") or Settings.request_log,
-        "request_log_sample": _share(env, "REQUEST_LOG_SAMPLE", Settings.request_log_sample),
-        "request_log_bodies": _switch(env, "REQUEST_LOG_BODIES"),
-        "request_log_max_bytes": _whole(
-            env, "REQUEST_LOG_MAX_BYTES", Settings.request_log_max_bytes, least=65536
-        ),
-        "drift": drift == "auto",
-        "drift_baseline_rows": _whole(
-            env, "DRIFT_BASELINE_ROWS", Settings.drift_baseline_rows, least=100
-        ),
-    }
+def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} is {_quoted(text)}: write {error}") from None
 
 
-def _registered(env: Mapping[str, str]) -> tuple[str, str]:
-    """Name and version of a registered model, by its MODEL_URI: models:/<name>/<version>."""
-    name, _, version = env.get("MODEL_URI", "").removeprefix("models:/").rpartition("/")
-    known = env.get("MODEL_URI", "").startswith("models:/") and version.isdecimal()
-    return (name, version) if known else ("", "")
+def _quoted(text: str) -> str:
+    """The beginning of a wrong value, without the user and password of a URL."""
+    shown = re.sub(r"(?<=//)[^/@\s]{1,1000}@", "***@", text)
+    return repr(shown if len(shown) <= _MAX_QUOTED else f"{shown[:_MAX_QUOTED]}…")
 
 
-def _guarded(env: Mapping[str, str]) -> dict[str, Any]:
-    keys, jwks = env.get("API_KEYS_FILE"), env.get("JWKS_URL") or None
-    if jwks is not None and not jwks.startswith(("https://", "http://")):
+def _check_jwt(settings: Settings) -> None:
+    url = settings.jwks_url
+    if url is None:
+        if settings.jwt_subjects:
+            raise SettingsError(
+                "JWT_SUBJECTS is set without JWKS_URL: write the URL of the issuer's key set, else "
+                "no token is asked for"
+            )
+        return
+    if not url.startswith(("https://", "http://")):
         raise SettingsError(
-            f"JWKS_URL is {jwks!r}: write the URL of a key set, like "
+            f"JWKS_URL is {_quoted(url)}: write the URL of a key set, like "
             "https://issuer.example.com/.well-known/jwks.json"
         )
-    for name in ("JWT_ISSUER", "JWT_AUDIENCE"):
-        if jwks is not None and not env.get(name):
-            raise SettingsError(
-                f"JWKS_URL is set without {name}: write what tokens for this server have as their "
-                f"{'iss' if name == 'JWT_ISSUER' else 'aud'}, else any of that issuer would do"
-            )
-    return {
-        "api_keys_file": Path(keys) if keys else None,
-        "jwks_url": jwks,
-        "jwt_issuer": env.get("JWT_ISSUER") or None,
-        "jwt_audience": env.get("JWT_AUDIENCE") or None,
-        "rate_limit": _above_zero(env, "RATE_LIMIT"),
-        "rate_burst": _above_zero(env, "RATE_BURST"),
-    }
-
-
-def _whole(env: Mapping[str, str], name: str, default: int, least: int) -> int:
-    text = env.get(name) or str(default)
-    if not text.isdecimal() or int(text) < least:
+    if not url.startswith("https://") and not settings.jwks_allow_http:
         raise SettingsError(
-            f"{name} is {text!r}: write a whole number of at least {least}, like {default}"
+            f"JWKS_URL is {_quoted(url)}: write an https URL, since whoever can change the keys on "
+            "their way can make tokens; or set JWKS_ALLOW_HTTP=true"
         )
-    return int(text)
+    for name, value, claim in (
+        ("JWT_ISSUER", settings.jwt_issuer, "iss"),
+        ("JWT_AUDIENCE", settings.jwt_audience, "aud"),
+    ):
+        if not value:
+            raise SettingsError(
+                f"JWKS_URL is set without {name}: write the {claim} of tokens for this server, "
+                "else any token of that issuer would be accepted"
+            )
 
 
-def _switch(env: Mapping[str, str], name: str) -> bool:
-    text = env.get(name, "").lower()
-    if text in ("", "false", "0"):
-        return False
-    if text in ("true", "1"):
-        return True
-    raise SettingsError(f"{name} is {text!r}: write true or false")
-
-
-def _number(env: Mapping[str, str], name: str, instead: str) -> float | None:
-    text = env.get(name)
-    if not text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise SettingsError(f"{name} is {text!r}: write {instead}")
-    return number
-
-
-def _above_zero(env: Mapping[str, str], name: str) -> float | None:
-    instead = "a number above 0, like 50"
-    number = _number(env, name, instead)
-    if number is not None and number <= 0:
-        raise SettingsError(f"{name} is {env[name]!r}: write {instead}")
-    return number
-
-
-def _share(env: Mapping[str, str], name: str, default: float) -> float:
-    instead = "a share from 0 to 1, like 0.01"
-    number = _number(env, name, instead)
-    if number is not None and not 0 <= number <= 1:
-        raise SettingsError(f"{name} is {env[name]!r}: write {instead}")
-    return default if number is None else number
-
-
-def _time(env: Mapping[str, str], name: str) -> float | None:
-    """Unix time from a number of seconds, or of milliseconds as MLflow has them, or ISO 8601."""
-    text = env.get(name)
-    if not text:
-        return None
-    try:
-        number = float(text)
-        return number / 1000 if number > 1e11 else number
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{name} is {text!r}: write Unix time, or a moment like 2026-01-31T12:00:00Z"
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+def _named_by_uri(settings: Settings) -> Settings:
+    """Name and version of a registered model are in its URI: models:/<name>/<version>."""
+    scheme, _, path = settings.model_uri.partition(":/")
+    name, _, version = path.rpartition("/")
+    if scheme != "models" or not version.isdecimal():
+        return settings
+    return replace(
+        settings,
+        model_name=settings.model_name or name,
+        model_version=settings.model_version or version,
+    )

@@ -1,3 +1,3 @@
-from tests.unit.scoring.conftest import model, settings, wheels
+from tests.unit.server.conftest import model, settings, wheels
 
 __all__ = ["model", "settings", "wheels"]

@@ -9,8 +9,8 @@ from types import FrameType
 
 import pytest
 
-from mlflow_model_operator.registry import server
-from mlflow_model_operator.registry.server import MAX_MLMODEL_BYTES, python_version
+from mlflow_model_operator.registry import tracking_server
+from mlflow_model_operator.registry.tracking_server import MAX_MLMODEL_BYTES, python_version
 
 FLAVOR = "flavors:\n  python_function:\n"
 DEADLINE = 10  # seconds; reading takes milliseconds, the attack minutes
@@ -59,4 +59,4 @@ def test_only_the_beginning_is_read() -> None:
 
 def test_a_version_is_a_short_one() -> None:
     assert python_version(f"{FLAVOR}    python_version: 3.11.{'1' * 100}") is None
-    assert re.fullmatch(server._PYTHON_VERSION, "'3.13.0rc1'")
+    assert re.fullmatch(tracking_server._PYTHON_VERSION, "'3.13.0rc1'")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_model_server import requirements
-from mlflow_model_server.termination import Failed
+from mlflow_model_server.prepare import requirements
+from mlflow_model_server.runtime.termination import StartupError
 
 SECRET = "registry-token-4711"
 
@@ -32,7 +32,7 @@ def refusal(pod: Path, caplog: pytest.LogCaptureFixture, **files: str) -> str:
     model = pod / "model"
     for name, text in files.items():
         (model / name.replace("__", ".")).write_text(text)
-    with caplog.at_level(logging.DEBUG), pytest.raises(Failed) as failed:
+    with caplog.at_level(logging.DEBUG), pytest.raises(StartupError) as failed:
         requirements.read(model, {})
     assert failed.value.reason == "DependencyInstallFailed"
     assert SECRET not in failed.value.message
@@ -59,7 +59,7 @@ def test_no_variable_is_expanded(pod: Path, caplog: pytest.LogCaptureFixture, li
 
 def test_a_variable_that_is_not_set_is_not_left_for_uv_to_expand(pod: Path) -> None:
     (pod / "model" / "requirements.txt").write_text("acme @ https://x.example/${LATER}/a.whl\n")
-    with pytest.raises(Failed, match="line 1 uses a variable that is not set"):
+    with pytest.raises(StartupError, match="line 1 uses a variable that is not set"):
         requirements.read(pod / "model", {}, variables=["LATER"])
 
 
@@ -91,7 +91,7 @@ def test_the_environment_file_itself_may_not_be_a_link_to_elsewhere(
 
 def test_the_mlmodel_file_cannot_name_one_outside(pod: Path) -> None:
     mlmodel = {"flavors": {"python_function": {"env": {"virtualenv": "../token"}}}}
-    with pytest.raises(Failed, match="outside its own folder"):
+    with pytest.raises(StartupError, match="outside its own folder"):
         requirements.read(pod / "model", mlmodel)
 
 
@@ -101,9 +101,9 @@ def test_files_that_include_each_other_within_the_model_are_read(pod: Path) -> N
     (model / "requirements.txt").write_text("a\n-r sub/more.txt\n")
     (model / "sub" / "more.txt").write_text("b\n-c ../bounds.txt\n")
     (model / "bounds.txt").write_text("a<2\n")
-    wanted = requirements.read(model, {})
-    assert [line.text for line in wanted.lines] == ["a", "b"]
-    assert [line.text for line in wanted.constraints] == ["a<2"]
+    needed = requirements.read(model, {})
+    assert [line.text for line in needed.lines] == ["a", "b"]
+    assert [line.text for line in needed.constraints] == ["a<2"]
 
 
 @pytest.mark.parametrize("broken", [f"{SECRET} {SECRET} !!", f"-r {SECRET}.txt", f"./{SECRET}.whl"])

@@ -10,13 +10,16 @@ from pathlib import Path
 import atheris
 
 
-def fuzz(one_input: Callable[[bytes], None], seeds: Iterable[bytes], choices: int) -> None:
-    """Runs until libFuzzer's options say stop; a seed's first byte is each of the choices once."""
+def fuzz(target: Callable[[bytes], None], seeds: Iterable[bytes], choices: int = 1) -> None:
+    """Runs until libFuzzer's options say stop.
+
+    An input's first byte is a choice, of a model or a format; each seed is tried with all of them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds):
             for choice in range(choices):
                 file = Path(folder) / f"{number}-{choice}"
                 file.write_bytes(bytes([choice]) + seed)
-                one_input(file.read_bytes())
-        atheris.Setup([*sys.argv, folder], one_input)
+                target(file.read_bytes())
+        atheris.Setup([*sys.argv, folder], target)
         atheris.Fuzz()

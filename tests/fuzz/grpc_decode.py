@@ -1,29 +1,30 @@
-"""Fuzzes the way from a message of gRPC to what a model takes, guided by coverage.
+"""Fuzzes how messages of gRPC become what a model takes, guided by coverage.
 
-Not a test: `python -m tests.fuzz.grpc_decode -max_total_time=120` (libFuzzer's options).
-It ends with a crash and the input that made it, if anything but BadRequest comes out of a message
-that protobuf can read.
+`python -m tests.fuzz.grpc_decode -max_total_time=120` (libFuzzer's options). It ends with a crash
+and the input that caused it, if anything but BadRequest or TooLarge is raised for a message that
+protobuf can read.
 """
 
 from __future__ import annotations
 
 import atheris
+from google.protobuf.message import DecodeError
 
 from tests.fuzz.corpus import fuzz
 
 with atheris.instrument_imports(include=["mlflow_model_server"]):
-    from mlflow_model_server.grpc_service import convert
-    from mlflow_model_server.grpc_service.messages import message
-    from mlflow_model_server.openinference.metadata import Field, Spec
-    from mlflow_model_server.openinference.tensors import BadRequest
-
-from google.protobuf.message import DecodeError
+    from mlflow_model_server.codecs import openinference as codec
+    from mlflow_model_server.codecs.errors import BadRequest, TooLarge, UnsupportedOutput
+    from mlflow_model_server.codecs.metadata import Field, Spec
+    from mlflow_model_server.grpc import convert
+    from mlflow_model_server.grpc.messages import message
 
 REQUEST = message("ModelInferRequest")
 SPECS = (
     Spec(),
     Spec((Field("a", "FP64", (-1, 1), True, "double"), Field("b", "BYTES", (-1,), True, "string"))),
     Spec((Field("input-1", "FP32", (-1, 2), False, "float32"),)),
+    Spec((Field("b", "BYTES", (-1, 1), True, "binary"),)),
 )
 
 
@@ -40,19 +41,22 @@ def seeds() -> list[bytes]:
     return [typed.SerializeToString(), raw.SerializeToString()]
 
 
-def read(data: bytes) -> None:
+def decode_and_encode(raw: bytes) -> None:
     """One input: a byte that chooses the signature, then the message."""
-    if not data:
+    if not raw:
         return
+    spec = SPECS[raw[0] % len(SPECS)]
     try:
-        request = REQUEST.FromString(data[1:])
+        request = REQUEST.FromString(raw[1:])
     except DecodeError:
         return
     try:
-        convert.inference_of(request, SPECS[data[0] % len(SPECS)])
-    except BadRequest:
+        inference = convert.inference_of(request, spec)
+        outputs = codec.outputs_of(inference.data, inference.requested, spec)
+        convert.response_of(request, outputs, "m", None)
+    except (BadRequest, TooLarge, UnsupportedOutput):
         return
 
 
 if __name__ == "__main__":
-    fuzz(read, seeds(), len(SPECS))
+    fuzz(decode_and_encode, seeds(), len(SPECS))

@@ -1,6 +1,6 @@
 """Each folder holds a resource and the objects that it becomes.
 
-`python -m tests.golden.test_golden` writes the outputs anew; read the difference before committing.
+`python -m tests.golden.test_golden` writes the outputs; read the difference before committing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.domain import LiveChildren, ModelVersion
-from mlflow_model_operator.plan import Meaning, RevisionNames, desired_objects, make_plan
+from mlflow_model_operator.kube.objects import LiveChildren
+from mlflow_model_operator.plan import Resolution, RevisionNames, desired_objects, make_plan
 from mlflow_model_operator.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -41,34 +42,39 @@ def objects(case: str) -> list[dict[str, Any]]:
     raw["metadata"] = {"namespace": "models", "uid": "uid-1", "generation": 1, **raw["metadata"]}
     resource = MLflowModelDeployment.parse(raw)
     names = RevisionNames(SETTINGS)
-    meaning = Meaning(
+    resolution = Resolution(
         model=ModelVersion(**given["model"]),
         canary=ModelVersion(**given["canary"]) if "canary" in given else None,
     )
     live = LiveChildren()
-    if given.get("canary_is_ready") and isinstance(meaning.canary, ModelVersion):
-        resource, live = _ready(raw, resource, names, meaning)
-    plan = make_plan(resource, meaning, live, names, SETTINGS, now=0.0)
+    if given.get("canary_is_ready") and isinstance(resolution.canary, ModelVersion):
+        resource, live = _ready(raw, resource, names, resolution)
+    plan = make_plan(resource, resolution, live, names, SETTINGS, now=0.0)
     assert plan is not None
     return desired_objects(resource, plan, live, SETTINGS)
 
 
 def _ready(
-    raw: dict[str, Any], resource: MLflowModelDeployment, names: RevisionNames, meaning: Meaning
+    raw: dict[str, Any],
+    resource: MLflowModelDeployment,
+    names: RevisionNames,
+    resolution: Resolution,
 ) -> tuple[MLflowModelDeployment, LiveChildren]:
     """The same with the stable revision serving and the canary's pods ready."""
-    assert isinstance(meaning.model, ModelVersion) and isinstance(meaning.canary, ModelVersion)
-    stable = names.revision(resource, meaning.model)
-    canary = names.revision(resource, meaning.canary)
+    assert isinstance(resolution.model, ModelVersion) and isinstance(
+        resolution.canary, ModelVersion
+    )
+    stable = names.revision(resource, resolution.model)
+    canary = names.revision(resource, resolution.canary)
     recorded = {"revision": stable.name, "modelUri": stable.model.uri, "modelVersion": "3"}
-    least = resource.spec.scaling.min_replicas
+    replicas = resource.spec.scaling.min_replicas
     deployments = {
-        one.name: {
-            "metadata": {"name": one.name, "generation": 1},
-            "spec": {"replicas": least},
-            "status": {"observedGeneration": 1, "readyReplicas": least},
+        revision.name: {
+            "metadata": {"name": revision.name, "generation": 1},
+            "spec": {"replicas": replicas},
+            "status": {"observedGeneration": 1, "readyReplicas": replicas},
         }
-        for one in (stable, canary)
+        for revision in (stable, canary)
     }
     live = LiveChildren(deployments=deployments)
     return MLflowModelDeployment.parse({**raw, "status": {"stable": recorded}}), live

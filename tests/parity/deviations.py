@@ -67,6 +67,34 @@ def _is_unread(request: Request, theirs: Answer) -> bool:
     return theirs.status == 500 and theirs.raised is not None and request.content_type is not None
 
 
+def _is_head(request: Request, theirs: Answer) -> bool:
+    return theirs.status == 405 and (request.method == "HEAD" or request.body.startswith(b"HEAD "))
+
+
+def _is_encoded(request: Request, theirs: Answer) -> bool:
+    return "content-encoding" in dict(request.headers) or b"\r\nContent-Encoding: " in request.body
+
+
+def _has_absolute_target(request: Request, theirs: Answer) -> bool:
+    return theirs.status == 404 and (
+        request.path.startswith("http://") or request.body.startswith(b"POST http://")
+    )
+
+
+def _asks_for_a_stream(request: Request, theirs: Answer) -> bool:
+    return b'"stream": true' in request.body and theirs.status == 200
+
+
+def _streams_or_says_why_not(_theirs: Answer, ours: Answer) -> bool:
+    if _is_error(ours, 400):
+        return "can't stream" in parsed(ours)["message"]
+    return ours.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _has_text_as_input(request: Request, theirs: Answer) -> bool:
+    return request.body.startswith(b'{"input": "') and theirs.status == 400
+
+
 DEVIATIONS = (
     Deviation(
         "no stack trace",
@@ -95,6 +123,49 @@ DEVIATIONS = (
         _is_unread,
         lambda _theirs, ours: _is_error(ours, 400, 413, 422),
         ("linear", Request("", b'{"inputs": ' + b"9" * 5000 + b"}")),
+    ),
+    Deviation(
+        "HEAD wherever GET is",
+        "MLflow answers 405; RFC 9110, 9.1: all general-purpose servers must have GET and HEAD.",
+        _is_head,
+        lambda _theirs, ours: ours.status == 200 and not ours.body,
+        ("linear", Request("", b"", None, method="HEAD", path="/ping")),
+    ),
+    Deviation(
+        "content encodings count",
+        "MLflow reads the body as if it were not encoded; RFC 9110, 8.4: what it means is inside.",
+        _is_encoded,
+        lambda _theirs, ours: _is_error(ours, 400, 415),
+        ("linear", Request("", b"{}", headers=(("content-encoding", "br"),))),
+    ),
+    Deviation(
+        "absolute targets are paths",
+        "MLflow answers 404; RFC 9112, 3.2.2: a server must accept a target with scheme and host.",
+        _has_absolute_target,
+        lambda _theirs, ours: ours.status == 200,
+        (
+            "clusters",
+            Request(
+                "",
+                b'{"dataframe_split": {"columns": ["sepal length (cm)", "sepal width (cm)", '
+                b'"petal length (cm)", "petal width (cm)"], "data": [[5.1, 3.5, 1.4, 0.2]]}}',
+                path="http://x/invocations",
+            ),
+        ),
+    ),
+    Deviation(
+        "a stream, or why there is none",
+        "MLflow answers whole, of which a client that waits for events makes an empty stream.",
+        _asks_for_a_stream,
+        _streams_or_says_why_not,
+        ("chat", Request("", b'{"messages": [{"role": "user", "content": "a"}], "stream": true}')),
+    ),
+    Deviation(
+        "what MLflow's types for agents take",
+        "MLflow's signature of a ResponsesAgent refuses what OpenAI's own client sends.",
+        _has_text_as_input,
+        lambda _theirs, ours: ours.status == 200,
+        ("responses-agent", Request("", b'{"input": "Hi"}')),
     ),
     Deviation(
         "a timeout is JSON",

@@ -536,6 +536,45 @@ def chat(folder: Path) -> Sample:
 
 
 @model()
+def chat_agent(folder: Path) -> Sample:
+    mlflow.pyfunc.save_model(folder, python_model=pyfuncs.Agent(), pip_requirements=[])
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Hi ☃"}]
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    tools: list[dict[str, Any]] = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "seen", "name": "f", "tool_call_id": "1"},
+    ]
+    bodies: tuple[dict[str, Any], ...] = (
+        {"messages": messages},
+        {"messages": [*tools, *messages], "context": {"user_id": "anna"}},
+        {"messages": messages, "custom_inputs": {"a": {"b": [1, None]}}, "stream": False},
+        {"messages": messages, "context": {"user_id": 5}},
+        {"messages": [{"role": "tool", "content": "seen"}]},
+        {"messages": [{"content": "Hi"}]},
+        {"messages": {}},
+    )
+    return Sample(unified=bodies)
+
+
+@model()
+def responses_agent(folder: Path) -> Sample:
+    mlflow.pyfunc.save_model(folder, python_model=pyfuncs.Responder(), pip_requirements=[])
+    said: list[dict[str, Any]] = [{"role": "user", "content": "Hi ☃"}]
+    parts = [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}]
+    bodies: tuple[dict[str, Any], ...] = (
+        {"input": said},
+        {"input": parts, "temperature": 1, "max_output_tokens": 5},
+        {"input": said, "context": {"user_id": "anna"}, "custom_inputs": {"a": {"b": 1}}},
+        {"input": said, "metadata": {"a": "b"}, "stream": False},
+        {"input": [{"role": "nobody", "content": "Hi"}]},
+        {"input": [{"role": "user"}]},
+        {"input": []},
+        {"input": {}},
+    )
+    return Sample(unified=bodies)
+
+
+@model()
 def unified_without_signature(folder: Path) -> Sample:
     save_pyfunc(folder, pyfuncs.TellsParams(), params=ParamSchema([ParamSpec("n", "long", 1)]))
     return Sample(unified=({"messages": [], "n": 5}, {"messages": [1], "max_tokens": 5}))

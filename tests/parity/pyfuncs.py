@@ -19,8 +19,10 @@ import pandas as pd
 import pydantic
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
-from mlflow.pyfunc import ChatModel, PythonModel
+from mlflow.pyfunc import ChatAgent, ChatModel, PythonModel, ResponsesAgent
+from mlflow.types.agent import ChatAgentMessage, ChatAgentResponse
 from mlflow.types.llm import ChatChoice, ChatCompletionResponse, ChatMessage
+from mlflow.types.responses import ResponsesAgentResponse
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -207,3 +209,23 @@ class Chat(ChatModel):
         said = f"{messages[-1].content} at {params.temperature} for {params.max_tokens}"
         choice = ChatChoice(message=ChatMessage(role="assistant", content=said), index=0)
         return ChatCompletionResponse(choices=[choice], model="parity", created=1700000000)
+
+
+class Agent(ChatAgent):
+    def predict(self, messages, context=None, custom_inputs=None):
+        said = f"{messages[-1].content} for {context and context.user_id}"
+        return ChatAgentResponse(
+            messages=[ChatAgentMessage(role="assistant", content=said, id="1")],
+            custom_outputs=custom_inputs,
+        )
+
+
+class Responder(ResponsesAgent):
+    def predict(self, request):
+        content = request.input[-1].content
+        text = content if isinstance(content, str) else content[-1].text
+        said = f"{text} at {request.temperature} for {request.context and request.context.user_id}"
+        return ResponsesAgentResponse(
+            output=[self.create_text_output_item(text=said, id="1")],
+            custom_outputs=request.custom_inputs,
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlflow.pyfunc import load_model, scoring_server
 
-from mlflow_model_server import application
+from mlflow_model_server import bootstrap
 from mlflow_model_server.settings import from_environment
 from tests.parity.asgi import Answer, Request, Server
 from tests.parity.wire import WireServer
@@ -33,5 +33,5 @@ def serving(folder: Path, **variables: str) -> Iterator[Pair]:
     """Both servers with the model in `folder/artifact`; more settings as in a pod's environment."""
     settings = from_environment({**os.environ, **variables, "MODEL_DIR": str(folder)})
     theirs = scoring_server.init(load_model(str(settings.artifact), suppress_warnings=True))
-    with Server(theirs) as first, WireServer(application.load(settings)) as second:
+    with Server(theirs) as first, WireServer(bootstrap.load(settings)) as second:
         yield Pair(first, second)

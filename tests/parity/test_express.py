@@ -1,4 +1,4 @@
-"""The short cut of app/express.py: who takes it, and what becomes of those who can't."""
+"""The inline path of http/protocol.py: which requests take it, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_server import batch
-from mlflow_model_server.app.application import Application
+from mlflow_model_server.http.app import Application
+from mlflow_model_server.inference import batcher
+from mlflow_model_server.inference.predictor import Predictor
+from mlflow_model_server.inference.service import InferenceService
+from mlflow_model_server.metrics.recorder import Recorder, make_recorder
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.model import loading
-from mlflow_model_server.observe.recorder import Recorder, make_recorder
-from mlflow_model_server.observe.shared import Shared
 from mlflow_model_server.settings import from_environment
 from tests.parity.asgi import SECONDS_TO_ANSWER, Request
 from tests.parity.bodies import dumps, split
@@ -41,7 +43,7 @@ class Switched:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All predictions are, however slow the machine is."""
-    monkeypatch.setattr(batch, "QUICK", 60.0)
+    monkeypatch.setattr(batcher, "QUICK", 60.0)
 
 
 class Express:
@@ -68,8 +70,10 @@ def serving(folder: Path, **variables: str) -> Iterator[Express]:
     assert loaded.direct is not None
     switched = Switched(loaded.direct.predict)
     loaded = replace(loaded, direct=replace(loaded.direct, predict=switched))
-    recorder = make_recorder(settings, Shared())
-    with WireServer(Application(loaded, settings, recorder, None)) as server:
+    recorder = make_recorder(settings, SharedMemory())
+    with WireServer(
+        Application(InferenceService(Predictor(loaded, settings, recorder), settings, recorder))
+    ) as server:
         yield Express(server, recorder, switched, Request("good", dumps(body)))
 
 

@@ -8,7 +8,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from mlflow_model_server.conversion import search
+from mlflow_model_server.onnx import convert
 from mlflow_model_server.settings import Settings
 from tests.parity import bodies
 from tests.parity.conftest import Served
@@ -37,11 +37,11 @@ def test_a_converted_model_answers_as_mlflow_does(tmp_path: Path, name: str) -> 
     _save_with_example(tmp_path / "plain", tmp_path / "artifact", sample)
     settings = Settings(model_dir=tmp_path)
     settings.converted.mkdir()
-    note = search.converted(settings)
-    assert note.converted is not None, note
+    note = convert.convert_prepared(settings)
+    assert note.spec is not None, note
     note.write(settings.converted)
     with serving(tmp_path, ONNX="true") as pair:
-        served = Served(MODELS[name], sample, pair, note.converted.tolerance)
+        served = Served(MODELS[name], sample, pair, note.spec.tolerance)
         odd = [request for make in bodies.ODD.values() for request in make(sample)]
         requests = [*bodies.good(sample), *part_of(name, odd)]
         all_alike(served, requests)

@@ -30,7 +30,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running,
     sample = MODELS["linear"].save(folder / "model")
     pythons = Pythons(sys.executable, "")
     with (
-        running(KINDS["mlflow-uvloop"], folder, folder / "theirs", pythons) as theirs,
+        running(KINDS["mlflow"], folder, folder / "theirs", pythons) as theirs,
         running(KINDS["ours"], folder, folder / "ours", pythons) as ours,
     ):
         body = dumps({"dataframe_split": split(sample.rows)})
@@ -43,6 +43,7 @@ def requests(body: bytes) -> dict[str, bytes]:
     """Raw requests by what is special in them; `%d` is the length of the body."""
     post = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     length = b"Content-Length: %d\r\n" % len(body)
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
     half = len(body) // 2
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[:half], body[half:], b""))
     return {
@@ -65,6 +66,14 @@ def requests(body: bytes) -> dict[str, bytes]:
         "no HTTP": b"hello\r\n\r\n",
         "a bad length": post + b"Content-Length: x\r\n\r\n" + body,
         "two lengths": post + length + b"Content-Length: 1\r\n\r\n" + body,
+        "an upgrade": post + length + upgrade + b"\r\n" + body,
+        "an upgrade of a chunked body": post
+        + upgrade
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + chunks,
+        "two upgrades in one": 2 * (post + length + upgrade + b"\r\n" + body),
+        "an upgrade without a body": b"GET /ping HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n",
+        "two hosts": b"GET /ping HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
         "no host": b"GET /ping HTTP/1.1\r\n\r\n",
     }
 
@@ -112,7 +121,7 @@ class _Unclosed:
 def test_answers_over_sockets(servers: tuple[Running, Running, bytes], what: str) -> None:
     theirs, ours, body = servers
     raw = requests(body)[what]
-    count = 2 if what == "two in one" else 1
+    count = 2 if what.startswith("two") and "in one" in what else 1
     pairs = zip(ask(theirs.port, raw, count), ask(ours.port, raw, count), strict=True)
     for one, other in pairs:
         assert not unexplained(Request(what, raw), one, other, RELATIVE)

@@ -1,4 +1,4 @@
-"""Asks our server as it runs, by uvicorn's HTTP with the short cut, without a socket between."""
+"""Asks our server as it runs, by uvicorn's HTTP with the inline path, without a socket between."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 import uvicorn
 from uvicorn.server import ServerState
 
-from mlflow_model_server.app.application import Application
-from mlflow_model_server.app.express import http_protocol
+from mlflow_model_server.http.app import Application
+from mlflow_model_server.http.protocol import http_protocol
 from tests.parity.asgi import SECONDS_TO_ANSWER, Answer, Request, Scope
 
 T = TypeVar("T")
@@ -61,12 +61,12 @@ class WireServer:
     def __init__(self, app: Application) -> None:
         self._runner = asyncio.Runner()
         self._app = app
-        self.by_asgi = 0  # requests that did not take the short cut
+        self.by_asgi = 0  # requests that did not take the inline path
         self._raised: list[BaseException] = []
         self._config = uvicorn.Config(
             self._watched,
             interface="asgi3",
-            http=http_protocol(app),
+            http=http_protocol(app.service),
             log_config=None,
             lifespan="off",
         )

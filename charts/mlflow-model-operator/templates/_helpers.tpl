@@ -122,11 +122,11 @@ metricRelabelings:
 - apiGroups: [mlflow-model-operator.dev]
   resources: [mlflowmodeldeployments/finalizers]
   verbs: [update]
-# Children: watched, applied (patch, and create for new ones), pruned. "get" sees whether a public
-# name is taken by somebody else, whose object the watches do not show.
+# Children: watched, applied (patch, and create for new ones), pruned. "get" sees what the watches do
+# not show: a name that somebody else has taken, an object whose labels were edited.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
@@ -138,6 +138,9 @@ metricRelabelings:
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
 # Why pods do not start. Logs, Secrets and ConfigMaps are not read.
 - apiGroups: [""]
@@ -178,12 +181,16 @@ metricRelabelings:
   value: {{ toJson .Values.resyncInterval | quote }}
 - name: MMO_DRAIN_DELAY
   value: {{ toJson .Values.drainDelay | quote }}
+- name: MMO_MAX_TEMPLATE_UPDATES
+  value: {{ toJson .Values.maxTemplateUpdates | quote }}
 - name: MMO_WORKERS
   value: {{ toJson .Values.workers | quote }}
 - name: MMO_LOG_LEVEL
   value: {{ .Values.logging.level }}
 - name: MMO_LOG_FORMAT
   value: {{ .Values.logging.format }}
+- name: MMO_POLICY
+  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "sources" "formats" "signatures" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ include "operator.scoringImages" . | quote }}
 - name: MMO_DEFAULT_PYTHON_VERSION

@@ -1,1 +1,1 @@
-"""The custom resource: its shape, its defaults, its rules, and what its values mean."""
+"""The custom resource: its schema, its defaults, its rules, and how its values are parsed."""

@@ -1,4 +1,4 @@
-"""What Kubernetes' quantities ("500m", "1Gi") and durations ("1m30s") mean."""
+"""Kubernetes' quantities ("500m", "1Gi") and durations ("1m30s"): parsed, compared, written."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def parse(quantity: str | int | float) -> Decimal:
     return number * _SUFFIXES.get(match["suffix"] or "", Decimal(1))
 
 
-def same(one: str | int | float, other: str | int | float) -> bool:
-    """Whether two quantities mean the same: "500m" and "0.5", "1Gi" and "1024Mi".
+def equal(left: str | int | float, right: str | int | float) -> bool:
+    """Whether two quantities are equal: "500m" and "0.5", "1Gi" and "1024Mi".
 
-    What is not a quantity is only the same as itself.
+    Anything else is only equal to itself.
     """
-    if one == other:
+    if left == right:
         return True
     try:
-        return parse(one) == parse(other)
+        return parse(left) == parse(right)
     except InvalidQuantity:
         return False
 
@@ -73,3 +73,16 @@ def seconds(duration: str) -> float:
         raise InvalidQuantity(f"{duration!r} is not a duration: {DURATION_HELP}")
     parts = _DURATION_PART.findall(duration)
     return sum(int(number) * _MILLISECONDS[unit] for number, unit in parts) / 1000
+
+
+def format_seconds(length: float) -> str:
+    """A length in seconds as a duration.
+
+    >>> format_seconds(90), format_seconds(5400), format_seconds(0.5), format_seconds(0)
+    ('1m30s', '1h30m', '500ms', '0s')
+    """
+    rest, parts = round(length * 1000), []
+    for unit in ("h", "m", "s", "ms"):
+        number, rest = divmod(rest, _MILLISECONDS[unit])
+        parts += [f"{number}{unit}"] if number else []
+    return "".join(parts) or "0s"

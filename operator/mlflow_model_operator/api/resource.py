@@ -1,10 +1,10 @@
-"""An MLflowModelDeployment as the operator reads it."""
+"""An MLflowModelDeployment as the operator parses it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,7 +12,6 @@ from pydantic_core import ErrorDetails
 from mlflow_model_operator.api.schema import Rule
 from mlflow_model_operator.api.spec import Spec
 from mlflow_model_operator.api.status import Status
-from mlflow_model_operator.domain import Key
 
 # Kubernetes names may have 63 characters; a revision's name adds "-" and ten of hash.
 MAX_NAME_LENGTH = 50
@@ -37,17 +36,27 @@ ROOT_RULES = (
 )
 
 
+class Key(NamedTuple):
+    """The namespace and name of an object, mostly of an MLflowModelDeployment."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
 class InvalidResource(ValueError):
-    """A resource that the operator cannot use; the message names the field and what to write."""
+    """The operator cannot use this resource; the message names the field and the fix."""
 
 
 @dataclass(frozen=True)
 class MLflowModelDeployment:
-    """Serves an MLflow model on Kubernetes, and follows the registry."""
+    """Serves an MLflow model on Kubernetes, and follows the model registry."""
 
     name: str
     namespace: str
-    uid: str  # tells this resource from an older one of the same name
+    uid: str  # differs from that of an earlier resource of the same name
     generation: int  # counts the changes of spec
     spec: Spec
     status: Status = field(default_factory=Status)
@@ -77,9 +86,15 @@ class MLflowModelDeployment:
         """Namespace and name."""
         return Key(self.namespace, self.name)
 
+    @property
+    def gateway(self) -> Key | None:
+        """The Gateway that spec.routing names; None where it names none."""
+        gateway = self.spec.routing.gateway
+        return Key(gateway.namespace or self.namespace, gateway.name) if gateway else None
+
 
 def _status(raw: Any) -> Status:
-    """Reads status; one that makes no sense is as good as none, and is written anew."""
+    """The parsed status; one that is not valid is ignored, and so written again."""
     try:
         return Status.model_validate(raw or {})
     except ValidationError:
@@ -98,7 +113,7 @@ def _problem(problem: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         return f"{path} is not a field of this resource: correct its name or remove it"
     if kind == "missing":
-        return f"{path} is missing: write it"
+        return f"{path} is missing: set it"
     if kind == "value_error":
         return f"{path}: {context['error']}"
     expectation = problem["msg"].removeprefix("Input ").removeprefix("String ")

@@ -1,6 +1,6 @@
-"""What pydantic's JSON schema lacks for Kubernetes: CEL rules and x-kubernetes-… extensions.
+"""CEL rules and x-kubernetes-… extensions, which pydantic's JSON schema lacks.
 
-A rule stands beside its field, once: the generated CRD carries it, so the API server checks it
+A rule is written once, beside its field: the generated CRD has it, so the API server checks it
 before the operator ever sees the resource.
 """
 
@@ -21,7 +21,7 @@ VALIDATIONS = "x-kubernetes-validations"
 
 @dataclass(frozen=True)
 class Rule:
-    """One CEL rule (x-kubernetes-validations) with the sentence that users get."""
+    """One CEL rule (x-kubernetes-validations) with the message that users get."""
 
     cel: str
     message: str
@@ -29,14 +29,14 @@ class Rule:
     field_path: str | None = None  # relative to the object, like ".maxReplicas"
 
     def to_schema(self) -> dict[str, str]:
-        """The rule as the CRD spells it."""
-        written = {
+        """The rule as it is written in the CRD."""
+        fields = {
             "rule": self.cel,
             "message": self.message,
             "messageExpression": self.message_expression,
             "fieldPath": self.field_path,
         }
-        return {key: text for key, text in written.items() if text is not None}
+        return {key: text for key, text in fields.items() if text is not None}
 
 
 def matches(pattern: str, subject: str = "self") -> str:
@@ -45,13 +45,13 @@ def matches(pattern: str, subject: str = "self") -> str:
 
 
 def pattern(expected: str, message: str) -> Rule:
-    """The whole text must match an RE2 pattern. Unlike `pattern` in a schema it says why."""
+    """The whole text must match an RE2 pattern. Unlike `pattern` in a schema it has a message."""
     return Rule(matches(expected), message)
 
 
-def literal(text: str) -> str:
-    """The text as a CEL string literal; JSON's escapes are a subset of CEL's."""
-    return json.dumps(text)
+def literal(value: str | Mapping[str, str]) -> str:
+    """The text, or map of texts, as a CEL literal; JSON's escapes are a subset of CEL's."""
+    return json.dumps(value)
 
 
 class Schema:
@@ -85,7 +85,7 @@ SET = Schema(list_type="set")
 
 
 def map_by(*keys: str) -> Schema:
-    """A list whose items are told apart by these fields: no two may have the same."""
+    """A list whose items are identified by these fields: no two may have the same."""
     return Schema(list_type="map", list_map_keys=list(keys))
 
 

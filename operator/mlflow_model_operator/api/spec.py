@@ -1,56 +1,61 @@
-"""What users write: `spec` of an MLflowModelDeployment."""
+"""`spec` of an MLflowModelDeployment, which users write."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from mlflow_model_operator.api import quantity
+from mlflow_model_operator.api import contract, quantity
+from mlflow_model_operator.api.contract import (
+    ACCESS_DIR,
+    CA_DIR,
+    GRPC_PORT,
+    HTTP_PORT,
+    MODEL_DIR,
+    RESERVED_VOLUMES,
+    Variable,
+)
+from mlflow_model_operator.api.names import GROUP
 from mlflow_model_operator.api.schema import (
     ATOMIC,
     SET,
     KubeModel,
     Rule,
     Schema,
+    literal,
     map_by,
     matches,
 )
 from mlflow_model_operator.api.values import (
     AbsolutePath,
     AnnotationMap,
+    Certificate,
+    Claim,
     ConfigKey,
     Duration,
     EnvName,
     ExtendedResource,
     FindLinks,
     Hostname,
-    HttpUrl,
     ImageName,
+    IndexUrl,
+    JwksUrl,
     LabelMap,
     LabelName,
     ModelUriText,
     Native,
-    NoPassword,
     ObjectName,
+    PublicKey,
     Quantity,
     RoutePath,
+    SourcePattern,
+    TrackingUri,
 )
-from mlflow_model_operator.labels import GROUP
 
-# What the operator itself sets in the containers, so that nobody's value is silently lost.
-RESERVED_ENV = (
-    "MODEL_URI",
-    "MODEL_DIR",
-    "MLFLOW_TRACKING_URI",
-    "INDEX_URL",
-    "FIND_LINKS",
-    "CA_BUNDLE",
-    "WORKERS",
-    "PORT",
-    "SHUTDOWN_TIMEOUT",
-)
-RESERVED_VOLUMES = ("model", "tmp", "ca", "nginx-log", "nginx-lib")
+_RESERVED_PATHS = f"/|({MODEL_DIR}|{CA_DIR}|{ACCESS_DIR})(/.*)?|/tmp/?"
+# For CEL: the fields of spec to write instead of variables that the operator sets.
+_FIELDS = literal(contract.FIELDS)
 RESERVED_LABELS = (
     "app.kubernetes.io/managed-by",
     "app.kubernetes.io/name",
@@ -73,26 +78,35 @@ class Model(KubeModel):
 
     uri: ModelUriText = Field(
         description=(
-            "Which model to serve: models:/<name>@<alias>, models:/<name>/<version>, "
+            "The model URI: models:/<name>@<alias>, models:/<name>/<version>, "
             "models:/<name>/latest, models:/<name>/<stage>, models:/m-<id> (a logged model), "
             "runs:/<run id>/<path>, a storage URI (s3://, gs://, abfss://, wasbs://, dbfs:/, "
             "mlflow-artifacts:/, http://, …) or an absolute path on a volume of spec.pod.volumes. "
-            "An alias, a stage and latest are followed: when they come to mean another version, "
+            "An alias, a stage and latest are followed: when they resolve to another version, "
             "that version takes over."
         ),
     )
-    tracking_uri: Annotated[HttpUrl, NoPassword] | None = Field(
+    tracking_uri: TrackingUri | None = Field(
         default=None,
         description=(
-            "The MLflow tracking server (and registry) that knows the model, like "
-            "http://mlflow.mlflow:5000. Left out, the operator's own setting is used."
+            "The MLflow tracking server (and model registry) that has the model, like "
+            "http://mlflow.mlflow:5000. Left out, the operator's setting is used."
         ),
     )
     credentials_secret: ObjectName | None = Field(
         default=None,
         description=(
             "The name of a Secret in the same namespace whose keys become environment variables "
-            "of the pods, like MLFLOW_TRACKING_TOKEN or AWS_SECRET_ACCESS_KEY."
+            "of the step that fetches and installs the model, like MLFLOW_TRACKING_TOKEN or "
+            "AWS_SECRET_ACCESS_KEY."
+        ),
+    )
+    credentials_in_server: bool = Field(
+        default=False,
+        description=(
+            "Give the variables of credentialsSecret to the server too, where the model's own code "
+            "runs: for models that need them while they are loaded or predict. A custom image "
+            "(server.image) always gets them, since it fetches the model itself."
         ),
     )
 
@@ -106,15 +120,18 @@ class EnvVar(KubeModel):
             "a variable has one source: write value or valueFrom, not both",
         ),
         Rule(
-            f"!(self.name in {list(RESERVED_ENV)})",
-            "the operator sets this variable itself: use the field of spec that it comes from "
-            "(model.uri, model.trackingUri, server.workers, dependencies, routing.timeout) "
-            "instead",
+            f"!(self.name in {[name.value for name in Variable]})",
+            "set by the operator: leave it out, or write the field of spec that it comes from. "
+            f"The operator sets {', '.join(Variable)}",
+            message_expression=f"self.name + ' is set by the operator: ' + (self.name in {_FIELDS} "
+            f"? 'write ' + {_FIELDS}[self.name] + ' instead' : 'leave it out')",
             field_path=".name",
         ),
     )
 
-    name: EnvName = Field(description="The variable's name.")
+    name: Annotated[EnvName, AfterValidator(contract.check_variable)] = Field(
+        description="The variable's name."
+    )
     # Linux refuses to start a program with a variable of more than 128 KiB.
     value: Annotated[str, Field(max_length=130_000)] | None = Field(
         default=None, description="The variable's value, as it is."
@@ -122,7 +139,7 @@ class EnvVar(KubeModel):
     value_from: Native | None = Field(
         default=None,
         description=(
-            "Where the value comes from, in the shape of the Kubernetes API (secretKeyRef, "
+            "Where the value comes from, as in the Kubernetes API (secretKeyRef, "
             "configMapKeyRef, fieldRef, resourceFieldRef)."
         ),
     )
@@ -132,7 +149,7 @@ Resources = Annotated[dict[str, Quantity], Field(max_length=16)]
 
 
 class ResourceRequirements(KubeModel):
-    """What a pod gets of CPU and memory."""
+    """The CPU and memory of a pod."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -146,11 +163,23 @@ class ResourceRequirements(KubeModel):
 
     requests: Resources = Field(
         default_factory=dict,
-        description="What is reserved for each pod, by resource: cpu, memory, ephemeral-storage.",
+        description="The resources reserved for each pod, by name: cpu, memory, ephemeral-storage.",
     )
     limits: Resources = Field(
         default_factory=dict,
-        description="What each pod may use at most, by resource.",
+        description="The most that each pod may use, by name of the resource.",
+    )
+
+
+class Storage(KubeModel):
+    """The most that a pod may write to its node's disk."""
+
+    model: Quantity = Field(
+        default="50Gi",
+        description="The model's files and the packages installed for it; 0 means no limit.",
+    )
+    tmp: Quantity = Field(
+        default="10Gi", description="Files in /tmp, and logs of a custom image; 0 means no limit."
     )
 
 
@@ -160,12 +189,12 @@ class Server(KubeModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.image) || !has(self.grpc) || !self.grpc",
-            "gRPC is the scoring image's: leave out grpc, or leave out image",
+            "only the scoring image serves gRPC: leave out grpc, or leave out image",
             field_path=".grpc",
         ),
         Rule(
             "!has(self.image) || !has(self.onnx) || !self.onnx",
-            "the conversion to ONNX is the scoring image's: leave out onnx, or leave out image",
+            "only the scoring image converts to ONNX: leave out onnx, or leave out image",
             field_path=".onnx",
         ),
     )
@@ -173,11 +202,19 @@ class Server(KubeModel):
     image: ImageName | None = Field(
         default=None,
         description=(
-            "The image to run instead of the operator's scoring image: one built from the scoring "
-            "image, one made by `mlflow models build-docker`, or any other that answers MLflow's "
-            "protocol (POST /invocations, GET /ping) on port 8080. It gets MODEL_URI and "
+            "The image to run instead of the operator's scoring image: an image built from the "
+            "scoring image, by `mlflow models build-docker`, or any other that serves MLflow's "
+            f"protocol (POST /invocations, GET /ping) on port {HTTP_PORT}. It gets MODEL_URI and "
             "MLFLOW_TRACKING_URI and runs by its own entrypoint. Left out, the scoring image for "
             "the model's own Python version is used."
+        ),
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None,
+        description=(
+            "When the kubelet pulls the image. Left out, the chart's scoringImagePullPolicy for "
+            "the scoring image, and Kubernetes' own rule for server.image: Always for the tag "
+            "latest and for no tag, else IfNotPresent."
         ),
     )
     workers: int = Field(
@@ -189,36 +226,45 @@ class Server(KubeModel):
     grpc: bool = Field(
         default=False,
         description=(
-            "Answer the Open Inference Protocol over gRPC too: at port 8081 of the Service, and "
-            "through the gateway, where routing.path must be / then."
+            f"Answer the Open Inference Protocol over gRPC too: at port {GRPC_PORT} of the "
+            "Service, and through the gateway, where routing.path must be / then."
         ),
     )
     onnx: bool = Field(
         default=False,
         description=(
-            "Convert a scikit-learn model to ONNX, and predict by ONNX Runtime if that answers as "
-            "the model does, on its input example and rows made up from it. Else the model is "
-            "served as it is; the pod's log and metrics say which, and why."
+            "Convert a scikit-learn model to ONNX, and use ONNX Runtime if its predictions equal "
+            "the model's, for the input example and rows generated from it. Otherwise the model "
+            "is served unchanged; the pod's log and metrics say which, and why."
         ),
     )
     env: Annotated[list[EnvVar], Field(max_length=128), map_by("name")] = Field(
         default_factory=list,
-        description="Environment variables of the pods, in the shape of the Kubernetes API.",
+        description="Environment variables of the pods, as in the Kubernetes API.",
     )
     resources: ResourceRequirements = Field(
         default=ResourceRequirements(
             requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "2Gi"}
         ),
         description=(
-            "What each pod gets of CPU and memory. Written in part, nothing is added: the "
-            "defaults hold only where resources is left out. GPUs go into spec.gpu."
+            "The CPU and memory of each pod. The defaults apply only if resources is left out: "
+            "nothing is added to a part of it. GPUs go into spec.gpu."
+        ),
+    )
+    storage: Storage = Field(
+        default=Storage(),
+        description=(
+            "The most that each pod may write to its node's disk: a pod that writes more is ended "
+            "by the node and started again. Nothing is reserved; to reserve disk space, set "
+            "resources.requests.ephemeral-storage."
         ),
     )
     startup_timeout: Annotated[Duration, STARTUP_TIME] = Field(
         default="10m",
         description=(
             "How long a new pod may take to fetch, install and load the model before the rollout "
-            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h."
+            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h. A change makes "
+            "new pods."
         ),
     )
 
@@ -236,13 +282,13 @@ class ConfigMapKey(KubeModel):
 
 
 class Dependencies(KubeModel):
-    """Where the packages come from that the model's own requirements name."""
+    """Where the packages of the model's requirements come from."""
 
-    index_url: HttpUrl | None = Field(
+    index_url: IndexUrl | None = Field(
         default=None,
         description=(
             "The package index (PEP 503), like https://pypi.example.com/simple. Left out, the "
-            "operator's own setting is used."
+            "operator's setting is used."
         ),
     )
     find_links: FindLinks | None = Field(
@@ -256,13 +302,13 @@ class Dependencies(KubeModel):
         default=None,
         description=(
             "Certificates (PEM) to trust when packages and artifacts are fetched, where the index "
-            "or the storage stands behind a custom CA."
+            "or the storage uses a private CA."
         ),
     )
 
 
 class Toleration(KubeModel):
-    """A taint that the pods accept, in the shape of the Kubernetes API."""
+    """A taint that the pods tolerate, as in the Kubernetes API."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -273,8 +319,8 @@ class Toleration(KubeModel):
         Rule(
             "(has(self.key) && self.key != '') "
             "|| (has(self.operator) && self.operator == 'Exists')",
-            "a toleration without key accepts every taint: write the taint's key, or operator: "
-            "Exists if that is meant",
+            "a toleration without key tolerates every taint: write the taint's key, or operator: "
+            "Exists if that is intended",
         ),
         Rule(
             "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
@@ -323,7 +369,7 @@ class Gpu(KubeModel):
     )
     tolerations: Tolerations = Field(
         default_factory=list,
-        description="Taints of the GPU nodes that the pods accept; added to those of spec.pod.",
+        description="Taints of the GPU nodes that the pods tolerate; added to those of spec.pod.",
     )
     runtime_class_name: ObjectName | None = Field(
         default=None, description="The RuntimeClass that gives containers the GPU, like nvidia."
@@ -345,8 +391,8 @@ class Scaling(KubeModel):
         ),
         Rule(
             "self.minReplicas != 0 || !has(self.maxReplicas) || self.maxReplicas == 0",
-            "minReplicas 0 stops the model, and maxReplicas would start it again: leave "
-            "maxReplicas out (or write 0) to stop it, or write a minReplicas of at least 1",
+            "minReplicas 0 stops the model, and maxReplicas would start it again: leave out "
+            "maxReplicas (or write 0) to stop it, or write a minReplicas of at least 1",
         ),
         Rule(
             "has(self.maxReplicas) || !(has(self.targetCPUUtilization) || "
@@ -359,51 +405,49 @@ class Scaling(KubeModel):
     min_replicas: Replicas = Field(
         default=1,
         description=(
-            "The least number of pods; the number of pods where maxReplicas is left out. 0 stops "
-            "the model. `kubectl scale` writes this field."
+            "The minimum number of pods, or, without maxReplicas, the number of pods. 0 stops the "
+            "model. `kubectl scale` sets this field."
         ),
     )
     max_replicas: Replicas | None = Field(
         default=None,
         description=(
-            "The greatest number of pods: a HorizontalPodAutoscaler moves between minReplicas and "
-            "this. Left out, or equal to minReplicas, nothing scales by itself."
+            "The maximum number of pods: a HorizontalPodAutoscaler scales between minReplicas and "
+            "this. Left out, or equal to minReplicas, there is no autoscaling."
         ),
     )
     target_cpu_utilization: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
         alias="targetCPUUtilization",
         description=(
-            "The CPU use to scale for, in percent of the requested CPU. 70 where neither this nor "
-            "metrics is given."
+            "The target CPU utilization, in percent of the requested CPU. 70 if neither this nor "
+            "metrics is set."
         ),
     )
     metrics: Annotated[list[Native], Field(max_length=32), ATOMIC] = Field(
         default_factory=list,
-        description="More metrics to scale by, in the shape of autoscaling/v2.",
+        description="More metrics to scale by, as in autoscaling/v2.",
     )
     behavior: Native = Field(
         default_factory=dict,
-        description="How fast to scale up and down, in the shape of autoscaling/v2.",
+        description="How fast to scale up and down, as in autoscaling/v2.",
     )
 
     @property
-    def most_replicas(self) -> int:
+    def effective_max_replicas(self) -> int:
         """maxReplicas, or minReplicas where it is left out."""
         return self.min_replicas if self.max_replicas is None else self.max_replicas
 
     @property
-    def is_automatic(self) -> bool:
+    def is_autoscaled(self) -> bool:
         """Whether a HorizontalPodAutoscaler decides the number of pods."""
-        return self.most_replicas > self.min_replicas
+        return self.effective_max_replicas > self.min_replicas
 
 
 class Canary(KubeModel):
-    """A second model on trial beside the first."""
+    """A second model that gets a share of the requests."""
 
-    uri: ModelUriText = Field(
-        description="Which model to try: a model URI, written as in model.uri."
-    )
+    uri: ModelUriText = Field(description="The canary's model URI, written as in model.uri.")
     weight: Annotated[int, Field(ge=0, le=100)] = Field(
         description="The share of the requests that the canary gets, in percent."
     )
@@ -424,22 +468,22 @@ class Routing(KubeModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.hostnames) || size(self.hostnames) == 0 || has(self.gateway)",
-            "hostnames only work with a gateway: write routing.gateway.name too, or leave "
-            "hostnames out",
+            "hostnames only work with a gateway: write routing.gateway.name too, or leave out "
+            "hostnames",
         ),
     )
 
     gateway: GatewayRef | None = Field(
         default=None,
         description=(
-            "The Gateway to be reached through; an HTTPRoute is made for it and splits the "
-            "traffic exactly. Left out, the model is reached inside the cluster only, by the "
+            "The Gateway that routes requests to the model, by an HTTPRoute, which splits the "
+            "traffic exactly. Left out, the model can be reached inside the cluster only, by the "
             "Service of the resource's name."
         ),
     )
     hostnames: Annotated[list[Hostname], Field(max_length=16), SET] = Field(
         default_factory=list,
-        description="The host names to answer to; left out, all of the Gateway's.",
+        description="The host names to serve; left out, all of the Gateway's.",
     )
     path: RoutePath = Field(
         default="/",
@@ -447,12 +491,213 @@ class Routing(KubeModel):
     )
     timeout: Duration = Field(
         default="30s",
-        description="How long a request may take, like 500ms, 30s or 2m; 0s means for ever.",
+        description=(
+            "How long a request may take, like 500ms, 30s or 2m; 0s means no limit. Requests in "
+            "flight get as much time when a pod ends, but no more than an hour (with server.image "
+            "and 0s: 30 seconds). A change makes new pods."
+        ),
+    )
+
+
+class ApiKeysSecret(KubeModel):
+    """A key of a Secret in the resource's namespace that holds API keys."""
+
+    name: ObjectName = Field(description="The Secret's name.")
+    key: ConfigKey = Field(
+        default="keys",
+        description=(
+            "The key of the Secret whose value has an API key on each line, written as <name>:<API "
+            "key>, with at least 16 characters for the API key."
+        ),
+    )
+
+
+class Jwt(KubeModel):
+    """JSON Web Tokens of an issuer."""
+
+    issuer: Claim = Field(description="The iss of the tokens, like https://issuer.example.com.")
+    jwks_url: JwksUrl = Field(
+        description=(
+            "The URL of the issuer's JSON Web Key Set, like "
+            "https://issuer.example.com/.well-known/jwks.json. The pods fetch it themselves."
+        )
+    )
+    audience: Claim = Field(description="The aud that tokens for this model must have, like wine.")
+
+
+class RateLimit(KubeModel):
+    """How often a caller may send requests."""
+
+    requests_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description=(
+            "Requests per second for each API key or token's subject; for each address, where "
+            "neither is required. Each worker of each pod counts its own."
+        )
+    )
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description=("Requests at once after a pause. Left out, twice requestsPerSecond."),
+    )
+
+
+class ServiceAccountRef(KubeModel):
+    """A ServiceAccount of the cluster."""
+
+    namespace: LabelName = Field(description="The ServiceAccount's namespace.")
+    name: ObjectName = Field(description="The ServiceAccount's name.")
+
+    @property
+    def subject(self) -> str:
+        """The `sub` of its tokens."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+
+class AllowedCallers(KubeModel):
+    """Who in the cluster may send requests."""
+
+    namespaces: Annotated[list[LabelName], Field(min_length=1, max_length=64), SET] | None = Field(
+        default=None,
+        description=(
+            "The namespaces whose pods may connect to the model's pods, by a NetworkPolicy. Write "
+            "the namespace of the gateway's proxies too, where routing.gateway is set, and the "
+            "resource's own, if pods there are callers. Left out, there is no NetworkPolicy."
+        ),
+    )
+    service_accounts: (
+        Annotated[
+            list[ServiceAccountRef],
+            Field(min_length=1, max_length=64),
+            map_by("namespace", "name"),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "The ServiceAccounts whose tokens are accepted, with jwt for the cluster's issuer. "
+            "Left out, all tokens that jwt describes are."
+        ),
+    )
+
+
+class Access(KubeModel):
+    """Who may send requests, and how often."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.allowedCallers) || !has(self.allowedCallers.serviceAccounts) || "
+            "has(self.jwt)",
+            "ServiceAccounts show who they are by tokens of the cluster's issuer: write jwt with "
+            "its issuer and jwksUrl too, or leave out serviceAccounts",
+            field_path=".allowedCallers",
+        ),
+    )
+
+    api_keys_secret: ApiKeysSecret | None = Field(
+        default=None,
+        description=(
+            "The API keys: requests need one of them in the header Authorization: Bearer <API "
+            "key>. Where jwt is set too, either will do. No pod starts without the Secret."
+        ),
+    )
+    jwt: Jwt | None = Field(
+        default=None,
+        description=(
+            "Requests need a JSON Web Token of this issuer in the header Authorization: Bearer "
+            "<token>."
+        ),
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="How often each caller may send requests; else the answer is 429."
+    )
+    allowed_callers: AllowedCallers | None = Field(
+        default=None, description="Who in the cluster may send requests."
+    )
+
+    @property
+    def is_checked_by_server(self) -> bool:
+        """Whether the server itself has to check or count requests."""
+        return any((self.api_keys_secret, self.jwt, self.rate_limit))
+
+    @property
+    def callers_namespaces(self) -> list[str] | None:
+        """The namespaces of those who may connect; None: all."""
+        return self.allowed_callers.namespaces if self.allowed_callers else None
+
+    @property
+    def subjects(self) -> list[str]:
+        """The `sub` of the tokens that are accepted; empty: all."""
+        accounts = self.allowed_callers.service_accounts if self.allowed_callers else None
+        return [account.subject for account in accounts or ()]
+
+
+# How a model's files are read, and by that, what they can do. docs/how-to/policy.md explains each.
+Format = Literal[
+    "onnx",
+    "safetensors",
+    "skops",
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "tensorflow",
+    "keras",
+    "torch-export",
+    "pickle",
+    "code",
+]
+
+
+class Signatures(KubeModel):
+    """Whose signature a model must have: that of one of these keys, or of a certificate."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.publicKeys) || has(self.certificateAuthorities)",
+            "nobody could sign: write publicKeys, or certificateAuthorities, or both",
+        ),
+    )
+
+    public_keys: Annotated[list[PublicKey], Field(min_length=1, max_length=16), SET] | None = Field(
+        default=None, description="Public keys (PEM; elliptic curves P-256, P-384 and P-521)."
+    )
+    certificate_authorities: (
+        Annotated[list[Certificate], Field(min_length=1, max_length=16), SET] | None
+    ) = Field(
+        default=None,
+        description=(
+            "Certificates (PEM) of authorities: a certificate for signatures that any of them has "
+            "issued will do."
+        ),
+    )
+
+
+class ModelPolicy(KubeModel):
+    """Which models may be served. It can only narrow what the administrator allows."""
+
+    sources: Annotated[list[SourcePattern], Field(min_length=1, max_length=64), SET] | None = Field(
+        default=None,
+        description=(
+            "Where models may come from: models:/<name>, where the name may have wildcards, a "
+            "scheme like runs:, or the beginning of a URI up to a slash. Left out, anywhere."
+        ),
+    )
+    formats: Annotated[list[Format], Field(min_length=1, max_length=16), SET] | None = Field(
+        default=None,
+        description=(
+            "The formats that the files of a model may have; whether they do is checked before "
+            "anything of the model is loaded. Left out, any."
+        ),
+    )
+    signatures: Signatures | None = Field(
+        default=None,
+        description=(
+            "Whose signature a model must have, as the file model.sig that OpenSSF's model-signing "
+            "makes; it is verified before anything of the model is loaded. Left out, none."
+        ),
     )
 
 
 class Volume(KubeModel):
-    """A volume of the pods, in the shape of the Kubernetes API."""
+    """A volume of the pods, as in the Kubernetes API."""
 
     # The kind of volume (persistentVolumeClaim, configMap, …) is Kubernetes' to know.
     model_config = ConfigDict(extra="allow")
@@ -469,14 +714,14 @@ class Volume(KubeModel):
 
 
 class VolumeMount(KubeModel):
-    """Where a volume appears in the containers, in the shape of the Kubernetes API."""
+    """Where a volume is mounted in the containers, as in the Kubernetes API."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             # /model is read-only in the server container: nothing can be mounted inside either.
-            f"!{matches('/|/(model|ca)(/.*)?|/tmp/?', 'self.mountPath')}",
-            "/model, /ca and /tmp hold the operator's own volumes: mount this one elsewhere, like "
-            "/mnt/models",
+            f"!{matches(_RESERVED_PATHS, 'self.mountPath')}",
+            f"{MODEL_DIR}, {CA_DIR}, {ACCESS_DIR} and /tmp hold the operator's own volumes: mount "
+            "this one elsewhere, like /mnt/models",
             field_path=".mountPath",
         ),
     )
@@ -505,7 +750,7 @@ class LocalObjectReference(KubeModel):
 
 
 class Pod(KubeModel):
-    """What else the pods need, in the shapes of the Kubernetes API."""
+    """Other settings of the pods, as in the Kubernetes API."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -518,7 +763,8 @@ class Pod(KubeModel):
         Rule(
             "!has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) && "
             "self.volumes.exists(volume, volume.name == mount.name))",
-            "a mount names a volume that is not there: add it to pod.volumes or correct its name",
+            "a mount refers to a volume that does not exist: add it to pod.volumes or correct its "
+            "name",
             field_path=".volumeMounts",
         ),
     )
@@ -527,15 +773,22 @@ class Pod(KubeModel):
         default_factory=dict, description="Labels that a node must have to run the pods."
     )
     tolerations: Tolerations = Field(
-        default_factory=list, description="Taints of nodes that the pods accept."
+        default_factory=list, description="Taints of nodes that the pods tolerate."
     )
     affinity: Native = Field(
         default_factory=dict,
-        description="Where the pods would rather run, in the shape of the Kubernetes API.",
+        description="Where the pods should run, as in the Kubernetes API.",
     )
     service_account_name: ObjectName | None = Field(
         default=None,
         description="The ServiceAccount of the pods, for example one with access to a bucket.",
+    )
+    automount_service_account_token: bool = Field(
+        default=False,
+        description=(
+            "Mount the ServiceAccount's token for the Kubernetes API, for models that use that "
+            "API. The workload identities of cloud providers do not need it."
+        ),
     )
     labels: LabelMap = Field(default_factory=dict, description="More labels for the pods.")
     annotations: AnnotationMap = Field(
@@ -546,7 +799,7 @@ class Pod(KubeModel):
     )
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=64), map_by("mountPath")] = Field(
         default_factory=list,
-        description="Where those volumes appear, in the prepare and in the server container.",
+        description="Where those volumes are mounted, in the containers prepare and server.",
     )
     image_pull_secrets: Annotated[
         list[LocalObjectReference], Field(max_length=16), map_by("name")
@@ -557,7 +810,7 @@ class Pod(KubeModel):
 
 
 class Spec(KubeModel):
-    """Which model to serve, and how."""
+    """The model to serve, and how."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -570,15 +823,29 @@ class Spec(KubeModel):
             "!((has(self.server.resources.limits) && self.gpu.resource in "
             "self.server.resources.limits) || (has(self.server.resources.requests) && "
             "self.gpu.resource in self.server.resources.requests))",
-            "the GPUs are asked for twice: leave the resource of gpu out of server.resources",
+            "the GPUs are requested twice: leave the resource of gpu out of server.resources",
             field_path=".server.resources",
         ),
         Rule(
             "!has(self.server.grpc) || !self.server.grpc || !has(self.routing.gateway) || "
             "self.routing.path == '/'",
-            "gRPC has no path prefixes: write / and a host name of the model's own, or leave out "
+            "gRPC has no path prefixes: write / and a host name for this model alone, or leave out "
             "server.grpc",
             field_path=".routing.path",
+        ),
+        Rule(
+            "!has(self.access) || !has(self.server.image) || !(has(self.access.apiKeysSecret) || "
+            "has(self.access.jwt) || has(self.access.rateLimit))",
+            "only the scoring image checks API keys, tokens and rates: leave out server.image, or "
+            "leave out apiKeysSecret, jwt and rateLimit and have the gateway check them",
+            field_path=".access",
+        ),
+        Rule(
+            "!has(self.policy) || !has(self.server.image) || "
+            "!(has(self.policy.formats) || has(self.policy.signatures))",
+            "only the scoring image checks the formats and signatures of models: leave out "
+            "server.image, or leave out formats and signatures",
+            field_path=".policy",
         ),
         Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "
@@ -586,8 +853,8 @@ class Spec(KubeModel):
             "has(self.scaling.metrics) && size(self.scaling.metrics) > 0) || "
             "(has(self.server.resources.requests) && 'cpu' in self.server.resources.requests) || "
             "(has(self.server.resources.limits) && 'cpu' in self.server.resources.limits)",
-            "scaling by CPU use needs a CPU request: write server.resources.requests.cpu, like "
-            "500m, or scale by other metrics",
+            "scaling by CPU utilization needs a CPU request: write server.resources.requests.cpu, "
+            "like 500m, or scale by other metrics",
             field_path=".scaling",
         ),
     )
@@ -596,7 +863,7 @@ class Spec(KubeModel):
     server: Server = Field(default=Server(), description="How the model is served.")
     dependencies: Dependencies = Field(
         default=Dependencies(),
-        description="Where the packages come from that the model's own requirements name.",
+        description="Where the packages of the model's requirements come from.",
     )
     gpu: Gpu | None = Field(
         default=None, description="The GPUs of each pod; left out, the model runs on CPUs."
@@ -604,12 +871,22 @@ class Spec(KubeModel):
     scaling: Scaling = Field(default=Scaling(), description="How many pods serve the model.")
     canary: Canary | None = Field(
         default=None,
-        description="A second model on trial, which gets a share of the requests until changed.",
+        description="A second model, which gets a share of the requests until changed.",
     )
     routing: Routing = Field(
         default=Routing(), description="How requests from outside reach the model."
     )
+    access: Access = Field(
+        default=Access(),
+        description="Who may send requests, and how often; left out, whoever can connect.",
+    )
+    policy: ModelPolicy = Field(
+        default=ModelPolicy(),
+        description=(
+            "Which models may be served; it can only narrow what the administrator allows."
+        ),
+    )
     pod: Pod = Field(
         default=Pod(),
-        description="What else the pods need: node selection, volumes, identity, labels.",
+        description="Other settings of the pods: node selection, volumes, identity, labels.",
     )

@@ -1,6 +1,7 @@
-"""What the operator writes: `status` of an MLflowModelDeployment.
+"""`status` of an MLflowModelDeployment, which the operator writes.
 
-It holds all that a restarted operator needs, and nothing in it is ever read by the pods.
+A restarted operator goes on from here, and where it is lost, from the live objects; pods never
+read it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class StatusModel(KubeModel):
-    """A part of status; what another version of the operator wrote into it is passed over."""
+    """A part of status; unknown fields, of another version of the operator, are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -25,7 +26,7 @@ class StatusModel(KubeModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """The schema without defaults: what the operator wrote is what it must read again."""
+        """The schema without defaults: the operator must read back exactly what it wrote."""
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         for part in schema["properties"].values():
             part.pop("default", None)
@@ -35,13 +36,13 @@ class StatusModel(KubeModel):
 class StatusCondition(StatusModel):
     """One condition, as Kubernetes defines them."""
 
-    type: str = Field(description="What it is about, like Available.")
+    type: str = Field(description="The aspect of the resource, like Available.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(default="", description="Why, as one word for programs.")
+    reason: str = Field(default="", description="Why, as one word, for programs.")
     message: str = Field(default="", description="Why, and what to do, for people.")
     last_transition_time: Time | None = Field(default=None, description="When status last changed.")
     observed_generation: int | None = Field(
-        default=None, description="The metadata.generation that it is about."
+        default=None, description="The metadata.generation that the condition is based on."
     )
 
 
@@ -53,19 +54,26 @@ class RevisionStatus(StatusModel):
         description="The model version: its number, or the id of its model or run."
     )
     model_uri: str = Field(description="What the pods fetch; never changes.")
-    requested_uri: str = Field(description="The URI in spec that came to mean this version.")
+    requested_uri: str = Field(description="The URI in spec that resolved to this version.")
     name: str | None = Field(default=None, description="The registered model's name, if any.")
     tracking_uri: str | None = Field(
-        default=None, description="The tracking server that knows it, if one is needed."
+        default=None, description="The tracking server that has it, if one is needed."
     )
     python_version: str | None = Field(
         default=None, description="The Python version that the model was logged with, if known."
+    )
+    model_created: int | None = Field(
+        default=None,
+        description=(
+            "When the model version was registered, in milliseconds since 1970, where modelUri "
+            "alone does not tell it from one that is registered again under the same number."
+        ),
     )
     ready_replicas: int = Field(default=0, description="Pods that answer.")
 
 
 class TrafficTarget(StatusModel):
-    """The share of one revision."""
+    """The share of the requests of a revision."""
 
     revision: str = Field(description="The revision.")
     model_version: str | None = Field(default=None, description="Its model version.")
@@ -73,32 +81,35 @@ class TrafficTarget(StatusModel):
 
 
 class RolloutStatus(StatusModel):
-    """Where the change from one revision to the next stands."""
+    """The state of the change from one revision to the next."""
 
-    phase: str = Field(default="Stable", description="What is going on: Stable, Starting, …")
-    revision: str | None = Field(default=None, description="The revision that it is about.")
-    message: str = Field(default="", description="What is going on, for people.")
+    phase: str = Field(
+        default="Stable",
+        description=("The phase: Starting, Updating, Moving, Draining, Stable or Stopped."),
+    )
+    revision: str | None = Field(default=None, description="The revision that is rolled out.")
+    message: str = Field(default="", description="The state of the rollout, for people.")
     started_at: Time | None = Field(default=None, description="When this phase began.")
 
 
 class DrainingRevision(StatusModel):
-    """A revision that has no traffic any more and is about to end."""
+    """A revision that has lost its traffic and will be removed."""
 
     revision: str = Field(description="The revision.")
     since: Time | None = Field(default=None, description="When it lost its traffic.")
 
 
 class Status(StatusModel):
-    """What the operator sees and did."""
+    """The observed state."""
 
     observed_generation: int | None = Field(
-        default=None, description="The metadata.generation that status is about."
+        default=None, description="The metadata.generation that status is based on."
     )
     conditions: Annotated[list[StatusCondition], map_by("type")] = Field(
         default_factory=list,
         description=(
             "Ready sums up; ModelResolved, Available, Progressing, RouteAccepted, CanaryReady and "
-            "TrafficSplit tell why. True is good, except for Progressing."
+            "TrafficSplit are its parts. True is good, except for Progressing."
         ),
     )
     url: str | None = Field(default=None, description="Where to send requests.")
@@ -111,19 +122,23 @@ class Status(StatusModel):
     )
     target: RevisionStatus | None = Field(
         default=None,
-        description="The revision that gets ready to take the traffic, where there is one.",
+        description="The revision that is getting ready to take the traffic, if any.",
     )
-    canary: RevisionStatus | None = Field(default=None, description="The revision on trial.")
+    canary: RevisionStatus | None = Field(default=None, description="The canary revision.")
     traffic: Annotated[list[TrafficTarget], ATOMIC] = Field(
-        default_factory=list, description="Who gets which share of the requests; sums to 100."
+        default_factory=list, description="The share of the requests of each revision; sums to 100."
+    )
+    routed_revisions: Annotated[list[str], ATOMIC] | None = Field(
+        default=None,
+        description="The revisions that the route led to when its Gateway accepted it last.",
     )
     rollout: RolloutStatus | None = Field(
-        default=None, description="Where the change from one revision to the next stands."
+        default=None, description="The state of the change from one revision to the next."
     )
     draining: Annotated[list[DrainingRevision], ATOMIC] = Field(
-        default_factory=list, description="Revisions that finish their last requests."
+        default_factory=list, description="Revisions that are finishing their in-flight requests."
     )
 
     def condition(self, type_: str) -> StatusCondition | None:
         """The condition of that type, if there is one."""
-        return next((one for one in self.conditions if one.type == type_), None)
+        return next((entry for entry in self.conditions if entry.type == type_), None)

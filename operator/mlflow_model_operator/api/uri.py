@@ -1,7 +1,7 @@
-"""What a model URI says, before anybody is asked what it means now.
+"""Model URIs, parsed: what they say before they are resolved.
 
-The patterns are read by Python and by RE2 (the CRD's own rules), so that a URI which the API
-server lets through is one that the operator can read, and the other way round.
+Python and RE2 (the CRD's rules) use the same patterns, so that the API server accepts exactly the
+URIs that the operator can parse.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ STORAGE_HELP = (
     "or an absolute path on a mounted volume, like /mnt/models/wine"
 )
 PASSWORD_HELP = (
-    "a URI is shown to everyone who may read the resource: leave user and password out and put "
-    "them into the Secret that model.credentialsSecret names"
+    "everyone who can read the resource sees the URI: leave out user and password, and put them "
+    "into the Secret that model.credentialsSecret names"
 )
 
 
 class InvalidModelUri(ValueError):
-    """A text that is no model URI; the message says what to write instead."""
+    """Not a model URI; the message says what to write instead."""
 
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """models:/<name>/<version>: one version, for ever."""
+    """models:/<name>/<version>: a fixed version."""
 
     name: str
     version: str  # decimal digits without leading zeros
@@ -112,7 +112,7 @@ class RunModel:
 
 @dataclass(frozen=True)
 class StorageModel:
-    """A model in a storage that MLflow's artifact repositories know, or on a mounted volume."""
+    """A model in a storage that MLflow supports, or on a mounted volume."""
 
     uri: str
     scheme: str  # "file" for an absolute path
@@ -133,7 +133,7 @@ _PASSWORD = re.compile(PASSWORD_PATTERN)
 
 
 def parse(uri: str) -> ModelUri:
-    """Reads a model URI.
+    """Parses a model URI.
 
     Raises InvalidModelUri with a sentence that says what to write instead.
     """
@@ -141,21 +141,21 @@ def parse(uri: str) -> ModelUri:
     if uri.startswith("/"):
         scheme = "file"
     elif not colon or scheme not in SCHEMES:
-        raise InvalidModelUri(f"{uri!r} is no model URI: {SCHEME_HELP}")
+        raise InvalidModelUri(f"{uri!r} is not a model URI: {SCHEME_HELP}")
     if _PASSWORD.fullmatch(uri):
-        raise InvalidModelUri(f"The {scheme} URI holds a password: {PASSWORD_HELP}")
+        raise InvalidModelUri(f"The {scheme} URI contains a password: {PASSWORD_HELP}")
     if scheme == "models":
         return _models(uri, rest)
     if scheme == "runs":
         return _run(uri, rest)
     if _STORAGE.fullmatch(uri) is None:
-        raise InvalidModelUri(f"{uri!r} is no storage URI: {STORAGE_HELP}")
+        raise InvalidModelUri(f"{uri!r} is not a storage URI: {STORAGE_HELP}")
     return StorageModel(uri, scheme)
 
 
 def _models(uri: str, rest: str) -> RegisteredModel | LoggedModel:
     if _MODELS.fullmatch(uri) is None:
-        raise InvalidModelUri(f"{uri!r} names no model version: {MODELS_HELP}")
+        raise InvalidModelUri(f"{uri!r} does not name a model version: {MODELS_HELP}")
     name, slash, suffix = rest.removeprefix("/").partition("/")
     if not slash:
         name, at, alias = name.rpartition("@")
@@ -169,6 +169,6 @@ def _models(uri: str, rest: str) -> RegisteredModel | LoggedModel:
 
 def _run(uri: str, rest: str) -> RunModel:
     if _RUNS.fullmatch(uri) is None:
-        raise InvalidModelUri(f"{uri!r} names no model of a run: {RUNS_HELP}")
+        raise InvalidModelUri(f"{uri!r} does not name a model of a run: {RUNS_HELP}")
     run_id, _, path = rest.removeprefix("/").partition("/")
     return RunModel(run_id, path)

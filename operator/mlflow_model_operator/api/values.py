@@ -1,4 +1,4 @@
-"""The kinds of single values that the resource is made of, with their rules."""
+"""The types of single values in the resource, with their rules."""
 
 from __future__ import annotations
 
@@ -46,14 +46,31 @@ ModelUriText = Annotated[
     ),
 ]
 
-HttpUrl = Annotated[
+# Also a user alone: tokens are written in its place.
+_NO_CREDENTIALS = Rule(r"!self.matches('^https?://[^/?#]*@')", uri.PASSWORD_HELP)
+
+TrackingUri = Annotated[
+    str,
+    Field(max_length=2048),
+    Schema(
+        pattern(
+            r"https?://[^\x00-\x20/?#]+(/[^\x00-\x20?#]*)?",
+            "write an http:// or https:// URL with a host and without query and fragment, like "
+            "http://mlflow.mlflow:5000",
+        ),
+        _NO_CREDENTIALS,
+    ),
+]
+
+IndexUrl = Annotated[
     str,
     Field(max_length=2048),
     Schema(
         pattern(
             r"https?://[^\x00-\x20/?#]+([/?][^\x00-\x20]*)?",
-            "write an http:// or https:// URL with its host, like http://mlflow.mlflow:5000",
+            "write an http:// or https:// URL with a host, like https://pypi.example.com/simple",
         ),
+        _NO_CREDENTIALS,
     ),
 ]
 
@@ -65,11 +82,72 @@ FindLinks = Annotated[
             r"(https?://|/)[^\x00-\x20]*",
             "write an http:// or https:// URL, or an absolute path on a mounted volume, like "
             "/mnt/wheels",
+        ),
+        _NO_CREDENTIALS,
+    ),
+]
+
+JwksUrl = Annotated[
+    str,
+    Field(max_length=2048),
+    Schema(
+        pattern(
+            r"https://[^\x00-\x20/?#]+([/?][^\x00-\x20]*)?",
+            "write the https:// URL of the issuer's key set, like "
+            "https://issuer.example.com/.well-known/jwks.json: whoever could change the keys on "
+            "their way could make tokens",
+        ),
+        _NO_CREDENTIALS,
+    ),
+]
+
+PublicKey = Annotated[
+    str,
+    Field(max_length=4096),
+    Schema(
+        pattern(
+            r"(?s:-----BEGIN PUBLIC KEY-----\n.*-----END PUBLIC KEY-----\s*)",
+            "write a public key as PEM, from -----BEGIN PUBLIC KEY----- to "
+            "-----END PUBLIC KEY-----",
         )
     ),
 ]
 
-NoPassword = Schema(Rule(f"!{matches(uri.PASSWORD_PATTERN)}", uri.PASSWORD_HELP))
+Certificate = Annotated[
+    str,
+    Field(max_length=16_384),
+    Schema(
+        pattern(
+            r"(?s:-----BEGIN CERTIFICATE-----\n.*-----END CERTIFICATE-----\s*)",
+            "write a certificate as PEM, from -----BEGIN CERTIFICATE----- to "
+            "-----END CERTIFICATE-----",
+        )
+    ),
+]
+
+_NAMED_MODELS = r"models:(/[^/:@\x00-\x1f]*)?"
+SourcePattern = Annotated[
+    str,
+    Field(max_length=1024),
+    Schema(
+        pattern(
+            r"models:.*|[a-z][a-z0-9-]*:[^\x00-\x20?#]*|/[^\x00-\x20?#]*",
+            "write models:/<name>, where the name may have wildcards, a scheme like runs:, or the "
+            "beginning of a URI up to a slash, like s3://models/team-a/ or /mnt/models/",
+        ),
+        Rule(
+            f"!self.startsWith('models:') || {matches(_NAMED_MODELS)}",
+            "write models:/<name> without a version or an alias, where the name may have "
+            "wildcards, like models:/team-a-*",
+        ),
+    ),
+]
+
+Claim = Annotated[
+    str,
+    Field(max_length=1024),
+    Schema(pattern(r"[^\x00-\x20\x7f]+", "write the value as the tokens have it, without spaces")),
+]
 
 Duration = Annotated[
     str,
@@ -96,7 +174,7 @@ Quantity = Annotated[
     ),
 ]
 
-# The name of another object: what the API server lets objects be called.
+# The name of another object, as the API server allows it.
 ObjectName = Annotated[
     str,
     Field(max_length=253),
@@ -134,7 +212,7 @@ Hostname = Annotated[
         ),
         Rule(
             r"!self.matches('^[0-9]+(\\.[0-9]+){3}$')",
-            "a Gateway listens for names, not for IP addresses: write a host name, like "
+            "a Gateway listens on host names, not on IP addresses: write a host name, like "
             "wine.models.example.com, or leave hostnames out",
         ),
     ),
@@ -171,8 +249,8 @@ ExtendedResource = Annotated[
         ),
         Rule(
             r"!self.matches('(^|\\.)kubernetes\\.io/')",
-            "kubernetes.io/ is no device plugin's domain: write the resource that the device "
-            "plugin advertises, like nvidia.com/gpu",
+            "kubernetes.io/ is not the domain of a device plugin: write the resource that the "
+            "device plugin advertises, like nvidia.com/gpu",
         ),
     ),
 ]
@@ -191,8 +269,10 @@ RoutePath = Annotated[
     Field(max_length=1024),
     Schema(
         pattern(
-            r"/[^\x00-\x20?#]*",
-            'write a path that starts with "/" and has no spaces, "?" or "#", like / or /wine',
+            # The pattern of HTTPRoute's own paths.
+            r"/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*",
+            'write a path that starts with "/" and has only letters, digits, %XX and '
+            "-._~!$&'()*+,;=:@/, like / or /wine",
         ),
         Rule(
             r"""!self.matches('//|/\\.{1,2}(/|$)|%2[fF]')""",
@@ -228,8 +308,8 @@ AnnotationMap = Annotated[
     ),
 ]
 
-# A part in the shape of the Kubernetes API, handed on as it is: what it may hold depends on the
-# version of the cluster, and what the cluster refuses ends in a condition.
+# A part in the schema of the Kubernetes API, passed on unchanged: its fields depend on the version
+# of the cluster, and a condition says what the cluster refuses.
 Native = Annotated[
     dict[str, Any],
     WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),

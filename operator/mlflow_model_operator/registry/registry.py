@@ -1,4 +1,4 @@
-"""What model URIs mean now, for all resources, and who is to be told when that changes."""
+"""What model URIs resolve to, for all resources, and who is notified when that changes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import random
 from collections.abc import Callable, Iterable
 
 from mlflow_model_operator.api import uri as model_uri
-from mlflow_model_operator.domain import Key, ModelVersion, ResolutionError
-from mlflow_model_operator.registry import client
-from mlflow_model_operator.registry.server import TrackingServer
-from mlflow_model_operator.registry.shared import RegistryObserver, SharedServer
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.registry.http import (
+    ForeignServerClient,
+    OwnServerClient,
+    load_mlflow,
+)
+from mlflow_model_operator.registry.poller import RegistryObserver, TrackingServerPoller
+from mlflow_model_operator.registry.tracking_server import TrackingServer
 from mlflow_model_operator.settings import Settings
 
 Pair = tuple[str, str]  # a tracking server's URI, and a model URI
@@ -20,7 +26,7 @@ JITTER = 0.05
 
 
 class Registry:
-    """Resolves model URIs; to be used from one event loop. Requests run in a few threads."""
+    """Resolves model URIs; to be used from one event loop."""
 
     def __init__(
         self,
@@ -28,90 +34,94 @@ class Registry:
         on_change: Callable[[Key], None],
         observer: RegistryObserver | None = None,
     ) -> None:
-        """`on_change` is told each resource for which a followed URI means something else now.
+        """`on_change` is called with each resource for which a URI resolves to something else now.
 
-        `observer` is told of each poll.
+        `observer` gets each poll.
         """
-        self._default_uri = _same_written(settings.tracking_uri) if settings.tracking_uri else None
+        self._default_uri = _normalized(settings.tracking_uri) if settings.tracking_uri else None
         self._interval = settings.poll_interval
         self._on_change = on_change
         self._observer = observer
-        self._servers: dict[str, SharedServer] = {}
-        self._followed: dict[Key, set[Pair]] = {}
+        self._pollers: dict[str, TrackingServerPoller] = {}
+        self._subscriptions: dict[Key, set[Pair]] = {}
         self._loading: asyncio.Task[None] | None = None
 
     async def resolve(self, key: Key, uri: str, tracking_uri: str | None) -> ModelVersion:
-        """What `uri` means now, for the resource `key`, which follows it from now on.
+        """What `uri` resolves to for the resource `key`, which is subscribed to it from now on.
 
-        Answers from what the last poll brought; asks the server only for what nobody needed yet.
-        Raises ResolutionError with the reason, a sentence for people, and, where the trouble is
-        the server's, what the URI meant before.
+        Answers from what the last poll brought, and waits for no server: ResolutionPending is
+        raised where one has not answered yet. Raises ResolutionError with the reason, a sentence
+        for people, and, where the trouble is the server's, what the URI resolved to before.
         """
         try:
             parsed = model_uri.parse(uri)
         except model_uri.InvalidModelUri as error:
-            raise ResolutionError("InvalidUri", str(error)) from None
+            raise ResolutionError(Reason.INVALID_URI, str(error)) from None
         if isinstance(parsed, model_uri.StorageModel):
             needs_server = parsed.scheme == "mlflow-artifacts"
             server = self._server_uri(tracking_uri, uri) if needs_server else None
             return ModelVersion(requested=uri, uri=parsed.uri, version="-", tracking_uri=server)
         server = self._server_uri(tracking_uri, uri)
-        await self._load_client()
-        self._followed.setdefault(key, set()).add((server, uri))
-        return await self._server(server).resolve(key, uri, parsed)
+        if server == self._default_uri:
+            await self._load_mlflow()
+        self._subscriptions.setdefault(key, set()).add((server, uri))
+        return self._poller(server).resolve(key, uri, parsed)
 
-    def retain(self, key: Key, wanted: Iterable[tuple[str | None, str]]) -> None:
-        """Of what `key` follows, only these (tracking URI, model URI) pairs remain followed."""
-        pairs = {(tracking_uri or self._default_uri or "", uri) for tracking_uri, uri in wanted}
-        pairs = {(_same_written(server), uri) for server, uri in pairs}
-        following = self._followed.get(key, set())
-        for server, uri in following - pairs:
-            self._servers[server].release(key, uri)
-        following &= pairs
-
-    def forget(self, key: Key) -> None:
-        """Stops following for a resource that is gone."""
-        self.retain(key, ())
-        self._followed.pop(key, None)
+    def unsubscribe(self, key: Key, except_for: Iterable[tuple[str | None, str]] = ()) -> None:
+        """Ends the subscriptions of `key`, except for these (tracking URI, model URI) pairs."""
+        pairs = {
+            (_normalized(tracking_uri or self._default_uri or ""), uri)
+            for tracking_uri, uri in except_for
+        }
+        subscriptions = self._subscriptions.pop(key, set())
+        for server, uri in subscriptions - pairs:
+            self._pollers[server].unsubscribe(key, uri)
+        if subscriptions & pairs:
+            self._subscriptions[key] = subscriptions & pairs
 
     async def run(self) -> None:
-        """Polls for ever; each server by itself, so that a slow one delays no other."""
-        if self._default_uri:  # somebody will need it: their first resource is not to wait for it
-            await self._load_client()
-        async with asyncio.TaskGroup() as polls:
-            while True:
-                await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
-                self._drop_idle_servers()
-                for server in self._servers.values():
-                    polls.create_task(server.poll())
+        """Polls until it is cancelled; each server by itself: a slow one delays no other."""
+        if self._default_uri:  # it will be needed, and the first resource is not to wait for it
+            await self._load_mlflow()
+        try:
+            async with asyncio.TaskGroup() as polls:
+                while True:
+                    await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
+                    await self._close(uri for uri, it in self._pollers.items() if it.is_idle)
+                    for poller in self._pollers.values():
+                        polls.create_task(poller.poll())
+        finally:
+            await self._close(self._pollers)
 
-    def _drop_idle_servers(self) -> None:
-        self._servers = {uri: one for uri, one in self._servers.items() if not one.is_idle}
+    async def _close(self, uris: Iterable[str]) -> None:
+        for poller in [self._pollers.pop(uri) for uri in list(uris)]:
+            await poller.close()
 
-    async def _load_client(self) -> None:
-        """Loads MLflow's client once, and nobody's patience counts that."""
+    async def _load_mlflow(self) -> None:
+        """Imports MLflow's client once, before the time that a server may take is counted."""
         if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(client.load))
+            self._loading = asyncio.create_task(asyncio.to_thread(load_mlflow))
         await asyncio.shield(self._loading)
 
-    def _server(self, uri: str) -> SharedServer:
-        if uri not in self._servers:
-            server = TrackingServer(uri, trusted=uri == self._default_uri)
-            self._servers[uri] = SharedServer(server, self._on_change, self._observer)
-        return self._servers[uri]
+    def _poller(self, uri: str) -> TrackingServerPoller:
+        if uri not in self._pollers:
+            is_own = uri == self._default_uri
+            client = OwnServerClient(uri) if is_own else ForeignServerClient(uri)
+            server = TrackingServer(client)
+            self._pollers[uri] = TrackingServerPoller(server, self._on_change, self._observer)
+        return self._pollers[uri]
 
     def _server_uri(self, tracking_uri: str | None, uri: str) -> str:
         server = tracking_uri or self._default_uri
         if server is None:
             raise ResolutionError(
-                "TrackingUriMissing",
-                f"{uri} needs a tracking server: write spec.model.trackingUri, like "
-                "http://mlflow.mlflow:5000, or give the operator a default (chart value "
-                "trackingUri)",
+                Reason.TRACKING_URI_MISSING,
+                f"{uri} needs a tracking server: set spec.model.trackingUri, like "
+                "http://mlflow.mlflow:5000, or the chart value trackingUri",
             )
-        return _same_written(server)
+        return _normalized(server)
 
 
-def _same_written(tracking_uri: str) -> str:
+def _normalized(tracking_uri: str) -> str:
     """A trailing slash names no other server."""
     return tracking_uri.rstrip("/")

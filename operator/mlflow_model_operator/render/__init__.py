@@ -1,6 +1,23 @@
-"""From the resource to Kubernetes objects: one template per kind. Pure."""
+"""From a resource to Kubernetes objects, by one template per kind. Pure."""
 
-from mlflow_model_operator.render.public import public_objects
-from mlflow_model_operator.render.revision import revision, revision_objects, scaling_objects
+from mlflow_model_operator.render.deployment import (
+    revision,
+    revision_objects,
+    revision_service,
+    scaling_objects,
+)
+from mlflow_model_operator.render.metadata import revision_metadata
+from mlflow_model_operator.render.network import network_objects
+from mlflow_model_operator.render.readback import live_revision
+from mlflow_model_operator.render.routing import routing_objects
 
-__all__ = ["public_objects", "revision", "revision_objects", "scaling_objects"]
+__all__ = [
+    "live_revision",
+    "network_objects",
+    "revision",
+    "revision_metadata",
+    "revision_objects",
+    "revision_service",
+    "routing_objects",
+    "scaling_objects",
+]

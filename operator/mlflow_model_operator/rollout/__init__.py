@@ -1,15 +1,25 @@
 """Which revisions exist and which share of the requests each gets. Pure."""
 
-from mlflow_model_operator.rollout.decide import Decision, Phase, Recorded, Wanted, decide
+from mlflow_model_operator.rollout.decision import Decision, Desired, Phase, Previous, decide
 from mlflow_model_operator.rollout.replicas import approximate_canary_replicas
+from mlflow_model_operator.rollout.routing import (
+    LiveRouting,
+    accepted_revisions,
+    live_routing,
+    selected_revisions,
+)
 from mlflow_model_operator.rollout.state import deployment_state
 
 __all__ = [
     "Decision",
+    "Desired",
+    "LiveRouting",
     "Phase",
-    "Recorded",
-    "Wanted",
+    "Previous",
+    "accepted_revisions",
     "approximate_canary_replicas",
     "decide",
     "deployment_state",
+    "live_routing",
+    "selected_revisions",
 ]

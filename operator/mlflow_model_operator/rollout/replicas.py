@@ -7,7 +7,7 @@ def approximate_canary_replicas(stable_replicas: int, weight: int) -> int:
     """How many canary pods beside `stable_replicas` come nearest to `weight` percent of all pods.
 
     A Service spreads requests evenly over pods, so c canary pods beside s stable ones get
-    c / (s + c) of them; solved for c and rounded. At least one, or there would be no trial.
+    c / (s + c) of them; solved for c and rounded. At least one, or the canary would get none.
 
     >>> approximate_canary_replicas(9, 10)
     1

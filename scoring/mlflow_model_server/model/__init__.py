@@ -1,1 +1,1 @@
-"""The model: loading it, and calling it in the quickest way that answers alike."""
+"""The model: loading it, and calling it in the fastest way that gives the same answers."""

@@ -1,24 +1,24 @@
-"""Loads the prepared model, and finds the quickest way to ask it."""
+"""Loads the prepared model, and finds the fastest way to predict."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mlflow_model_server.model.arrays import Direct, direct
-from mlflow_model_server.model.plan import Plan, TensorPlan, plan_of
+from mlflow_model_server.model.agents import Agent, agent_of, can_stream
+from mlflow_model_server.model.candidates import DirectPredictor, find_direct_predictor
+from mlflow_model_server.model.input_schema import InputSchema, TensorSchema, input_schema_of
+from mlflow_model_server.model.library_code import runs_known_code_only
 from mlflow_model_server.settings import Settings
 
-if TYPE_CHECKING:
-    from mlflow_model_server.openinference.metadata import Spec
-    from mlflow_model_server.openinference.routes import Predict, Served
+# Gets the settings, the model and its input schema; returns a predictor, or None.
+ByConversion = Callable[[Settings, Any, InputSchema | None], DirectPredictor | None]
 
 _MODEL_CONFIG = "SERVING_MODEL_CONFIG"  # MLflow's name
 
@@ -29,49 +29,48 @@ class Loaded:
 
     model: Any  # mlflow.pyfunc.PyFuncModel
     signature: Any  # mlflow.models.ModelSignature or None
-    plan: Plan | None
-    direct: Direct | None
+    input_schema: InputSchema | None
+    direct: DirectPredictor | None
+    # `direct` runs no code of the model's author, which may take any time, or change anything.
+    runs_known_code: bool = False
+    agent: Agent | None = None  # None: it is none
+    can_stream: bool = False
+
+    @property
+    def ignores_row_labels(self) -> bool:
+        """Whether no label of a row (pandas' index) can reach what predicts, or change it."""
+        return self.direct is not None and not self.direct.accepts_dataframe
 
     @property
     def is_onnx(self) -> bool:
         """Whether its conversion to ONNX predicts."""
         return self.direct is not None and self.direct.is_onnx
 
-    def joined(self, parts: Sequence[Any]) -> Any:
-        """What the direct way takes, made of the rows of one or more requests."""
-        assert self.plan is not None and self.direct is not None
-        if isinstance(self.plan, TensorPlan):
+    def merge_rows(self, parts: Sequence[Any]) -> Any:
+        """The direct predictor's input, made of the rows of several requests."""
+        assert self.input_schema is not None and self.direct is not None
+        if isinstance(self.input_schema, TensorSchema):
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
         rows = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
-        return self.plan.frame(rows) if self.direct.takes_frame else self.plan.array(rows)
-
-    def framed(self, data: Any) -> Any:
-        """What the Open Inference Protocol brought, as MLflow's own code takes it."""
-        from mlflow_model_server.openinference.codec import frame_of
-
-        return frame_of(data, self.spec)
-
-    @cached_property
-    def spec(self) -> Spec:
-        """The signature as the Open Inference Protocol has it."""
-        from mlflow_model_server.openinference.metadata import spec_of
-
-        return spec_of(self.signature)
-
-    def served(self, settings: Settings, predict: Predict) -> Served:
-        """The model as the Open Inference Protocol sees it."""
-        from mlflow_model_server.openinference.routes import Served
-
-        return Served(settings.model_name, settings.model_version, self.spec, lambda: True, predict)
+        if self.direct.accepts_dataframe:
+            return self.input_schema.frame(rows)
+        return self.input_schema.array(rows)
 
 
-def load(settings: Settings) -> Loaded:
-    """Loads what was prepared. Raises whatever MLflow or the model's code raises."""
+def load(settings: Settings, by_conversion: ByConversion | None = None) -> Loaded:
+    """Loads what was prepared. Raises whatever MLflow or the model's code raises.
+
+    A predictor that `by_conversion` returns is preferred.
+    """
     model = load_model(settings)
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     signature = model.metadata.signature
-    plan = plan_of(signature)
-    return Loaded(model, signature, plan, _quickest(settings, model, plan))
+    input_schema = input_schema_of(signature)
+    direct = by_conversion(settings, model, input_schema) if by_conversion is not None else None
+    if direct is None:
+        direct = find_direct_predictor(model, input_schema, model.loader_module)
+    known = direct is not None and (direct.is_onnx or runs_known_code_only(model))
+    return Loaded(model, signature, input_schema, direct, known, agent_of(model), can_stream(model))
 
 
 def load_model(settings: Settings) -> Any:
@@ -81,18 +80,7 @@ def load_model(settings: Settings) -> Any:
     config = os.environ.get(_MODEL_CONFIG)
     return pyfunc.load_model(
         str(settings.artifact.resolve()),  # MLflow refuses a link that leads out of its folder
-        # They are about mlflow-skinny not being mlflow, and about Python: `prepare` has told.
+        # About mlflow-skinny not being mlflow, and about Python: `prepare` has logged that.
         suppress_warnings=True,
         model_config=json.loads(config) if config else None,
     )
-
-
-def _quickest(settings: Settings, model: Any, plan: Plan | None) -> Direct | None:
-    if settings.onnx:
-        # Imported here: few ask for it.
-        from mlflow_model_server.conversion.use import by_onnx
-
-        way = by_onnx(settings, model, plan)
-        if way is not None:
-            return way
-    return direct(model, plan, model.loader_module)

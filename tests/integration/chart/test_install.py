@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mlflow_model_operator.cluster import kinds
+from mlflow_model_operator.kube import kinds
 from tests.integration.chart.conftest import Cluster
 from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, RELEASE, Helm, the
 

@@ -32,6 +32,7 @@ FULL: Resource = {
             "uri": "models:/wine@champion",
             "trackingUri": "http://mlflow.mlflow:5000",
             "credentialsSecret": "mlflow-credentials",
+            "credentialsInServer": True,
         },
         "server": {
             "image": "registry.example.com:5000/team/scoring:0.1.0-py3.11",
@@ -46,6 +47,7 @@ FULL: Resource = {
                 "requests": {"cpu": 2, "memory": "4Gi"},
                 "limits": {"memory": "4096Mi", "ephemeral-storage": "1e9"},
             },
+            "storage": {"model": "200Gi", "tmp": 0},
             "startupTimeout": "1h30m",
         },
         "dependencies": {
@@ -68,6 +70,8 @@ FULL: Resource = {
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
+        "policy": {"sources": ["models:/wine*", "s3://models/", "/mnt/models/", "runs:"]},
+        "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {
             "gateway": {"name": "shared", "namespace": "gateways"},
             "hostnames": ["wine.models.example.com", "*.wine.example.com"],
@@ -81,6 +85,7 @@ FULL: Resource = {
             ],
             "affinity": {"podAntiAffinity": {}},
             "serviceAccountName": "wine",
+            "automountServiceAccountToken": True,
             "labels": {"example.com/team": "cellar"},
             "annotations": {"example.com/note": "a: {b}"},
             "volumes": [

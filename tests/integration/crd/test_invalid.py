@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mlflow_model_operator.api import crd
+from mlflow_model_operator.api.generate import crd
 from mlflow_model_operator.api.schema import VALIDATIONS
 from tests.integration.control_plane import ApiServer
 from tests.integration.crd.resources import MINIMAL, as_yaml, create, created, merged, read

@@ -83,7 +83,7 @@ def test_applying_the_same_file_again_changes_nothing(
     assert crds.kubectl("diff", *apply[1:], given=as_yaml(resource)) == ""
 
 
-def test_two_may_apply_parts_of_one_list(crds: ApiServer, namespace: str) -> None:
+def test_two_managers_may_apply_parts_of_a_list(crds: ApiServer, namespace: str) -> None:
     """Lists merge by name under server-side apply, so teams can share a resource."""
     for manager, variable in (("data-science", "A"), ("platform", "B")):
         change = {"spec": {"server": {"env": [{"name": variable, "value": "1"}]}}}
@@ -105,7 +105,7 @@ def test_kubectl_scale(crds: ApiServer, namespace: str) -> None:
     assert read(crds, namespace, "wine")["spec"]["scaling"] == {"minReplicas": 3}
 
 
-def test_kubectl_scale_over_the_maximum_says_what_to_do(crds: ApiServer, namespace: str) -> None:
+def test_kubectl_scale_over_the_maximum_names_the_fix(crds: ApiServer, namespace: str) -> None:
     created(crds, namespace, merged(MINIMAL, {"spec": {"scaling": {"maxReplicas": 2}}}))
     scale = ("scale", "mmd", "wine", "--replicas", "3", "--namespace", namespace)
     assert "minReplicas (3) is above maxReplicas (2): raise" in crds.kubectl(*scale, check=False)
@@ -139,7 +139,7 @@ def test_status_is_its_own(crds: ApiServer, namespace: str) -> None:
     assert applied["status"] == STATUS
 
 
-def test_kubectl_get_tells_the_story(crds: ApiServer, namespace: str) -> None:
+def test_kubectl_get_shows_the_status(crds: ApiServer, namespace: str) -> None:
     created(crds, namespace, FULL)
     write_status(crds, namespace, STATUS)
 
@@ -151,7 +151,7 @@ def test_kubectl_get_tells_the_story(crds: ApiServer, namespace: str) -> None:
     assert row.split()[:-1] == shown
 
 
-def test_kubectl_get_before_the_operator_has_seen_it(crds: ApiServer, namespace: str) -> None:
+def test_kubectl_get_before_the_first_reconcile(crds: ApiServer, namespace: str) -> None:
     created(crds, namespace, MINIMAL)
     row = crds.kubectl("get", "mmd", "--namespace", namespace).splitlines()[1]
     assert row.split()[:-1] == ["wine", "models:/wine@champion"]
@@ -173,4 +173,4 @@ def test_it_is_among_all(crds: ApiServer, namespace: str) -> None:
 
 def test_kubectl_explain_describes_a_field(crds: ApiServer) -> None:
     output = crds.kubectl("explain", "mmd.spec.scaling.maxReplicas")
-    assert "HorizontalPodAutoscaler moves between minReplicas and this" in " ".join(output.split())
+    assert "HorizontalPodAutoscaler scales between minReplicas and this" in " ".join(output.split())

@@ -13,7 +13,7 @@ from mlflow_model_operator.api import uri
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from tests.integration.control_plane import ApiServer
 from tests.integration.crd.resources import FULL, MINIMAL, create, created, merged, path, read
-from tests.unit.api.model_uris import READ
+from tests.unit.operator.api.model_uris import READ
 
 HOSTILE = {
     "quotes": 'it\'s "quoted" `so`',
@@ -30,7 +30,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("resource", [MINIMAL, FULL], ids=["minimal", "full"])
-def test_the_operator_reads_what_the_api_server_returns(
+def test_the_operator_parses_the_answer_of_the_api_server(
     resource: dict[str, Any], crds: ApiServer, namespace: str
 ) -> None:
     stored = created(crds, namespace, resource)
@@ -53,6 +53,7 @@ def test_defaults_are_filled_in(crds: ApiServer, namespace: str) -> None:
                 "limits": {"memory": "2Gi"},
             },
             "startupTimeout": "10m",
+            "storage": {"model": "50Gi", "tmp": "10Gi"},
         },
         "scaling": {"minReplicas": 1},
         "routing": {"path": "/", "timeout": "30s"},
@@ -61,6 +62,46 @@ def test_defaults_are_filled_in(crds: ApiServer, namespace: str) -> None:
 
 def test_everything_comes_back_as_it_was_written(crds: ApiServer, namespace: str) -> None:
     assert created(crds, namespace, FULL)["spec"] == FULL["spec"]
+
+
+def test_access_comes_back_as_it_was_written(crds: ApiServer, namespace: str) -> None:
+    access = {
+        "apiKeysSecret": {"name": "clients", "key": "api-keys"},
+        "jwt": {
+            "issuer": "accounts.example.com",
+            "jwksUrl": "https://accounts.example.com/keys?v=1",
+            "audience": "wine",
+        },
+        "rateLimit": {"requestsPerSecond": 20, "burst": 50},
+        "allowedCallers": {
+            "namespaces": ["shop"],
+            "serviceAccounts": [
+                {"namespace": "shop", "name": "checkout"},
+                {"namespace": "batch", "name": "checkout"},
+            ],
+        },
+    }
+    stored = created(crds, namespace, merged(MINIMAL, {"spec": {"access": access}}))
+    assert stored["spec"]["access"] == access
+    parsed = MLflowModelDeployment.parse(stored).spec.access
+    assert parsed.is_checked_by_server
+    assert parsed.subjects == [
+        "system:serviceaccount:shop:checkout",
+        "system:serviceaccount:batch:checkout",
+    ]
+
+
+def test_signatures_come_back_as_they_were_written(crds: ApiServer, namespace: str) -> None:
+    def pem(kind: str) -> str:
+        return f"-----BEGIN {kind}-----\nMFkwEwYH\n-----END {kind}-----\n"
+
+    signatures = {
+        "publicKeys": [pem("PUBLIC KEY")],
+        "certificateAuthorities": [pem("CERTIFICATE"), pem("CERTIFICATE") + pem("CERTIFICATE")],
+    }
+    policy = {"formats": ["onnx", "skops"], "signatures": signatures}
+    stored = created(crds, namespace, merged(MINIMAL, {"spec": {"policy": policy}}))
+    assert stored["spec"]["policy"] == policy
 
 
 @pytest.mark.parametrize("text", READ)
@@ -124,7 +165,7 @@ def test_api_server_and_operator_agree_on_model_uris(text: str, crds: ApiServer)
     assert response.ok == readable, response.text
 
 
-def test_the_longest_name_is_taken(crds: ApiServer, namespace: str) -> None:
+def test_the_longest_name_is_accepted(crds: ApiServer, namespace: str) -> None:
     assert create(crds, namespace, merged(MINIMAL, {"metadata": {"name": "w" * 50}})).ok
 
 

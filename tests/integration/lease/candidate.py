@@ -10,16 +10,16 @@ import asyncio
 import signal
 import sys
 
-from mlflow_model_operator import lease
-from mlflow_model_operator.cluster import client
+from mlflow_model_operator import leader_election
+from mlflow_model_operator.kube import client
 from mlflow_model_operator.settings import Settings
 
 LEASE = "operator"
 
 
-def timing(duration: int) -> lease.Timing:
+def timing(duration: int) -> leader_election.Timing:
     """A lease of so many seconds, in the proportions of the default but for the retries."""
-    return lease.Timing(duration=duration, deadline=duration * 2 / 3, retry=0.3)
+    return leader_election.Timing(duration=duration, deadline=duration * 2 / 3, retry=0.3)
 
 
 async def main(
@@ -39,7 +39,7 @@ async def main(
                     raise
 
     async with await client.connect(kubeconfig) as api_client:
-        await lease.lead(api_client, settings, run, timing(int(duration)))
+        await leader_election.lead(api_client, settings, run, timing(int(duration)))
 
 
 if __name__ == "__main__":

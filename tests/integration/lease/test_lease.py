@@ -1,4 +1,4 @@
-"""Leadership, on a real API server: never two, and soon another where one has gone."""
+"""Leadership, on a real API server: never two leaders, and soon another where the first is gone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from kubernetes.aio.client import ApiClient
 
-from mlflow_model_operator import lease
-from mlflow_model_operator.cluster import client
-from mlflow_model_operator.lease import LeadershipLost
+from mlflow_model_operator import leader_election
+from mlflow_model_operator.kube import client
+from mlflow_model_operator.leader_election import LeadershipLost
 from mlflow_model_operator.settings import Settings
 from tests.integration.control_plane import REPOSITORY, ApiServer
 from tests.integration.lease import candidate
@@ -57,21 +57,21 @@ class Candidates:
         if url:
             api_client.configuration.host = url
         settings = Settings(lease_name=LEASE, lease_namespace=self.namespace, identity=name)
-        one: Candidate
+        participant: Candidate
 
         async def run() -> None:
             assert not self.working, f"{name} works while {self.working} does"
             self.working.add(name)
-            one.leads.set()
+            participant.leads.set()
             try:
-                await one.finish.wait()
+                await participant.finish.wait()
             finally:
                 self.working.discard(name)
 
-        work = lease.lead(api_client, settings, run, timing(duration))
-        one = Candidate(name, asyncio.create_task(work))
-        self.stack.push_async_callback(_cancel, one.task)
-        return one
+        work = leader_election.lead(api_client, settings, run, timing(duration))
+        participant = Candidate(name, asyncio.create_task(work))
+        self.stack.push_async_callback(_cancel, participant.task)
+        return participant
 
     async def connect(self) -> ApiClient:
         api_client = await client.connect(str(self.server.kubeconfig))
@@ -80,8 +80,8 @@ class Candidates:
 
     def give_to(self, name: str) -> None:
         """Has somebody take the lease without asking."""
-        taken, content_type = {"spec": {"holderIdentity": name}}, "application/merge-patch+json"
-        self.server.request("PATCH", self.path, taken, content_type).raise_for_status()
+        claim, content_type = {"spec": {"holderIdentity": name}}, "application/merge-patch+json"
+        self.server.request("PATCH", self.path, claim, content_type).raise_for_status()
 
     def spec(self) -> dict[str, Any]:
         response = self.server.request("GET", self.path)
@@ -105,22 +105,22 @@ async def candidates(api_server: ApiServer, namespace: str) -> AsyncIterator[Can
         yield Candidates(api_server, namespace, stack)
 
 
-async def soon(what: Awaitable[Any], message: str) -> None:
+async def soon(event: Awaitable[Any], message: str) -> None:
     try:
         async with asyncio.timeout(WITHIN):
-            await what
+            await event
     except TimeoutError:
         pytest.fail(f"Waited {WITHIN:g} s until {message}.")
 
 
-async def stands_by(one: Candidate, times: int = 3) -> None:
+async def stands_by(participant: Candidate, times: int = 3) -> None:
     """Returns after so many of its tries, in which it must not have come to lead."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(one.leads.wait(), times * RETRY)
-    assert not one.leads.is_set(), f"{one.name} leads too"
+        await asyncio.wait_for(participant.leads.wait(), times * RETRY)
+    assert not participant.leads.is_set(), f"{participant.name} leads too"
 
 
-async def test_one_leads_and_the_other_stands_by(candidates: Candidates) -> None:
+async def test_a_candidate_leads_and_the_other_stands_by(candidates: Candidates) -> None:
     first = await candidates.start("first")
     await soon(first.leads.wait(), "the first leads")
     second = await candidates.start("second")
@@ -182,14 +182,14 @@ async def test_a_cancelled_standby_leaves_the_lease_alone(candidates: Candidates
     assert candidates.spec()["holderIdentity"] == "first"
 
 
-async def test_a_leader_whose_work_fails_releases_and_tells(candidates: Candidates) -> None:
+async def test_a_leader_whose_work_fails_releases_and_raises(candidates: Candidates) -> None:
     settings = Settings(lease_name=LEASE, lease_namespace=candidates.namespace, identity="first")
 
     async def run() -> None:
         raise RuntimeError("the work failed")
 
     with pytest.raises(RuntimeError, match="the work failed"):
-        await lease.lead(await candidates.connect(), settings, run, timing(SHORT))
+        await leader_election.lead(await candidates.connect(), settings, run, timing(SHORT))
 
     assert candidates.spec().get("holderIdentity", "") == ""
 
@@ -200,7 +200,7 @@ async def test_a_leader_stops_when_somebody_takes_the_lease(candidates: Candidat
 
     candidates.give_to("somebody")
 
-    with pytest.raises(LeadershipLost, match=r"was taken by somebody"):
+    with pytest.raises(LeadershipLost, match=r"was acquired by somebody"):
         await first.ended()
     assert candidates.working == set()
     assert candidates.spec()["holderIdentity"] == "somebody"
@@ -286,7 +286,7 @@ async def test_without_a_lease_the_work_just_runs(candidates: Candidates) -> Non
     async def run() -> None:
         done.append(True)
 
-    await lease.lead(await candidates.connect(), Settings(), run)
+    await leader_election.lead(await candidates.connect(), Settings(), run)
 
     assert done == [True]
 

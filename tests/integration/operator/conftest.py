@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator import labels
-from mlflow_model_operator.cluster import client
-from mlflow_model_operator.cluster.client import Cluster
-from mlflow_model_operator.main import Operator
+from mlflow_model_operator.api import names
+from mlflow_model_operator.controller import Operator
+from mlflow_model_operator.kube import client
+from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.metrics import Metrics
-from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.settings import PolicySettings, Settings
 from tests.integration.control_plane import ApiServer
 from tests.integration.tracking_server import TrackingServer, tracking_server
 
@@ -74,8 +74,8 @@ class World:
     def apply(self, spec: Json, name: str = "wine") -> None:
         """Applies the resource as a user would."""
         resource = {
-            "apiVersion": labels.API_VERSION,
-            "kind": labels.KIND,
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": spec,
         }
@@ -170,14 +170,15 @@ class World:
 
     def _path(self, kind: str) -> str:
         group = {
-            "mmd": f"apis/{labels.API_VERSION}",
+            "mmd": f"apis/{names.API_VERSION}",
             "deployments": "apis/apps/v1",
             "services": "api/v1",
             "horizontalpodautoscalers": "apis/autoscaling/v2",
             "poddisruptionbudgets": "apis/policy/v1",
+            "networkpolicies": "apis/networking.k8s.io/v1",
             "events": "apis/events.k8s.io/v1",
         }[kind]
-        plural = labels.PLURAL if kind == "mmd" else kind
+        plural = names.PLURAL if kind == "mmd" else kind
         return f"/{group}/namespaces/{self.namespace}/{plural}"
 
     def _json(self, path: str) -> Json:
@@ -207,6 +208,7 @@ def operator_settings(mlflow_server: TrackingServer) -> Settings:
         poll_interval=0.5,
         drain_delay=1.0,
         scoring_images={"3.11": "scoring:3.11"},
+        policy=PolicySettings(tracking_uris=("*",)),
     )
 
 

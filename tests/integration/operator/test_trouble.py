@@ -12,9 +12,13 @@ from tests.integration.operator.conftest import World
     ("uri", "reason", "fix"),
     [
         ("models:/nobody-{model}@champion", "ModelNotFound", "register it"),
-        ("models:/{model}/99", "VersionNotFound", "name another version"),
-        ("models:/{model}@nobody", "AliasNotFound", "its aliases: champion"),
-        ("models:/{model}/Production", "StageEmpty", "move one there"),
+        ("models:/{model}/99", "VersionNotFound", "use another version"),
+        (
+            "models:/{model}@nobody",
+            "AliasNotFound",
+            "has no alias 'nobody': set the alias on a version",
+        ),
+        ("models:/{model}/Production", "StageEmpty", "move one to it"),
         ("models:/m-0123456789abcdef0123456789abcdef", "LoggedModelNotFound", "correct the id"),
         ("runs:/0123456789abcdef0123456789abcdef/model", "RunNotFound", "correct the id"),
     ],

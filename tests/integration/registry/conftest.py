@@ -18,7 +18,12 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from mlflow_model_operator.domain import Key, ModelVersion, ResolutionError
+from mlflow_model_operator.api.model_version import (
+    ModelVersion,
+    ResolutionError,
+    ResolutionPending,
+)
+from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.settings import Settings
 from tests.integration.registry.front import Front
@@ -42,20 +47,33 @@ class Wine:
 
 
 class Following:
-    """A registry at work, and what it has told."""
+    """A registry at work, and whom it has notified."""
 
     def __init__(self, tracking_uri: str | None, interval: float) -> None:
-        self.told: Counter[Key] = Counter()
+        self.notified: Counter[Key] = Counter()
+        self.removed: set[str] = set()
         self.polls: Counter[tuple[str, str]] = Counter()  # by server and result
         settings = Settings(tracking_uri=tracking_uri, poll_interval=interval)
-        self.registry = Registry(settings, lambda key: self.told.update([key]), observer=self)
+        self.registry = Registry(settings, lambda key: self.notified.update([key]), observer=self)
 
     async def resolve(
         self, uri: str, tracking_uri: str | None = None, key: Key = KEY
     ) -> ModelVersion:
         """Resolves as reconciling does."""
-        self.registry.retain(key, {(tracking_uri, uri)})
-        return await self.registry.resolve(key, uri, tracking_uri)
+        self.registry.unsubscribe(key, except_for={(tracking_uri, uri)})
+        return await self.resolve_also(uri, tracking_uri, key)
+
+    async def resolve_also(
+        self, uri: str, tracking_uri: str | None = None, key: Key = KEY
+    ) -> ModelVersion:
+        """Resolves one of several URIs; what is pending is resolved again when notified."""
+        before = self.notified[key]
+        try:
+            return await self.registry.resolve(key, uri, tracking_uri)
+        except ResolutionPending:
+            await self.until(f"an answer for {uri}", lambda: self.notified[key] > before)
+            self.notified[key] -= 1
+            return await self.resolve_also(uri, tracking_uri, key)
 
     async def failure(self, uri: str, tracking_uri: str | None = None) -> ResolutionError:
         """Resolves what can't be, and returns why."""
@@ -63,23 +81,23 @@ class Following:
             await self.resolve(uri, tracking_uri)
         return caught.value
 
-    async def until_told(self, *keys: Key) -> None:
-        """Waits until each of the keys was told, and forgets that they were."""
-        await self.until(f"{keys} to be told", lambda: all(self.told[key] for key in keys))
+    async def until_notified(self, *keys: Key) -> None:
+        """Waits until each of the keys was notified, and forgets that they were."""
+        await self.until(f"{keys} to be notified", lambda: all(self.notified[key] for key in keys))
         for key in keys:
-            del self.told[key]
+            del self.notified[key]
 
     async def until_polled(self, times: int = 1, result: str = "success") -> None:
         """Waits for so many more polls with that result."""
         before = self._polls(result)
-        what = f"{times} polls: {result}"
-        await self.until(what, lambda: self._polls(result) >= before + times)
+        polls = f"{times} polls: {result}"
+        await self.until(polls, lambda: self._polls(result) >= before + times)
 
-    async def until(self, what: str, holds: Callable[[], bool]) -> None:
+    async def until(self, condition: str, holds: Callable[[], bool]) -> None:
         """Waits for a condition."""
         deadline = time.monotonic() + WITHIN
         while not holds():
-            assert time.monotonic() < deadline, f"not within {WITHIN:g} s: {what}"
+            assert time.monotonic() < deadline, f"not within {WITHIN:g} s: {condition}"
             await asyncio.sleep(0.01)
 
     def registry_polled(self, server: str, result: str, seconds: float) -> None:
@@ -87,8 +105,12 @@ class Following:
         assert seconds >= 0
         self.polls[server, result] += 1
 
+    def registry_removed(self, server: str) -> None:
+        """Called by the registry."""
+        self.removed.add(server)
+
     def _polls(self, result: str) -> int:
-        return sum(n for (_, one), n in self.polls.items() if one == result)
+        return sum(n for (_, ended), n in self.polls.items() if ended == result)
 
 
 class Follow(Protocol):

@@ -25,7 +25,7 @@ class Request:
     authorization: str | None
 
     @property
-    def what(self) -> str:
+    def endpoint(self) -> str:
         """The end of its path, like "registered-models/get"."""
         return "/".join(self.path.split("/")[-2:])
 
@@ -54,7 +54,7 @@ class Front:
 
     def counts(self) -> Counter[str]:
         """How often each thing was asked so far."""
-        return Counter(request.what for request in list(self.requests))
+        return Counter(request.endpoint for request in list(self.requests))
 
     def start(self) -> None:
         """Listens."""

@@ -1,4 +1,4 @@
-"""What moves in the registry is told to those whom it concerns, by one poll for all."""
+"""What moves in the registry is reported to those whom it concerns, by one poll for all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mlflow import MlflowClient
 
-from mlflow_model_operator.domain import Key
+from mlflow_model_operator.api.resource import Key
 from tests.integration.registry.conftest import KEY, Follow, Following, move_to_stage
 from tests.integration.registry.front import Front
 from tests.integration.tracking_server import TrackingServer
@@ -18,7 +18,7 @@ OTHER = Key("default", "other")
 NewModel = Callable[[], str]
 
 
-async def test_a_moved_alias_is_told_and_resolves_to_the_new_version(
+async def test_a_moved_alias_is_reported_and_resolves_to_the_new_version(
     following: Following, mlflow_server: TrackingServer, new_model: NewModel
 ) -> None:
     name = new_model()
@@ -27,11 +27,11 @@ async def test_a_moved_alias_is_told_and_resolves_to_the_new_version(
 
     mlflow_server.point(name, "champion", "2")
 
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(uri)).uri == f"models:/{name}/2"
 
 
-async def test_who_follows_another_alias_of_the_model_is_not_told(
+async def test_subscribers_to_another_alias_of_the_model_are_not_notified(
     following: Following, mlflow_server: TrackingServer, new_model: NewModel
 ) -> None:
     name = new_model()
@@ -41,18 +41,18 @@ async def test_who_follows_another_alias_of_the_model_is_not_told(
 
     mlflow_server.point(name, "champion", "2")
 
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     await following.until_polled()
-    assert following.told[OTHER] == 0
+    assert following.notified[OTHER] == 0
 
 
-async def test_nothing_is_told_while_nothing_changes(
+async def test_nobody_is_notified_while_nothing_changes(
     following: Following, new_model: NewModel
 ) -> None:
     await following.resolve(f"models:/{new_model()}@champion")
     await following.failure(f"models:/{new_model()}@nobody")
     await following.until_polled(3)
-    assert not following.told
+    assert not any(following.notified.values())
 
 
 async def test_an_alias_that_is_deleted_and_set_again(
@@ -63,11 +63,11 @@ async def test_an_alias_that_is_deleted_and_set_again(
     await following.resolve(uri)
 
     mlflow_server.drop_alias(name, "champion")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.failure(uri)).reason == "AliasNotFound"
 
     mlflow_server.point(name, "champion", "1")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(uri)).version == "1"
 
 
@@ -80,10 +80,10 @@ async def test_an_alias_of_a_deleted_version(
 
     MlflowClient(mlflow_server.url).delete_model_version(name, "1")
 
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     error = await following.failure(uri)
     assert error.reason == "AliasNotFound"
-    assert error.last_known is None
+    assert error.last_resolved is None
 
 
 async def test_a_stage_and_the_latest_version_are_followed_too(
@@ -95,11 +95,11 @@ async def test_a_stage_and_the_latest_version_are_followed_too(
     assert (await following.resolve(f"models:/{name}/latest", key=OTHER)).version == "2"
 
     move_to_stage(mlflow_server, name, "2", "Production")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(f"models:/{name}/Production")).version == "2"
 
     MlflowClient(mlflow_server.url).create_model_version(name, "s3://models/none")
-    await following.until_told(OTHER)
+    await following.until_notified(OTHER)
     assert (await following.resolve(f"models:/{name}/latest", key=OTHER)).version == "3"
 
 
@@ -109,7 +109,7 @@ async def test_a_model_that_is_registered_later_is_found(
     uri = "models:/late/1"
     assert (await following.failure(uri)).reason == "VersionNotFound"
     mlflow_server.register("late")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(uri)).version == "1"
 
 
@@ -143,13 +143,13 @@ async def test_however_many_resources_a_poll_is_one_request(
     assert 5 <= front.counts()[GET_MODEL] <= 2 + polls
 
     mlflow_server.point(name, "champion", "2")
-    await following.until_told(*keys)
+    await following.until_notified(*keys)
     versions = await asyncio.gather(*(following.resolve(uri, key=key) for key in keys))
-    assert {one.version for one in versions} == {"2"}
+    assert {version.version for version in versions} == {"2"}
     assert front.counts()["model-versions/get"] == 2
 
 
-async def test_what_never_changes_is_asked_once(
+async def test_what_never_changes_is_queried_once(
     follow: Follow, front: Front, new_model: NewModel
 ) -> None:
     fixed, moving = new_model(), new_model()
@@ -159,14 +159,14 @@ async def test_what_never_changes_is_asked_once(
 
     await following.until_polled(3)
 
-    asked = [request for request in front.requests if request.query["name"] == [fixed]]
-    assert [request.what for request in asked] == [
+    requests = [request for request in front.requests if request.query["name"] == [fixed]]
+    assert [request.endpoint for request in requests] == [
         "model-versions/get",
         "model-versions/get-artifact",
     ]
 
 
-async def test_what_nobody_follows_any_more_is_not_asked(
+async def test_what_nobody_follows_any_more_is_not_queried(
     follow: Follow, front: Front, new_model: NewModel
 ) -> None:
     before, after = new_model(), new_model()
@@ -174,11 +174,11 @@ async def test_what_nobody_follows_any_more_is_not_asked(
     await following.resolve(f"models:/{before}@champion")
     await following.resolve(f"models:/{after}@champion")  # the same key: it follows this one now
     await following.until_polled(2)
-    asked = len(front.requests)
+    requests = len(front.requests)
 
     await following.until_polled(3)
 
-    assert {tuple(request.query["name"]) for request in front.requests[asked:]} == {(after,)}
+    assert {tuple(request.query["name"]) for request in front.requests[requests:]} == {(after,)}
 
 
 async def test_a_resource_that_is_gone_is_forgotten(
@@ -189,11 +189,11 @@ async def test_a_resource_that_is_gone_is_forgotten(
     await following.resolve(f"models:/{name}@champion")
     await following.resolve(f"models:/{name}@champion", key=OTHER)
 
-    following.registry.forget(KEY)
+    following.registry.unsubscribe(KEY)
     mlflow_server.point(name, "champion", "2")
 
-    await following.until_told(OTHER)
-    assert following.told[KEY] == 0
+    await following.until_notified(OTHER)
+    assert following.notified[KEY] == 0
 
 
 async def test_a_resource_may_follow_two_uris(
@@ -201,12 +201,12 @@ async def test_a_resource_may_follow_two_uris(
 ) -> None:
     stable, canary = f"models:/{new_model()}@champion", f"models:/{new_model()}@champion"
     registry = following.registry
-    registry.retain(KEY, {(None, stable), (None, canary)})
-    await registry.resolve(KEY, stable, None)
-    await registry.resolve(KEY, canary, None)
+    registry.unsubscribe(KEY, except_for={(None, stable), (None, canary)})
+    await following.resolve_also(stable)
+    await following.resolve_also(canary)
 
     for uri in (stable, canary):
         name = uri.removeprefix("models:/").removesuffix("@champion")
         mlflow_server.point(name, "champion", "2")
-        await following.until_told(KEY)
-        assert (await registry.resolve(KEY, uri, None)).version == "2"
+        await following.until_notified(KEY)
+        assert (await following.resolve_also(uri)).version == "2"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from mlflow_model_operator.domain import ModelVersion
+from mlflow_model_operator.api.model_version import ModelVersion
 from tests.integration.registry.conftest import KEY, Follow, Following, Wine
 from tests.integration.tracking_server import TrackingServer
 
@@ -79,24 +79,28 @@ async def test_without_a_server_the_fix_is_named(follow: Follow, uri: str) -> No
 
 
 async def test_a_tracking_uri_of_the_resource_wins(follow: Follow, wine: Wine) -> None:
-    found = await follow("http://mlflow.invalid").resolve(
+    resolved = await follow("http://mlflow.invalid").resolve(
         "models:/wine/1", wine.client.tracking_uri
     )
-    assert found.tracking_uri == wine.client.tracking_uri
+    assert resolved.tracking_uri == wine.client.tracking_uri
 
 
 async def test_a_trailing_slash_names_no_other_server(follow: Follow, wine: Wine) -> None:
-    found = await follow(None).resolve("models:/wine/1", f"{wine.client.tracking_uri}/")
-    assert found.tracking_uri == wine.client.tracking_uri
+    resolved = await follow(None).resolve("models:/wine/1", f"{wine.client.tracking_uri}/")
+    assert resolved.tracking_uri == wine.client.tracking_uri
 
 
 @pytest.mark.parametrize(
     ("uri", "reason", "words"),
     [
         ("models:/beer@champion", "ModelNotFound", "registered model 'beer': register it"),
-        ("models:/beer/1", "VersionNotFound", "version 1 of the registered model 'beer'"),
-        ("models:/wine/99", "VersionNotFound", "name another version"),
-        ("models:/wine@nobody", "AliasNotFound", "its aliases: challenger, champion"),
+        ("models:/beer/1", "VersionNotFound", "version 1 of registered model 'beer'"),
+        ("models:/wine/99", "VersionNotFound", "use another version"),
+        (
+            "models:/wine@nobody",
+            "AliasNotFound",
+            "has no alias 'nobody': set the alias on a version",
+        ),
         ("models:/wine/Staging", "StageEmpty", "no version in stage Staging"),
         (f"models:/m-{'0' * 32}", "LoggedModelNotFound", "correct the id"),
         (f"runs:/{'0' * 32}/model", "RunNotFound", "correct the id"),
@@ -109,7 +113,7 @@ async def test_what_is_missing_is_named(
     assert error.reason == reason
     assert words in error.message
     assert wine.client.tracking_uri in error.message
-    assert error.last_known is None
+    assert error.last_resolved is None
 
 
 async def test_no_uri_at_all(following: Following) -> None:
@@ -130,8 +134,8 @@ async def test_a_name_with_strange_characters(
     name = "Weiß & rot #1 100%25 a+b"
     mlflow_server.register(name)
     mlflow_server.point(name, "champion", "1")
-    found = await following.resolve(f"models:/{name}@champion")
-    assert (found.uri, found.python_version) == (f"models:/{name}/1", None)
+    resolved = await following.resolve(f"models:/{name}@champion")
+    assert (resolved.uri, resolved.python_version) == (f"models:/{name}/1", None)
 
 
 async def test_a_version_that_is_not_ready(
@@ -144,7 +148,7 @@ async def test_a_version_that_is_not_ready(
     assert "PENDING_REGISTRATION" in error.message
 
     _set_status(mlflow_folder, name, "READY")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(f"models:/{name}@champion")).version == "1"
 
 
@@ -155,7 +159,7 @@ async def test_a_logged_model_that_is_not_ready(following: Following, wine: Wine
     assert (error.reason, "PENDING" in error.message) == ("VersionNotReady", True)
 
     client.finalize_logged_model(model.model_id, "READY")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(f"models:/{model.model_id}")).version == model.model_id
 
 

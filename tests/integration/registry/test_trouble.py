@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mlflow_model_operator.domain import Key, ResolutionError
-from mlflow_model_operator.registry import shared
+from mlflow_model_operator.api.model_version import ResolutionError, ResolutionPending
+from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.registry import poller
 from tests.integration.registry.conftest import KEY, Follow, Wine
 from tests.integration.registry.front import Answer, Front, Request, answers, asks_for
 from tests.integration.tracking_server import TrackingServer
@@ -30,22 +31,22 @@ async def test_a_server_that_stops_and_starts_again(
     follow: Follow, front: Front, wine: Wine
 ) -> None:
     following = follow(front.url)
-    known = await following.resolve(CHAMPION)
+    before = await following.resolve(CHAMPION)
     await following.resolve("models:/wine/2", key=OTHER)
 
     front.stop()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     error = await following.failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
-    assert error.message.startswith(f"The tracking server {front.url} can't be reached: it ")
-    assert error.last_known == known
+    assert error.message.startswith(f"Tracking server {front.url} is unreachable: connection ")
+    assert error.last_resolved == before
     assert (await following.resolve("models:/wine/2", key=OTHER)).version == "2"
 
     front.start()
     await following.until_polled(1)
-    await following.until_told(KEY)
-    assert await following.resolve(CHAMPION) == known
-    assert following.told[OTHER] == 0
+    await following.until_notified(KEY)
+    assert await following.resolve(CHAMPION) == before
+    assert following.notified[OTHER] == 0
 
 
 async def test_an_alias_that_moved_while_the_server_was_away(
@@ -56,15 +57,15 @@ async def test_an_alias_that_moved_while_the_server_was_away(
     following = follow(front.url)
     await following.resolve(uri)
     front.stop()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.failure(uri)).reason == "RegistryUnreachable"
     mlflow_server.point(name, "champion", "2")
     front.start()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(uri)).version == "2"
 
 
-async def test_one_word_of_trouble_not_one_per_poll(
+async def test_trouble_is_reported_once_and_not_at_each_poll(
     follow: Follow, front: Front, wine: Wine
 ) -> None:
     following = follow(front.url)
@@ -73,9 +74,9 @@ async def test_one_word_of_trouble_not_one_per_poll(
     # The first requests may meet kept connections that are closed, the next ones a closed port.
     await following.until_polled(2, "RegistryUnreachable")
     await following.failure(CHAMPION)
-    following.told.clear()
+    following.notified.clear()
     await following.until_polled(3, "RegistryUnreachable")
-    assert not following.told
+    assert not any(following.notified.values())
 
 
 async def test_a_server_that_is_not_there_at_first(
@@ -84,9 +85,9 @@ async def test_a_server_that_is_not_there_at_first(
     front.stop()
     following = follow(front.url)
     error = await following.failure(CHAMPION)
-    assert (error.reason, error.last_known) == ("RegistryUnreachable", None)
+    assert (error.reason, error.last_resolved) == ("RegistryUnreachable", None)
     front.start()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(CHAMPION)).version == "1"
 
 
@@ -94,64 +95,75 @@ async def test_an_unknown_host_is_named(follow: Follow) -> None:
     error = await follow("http://mlflow.invalid:5000").failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
     assert "http://mlflow.invalid:5000" in error.message
-    assert "host name is unknown" in error.message
+    assert "host name not found" in error.message
 
 
-async def test_while_a_server_is_in_trouble_it_is_asked_one_thing_per_poll(
+async def test_while_a_server_is_in_trouble_it_gets_a_single_query_per_poll(
     follow: Follow, front: Front, wine: Wine, new_model: NewModel
 ) -> None:
     following = follow(front.url)
     front.rule = answers(503)
     assert (await following.failure(CHAMPION)).reason == "RegistryError"
-    asked = len(front.requests)
-    following.registry.retain(KEY, {(None, f"models:/model-{n}@champion") for n in range(50)})
+    requests = len(front.requests)
+    following.registry.unsubscribe(KEY)
     for number in range(50):
         with pytest.raises(ResolutionError):
-            await following.registry.resolve(KEY, f"models:/model-{number}@champion", None)
+            await following.resolve_also(f"models:/model-{number}@champion")
     polls = following.polls[front.url, "RegistryError"]
-    assert len(front.requests) <= asked + polls + 1
+    assert len(front.requests) <= requests + polls + 1
 
-    asked, polls = len(front.requests), following.polls[front.url, "RegistryError"]
+    requests, polls = len(front.requests), following.polls[front.url, "RegistryError"]
     await following.until_polled(3, "RegistryError")
     polls = following.polls[front.url, "RegistryError"] - polls
-    assert len(front.requests) <= asked + polls + 1
+    assert len(front.requests) <= requests + polls + 1
 
 
 async def test_a_silent_server_holds_up_nobody(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "PATIENCE", 0.5)
+    monkeypatch.setattr(poller, "RESOLVE_TIMEOUT", 0.5)
     following = follow(wine.client.tracking_uri)
     front.rule = front.hang
-    silent = [
-        asyncio.create_task(
-            following.registry.resolve(Key("silent", f"{n}"), f"models:/m{n}/1", front.url)
-        )
-        for n in range(20)
-    ]
+    silent = {Key("silent", f"{n}"): f"models:/m{n}/1" for n in range(20)}
+    for key, uri in silent.items():
+        with pytest.raises(ResolutionPending):
+            await following.registry.resolve(key, uri, front.url)
     assert (await following.resolve(CHAMPION)).version == "1"
-    assert not any(task.done() for task in silent)
-    failures = await asyncio.gather(*silent, return_exceptions=True)
-    assert {getattr(failure, "reason", None) for failure in failures} == {"RegistryUnreachable"}
+    assert not any(following.notified[key] for key in silent)
+    await following.until_notified(*silent)
+    for key, uri in silent.items():
+        with pytest.raises(ResolutionError) as failure:
+            await following.registry.resolve(key, uri, front.url)
+        assert failure.value.reason == "RegistryUnreachable"
     assert (await following.resolve("models:/wine/2")).version == "2"
 
     front.rule = lambda _: None
     front.let_go.set()
-    await following.until_told(Key("silent", "0"))
+    await following.until_notified(Key("silent", "0"))
     assert (await following.failure("models:/m0/1", front.url)).reason == "VersionNotFound"
 
 
-async def test_a_late_answer_is_told(
+async def test_a_late_answer_is_reported(
     follow: Follow, front: Front, wine: Wine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "PATIENCE", 0.2)
+    monkeypatch.setattr(poller, "RESOLVE_TIMEOUT", 0.2)
     front.rule = front.hang
     following = follow(front.url)
     assert "has not answered yet" in (await following.failure("models:/wine/1")).message
     front.let_go.set()
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     monkeypatch.undo()
     assert (await following.resolve("models:/wine/1")).version == "1"
+
+
+async def test_a_server_that_nobody_uses_any_more_is_closed(
+    follow: Follow, front: Front, wine: Wine
+) -> None:
+    following = follow(wine.client.tracking_uri)
+    await following.resolve(CHAMPION, front.url)
+    following.registry.unsubscribe(KEY)
+    await following.until("the end of its polls", lambda: following.removed == {front.url})
+    assert (await following.resolve(CHAMPION, front.url)).version == "1"
 
 
 async def test_a_host_name_that_the_server_does_not_accept(
@@ -164,7 +176,7 @@ async def test_a_host_name_that_the_server_does_not_accept(
     assert "MLFLOW_SERVER_ALLOWED_HOSTS" in error.message
 
     front.host = None
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(CHAMPION)).version == "1"
 
 
@@ -218,7 +230,7 @@ async def test_wrong_credentials_and_then_right_ones(
     assert "wrong" not in error.message
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    await following.until_told(KEY)
+    await following.until_notified(KEY)
     assert (await following.resolve(CHAMPION)).version == "1"
 
 
@@ -238,7 +250,7 @@ async def test_a_model_that_the_operator_may_not_read_leaves_others_alone(
     await following.resolve(CHAMPION, key=OTHER)
     await following.until_polled(2)
     assert (await following.resolve(CHAMPION, key=OTHER)).version == "1"
-    assert following.told[OTHER] == 0
+    assert following.notified[OTHER] == 0
 
 
 @pytest.mark.parametrize(
@@ -248,13 +260,16 @@ async def test_a_model_that_the_operator_may_not_read_leaves_others_alone(
             answers(500, b'{"error_code": "INTERNAL_ERROR", "message": "no database"}'),
             "no database",
         ),
-        (answers(500, b"<html>secret</html>"), "answers 500, and does not say why"),
-        (answers(502), "answers 502"),
-        (answers(404, b"<html>"), "no MLflow server"),
-        (answers(200, b"<html>Log in</html>"), "not as MLflow does"),
-        (answers(200, b"[]"), "not as MLflow does"),
-        (answers(200, b'{"registered_model": {"aliases": 1}}'), "not as MLflow does"),
-        (answers(200, b" " * 6_000_000), "not as MLflow does"),
+        (answers(500, b"<html>secret</html>"), "answered 500 without an error message"),
+        (answers(502), "answered 502"),
+        (answers(404, b"<html>"), "not an MLflow server"),
+        (answers(200, b"<html>Log in</html>"), "did not answer like an MLflow server"),
+        (answers(200, b"[]"), "did not answer like an MLflow server"),
+        (
+            answers(200, b'{"registered_model": {"aliases": 1}}'),
+            "did not answer like an MLflow server",
+        ),
+        (answers(200, b" " * 6_000_000), "with more than 256 KiB"),
     ],
 )
 async def test_an_answer_that_is_no_answer(
@@ -283,8 +298,8 @@ async def test_files_that_cannot_be_read_leave_only_the_python_version_unknown(
     follow: Follow, front: Front, wine: Wine
 ) -> None:
     front.rule = lambda request: (500, b"", {}) if "artifact" in request.path else None
-    found = await follow(front.url).resolve(CHAMPION)
-    assert (found.version, found.python_version) == ("1", None)
+    resolved = await follow(front.url).resolve(CHAMPION)
+    assert (resolved.version, resolved.python_version) == ("1", None)
 
 
 async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front) -> None:
@@ -293,7 +308,7 @@ async def test_a_retry_after_header_is_not_obeyed(follow: Follow, front: Front) 
     assert "503" in error.message
 
 
-async def test_a_ca_of_ones_own_is_for_the_operators_own_server(
+async def test_a_private_ca_is_for_the_operators_own_server(
     follow: Follow,
     new_front: Callable[..., Front],
     wine: Wine,
@@ -303,12 +318,12 @@ async def test_a_ca_of_ones_own_is_for_the_operators_own_server(
     front = new_front(tls=_own_certificate(tmp_path / "tls.pem"))
     error = await follow(front.url).failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
-    assert "TLS fails (self-signed certificate)" in error.message
+    assert "TLS handshake failed (self-signed certificate)" in error.message
 
     monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "tls.pem"))
     assert (await follow(front.url).resolve(CHAMPION)).version == "1"
     other = await follow(None).failure(CHAMPION, front.url)
-    assert "TLS fails" in other.message
+    assert "TLS handshake failed" in other.message
 
 
 def _own_certificate(path: Path) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject
 from tests.integration.control_plane import REPOSITORY
 
 CHART = REPOSITORY / "charts" / "mlflow-model-operator"
@@ -38,6 +38,15 @@ ALL_ON: dict[str, Any] = {
         "annotations": {"allowed": ["example.com/"]},
         "priorityClasses": ["high"],
         "runtimeClasses": ["nvidia"],
+        "trackingUris": ["http://mlflow.{namespace}:5000"],
+        "sources": ["models:/{namespace}-*", "s3://models/"],
+        "formats": ["onnx", "skops"],
+        "signatures": {
+            "publicKeys": ["-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"],
+            "certificateAuthorities": [
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+            ],
+        },
     },
     "hostnames": {
         "allowed": ["*.{namespace}.models.example.com"],

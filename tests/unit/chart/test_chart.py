@@ -14,7 +14,7 @@ import yaml
 
 from mlflow_model_operator import __version__, settings
 from mlflow_model_operator.api.spec import Spec
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.settings import Settings, from_environment
 from tests.unit.chart.rendering import (
     ALL_ON,
@@ -134,6 +134,7 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
         workers=3,
         resyncInterval=1_000_000,
         drainDelay=0,
+        maxTemplateUpdates=3,
         fullnameOverride="mmo",
     )
 
@@ -150,10 +151,27 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
         workers=3,
         resync_interval=1_000_000,
         drain_delay=0,
+        max_template_updates=3,
         lease_name="mmo",
         lease_namespace=NAMESPACE,
         identity="a-pod",
     )
+
+
+def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
+    rules = settings.from_environment(environment(helm.render(**ALL_ON))).policy
+    assert rules == settings.PolicySettings(
+        tracking_uris=("http://mlflow.{namespace}:5000",),
+        max_tracking_servers=5,
+        hostnames=("*.{namespace}.models.example.com",),
+        hostnames_by_namespace={"team-a": ("bank.example.com",)},
+        sources=("models:/{namespace}-*", "s3://models/"),
+        formats=("onnx", "skops"),
+        public_keys=("-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",),
+        certificate_authorities=("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",),
+    )
+    defaults = settings.from_environment(environment(helm.render())).policy
+    assert defaults == settings.PolicySettings()
 
 
 def test_every_variable_of_the_operator_is_set(helm: Helm) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.cluster import kinds
-from mlflow_model_operator.cluster.kinds import Kind
-from mlflow_model_operator.domain import KubeObject
+from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.kinds import Kind
+from mlflow_model_operator.kube.objects import KubeObject
 from tests.unit.chart.rendering import NAMESPACE, RELEASE, Helm, of_kind, the
 
 Rights = dict[tuple[str, str], set[str]]  # (group, resource) → verbs
@@ -19,11 +19,12 @@ WATCHED: Rights = {
     ("mlflow-model-operator.dev", "mlflowmodeldeployments"): WATCH,
     ("mlflow-model-operator.dev", "mlflowmodeldeployments/status"): {"patch"},
     ("mlflow-model-operator.dev", "mlflowmodeldeployments/finalizers"): {"update"},
-    ("apps", "deployments"): OWN,
+    ("apps", "deployments"): OWN | {"get"},
     ("", "services"): OWN | {"get"},
     ("autoscaling", "horizontalpodautoscalers"): OWN,
     ("policy", "poddisruptionbudgets"): OWN,
     ("gateway.networking.k8s.io", "httproutes"): OWN | {"get"},
+    ("networking.k8s.io", "networkpolicies"): OWN | {"get"},
     ("gateway.networking.k8s.io", "gateways"): {"get"},
     ("", "pods"): WATCH,
     ("events.k8s.io", "events"): {"create"},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from charts import generate
+from mlflow_model_operator.api.spec import Format
 from tests.unit.chart.rendering import ALL_ON, CHART, Helm, merged
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -44,9 +45,11 @@ OTHER: dict[str, Any] = {
     "policy.tolerations.everything": True,
     "policy.tolerations.denied": ["example.com/taint"],
     "networkPolicy.metadataServices": ["100.100.100.200/32"],
+    "policy.maxTrackingServers": 1,
     "workers": 2,
     "resyncInterval": 60,
     "drainDelay": 1,
+    "maxTemplateUpdates": 3,
     "resources": {"limits": {"memory": "1Gi"}},
     "topologySpreadConstraints": [{"topologyKey": "zone"}],
     "podSecurityContext": {"runAsUser": 1000},
@@ -118,7 +121,7 @@ def test_no_described_object_takes_unknown_names() -> None:
 def base(path: str) -> dict[str, Any]:
     """Values with which the one at `path` matters."""
     models_network = {"modelNetworkPolicy": {"enabled": True}, "watchNamespaces": ["team-a"]}
-    needed = {
+    needed: dict[str, dict[str, Any]] = {
         "gatewayNamespaces": {"watchNamespaces": ["team-a"]},
         "modelNetworkPolicy.enabled": {"watchNamespaces": ["team-a"]},
         "modelNetworkPolicy.egress": models_network,
@@ -143,6 +146,11 @@ def test_every_value_has_an_effect(helm: Helm, path: str) -> None:
     without = base(path)
 
     assert helm.text(**without) != helm.text(**merged(without, nested(path, override)))
+
+
+def test_the_formats_are_those_of_the_resource() -> None:
+    formats = SCHEMA["properties"]["policy"]["properties"]["formats"]["items"]["enum"]
+    assert tuple(formats) == get_args(Format)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +182,15 @@ def test_every_value_has_an_effect(helm: Helm, path: str) -> None:
         ("hostnames.byNamespace", {"a": "b.example.com"}, "at '/hostnames/byNamespace/a'"),
         ("networkPolicy.metadataServices", ["169.254.169.254"], "at '/networkPolicy/metadata"),
         ("podDisruptionBudget.maxUnavailable", "half", "at '/podDisruptionBudget/maxUnavailable'"),
+        ("policy.trackingUris", ["mlflow"], "at '/policy/trackingUris/0'"),
+        ("policy.trackingUris", ["http://a:b@mlflow"], "at '/policy/trackingUris/0'"),
+        ("policy.maxTrackingServers", -1, "at '/policy/maxTrackingServers': minimum"),
+        ("policy.sources", ["wine"], "at '/policy/sources/0'"),
+        ("policy.sources", ["models:/wine/3"], "at '/policy/sources/0'"),
+        ("policy.formats", ["joblib"], "at '/policy/formats/0': value must be one of"),
+        ("policy.signatures.publicKeys", ["MFkw"], "at '/policy/signatures/publicKeys/0'"),
+        ("hostnames.allowed", ["https://example.com"], "at '/hostnames/allowed/0'"),
+        ("hostnames.byNamespace", {"Team": []}, "additional properties 'Team' not allowed"),
         ("trackingCredentialsSecret", "Not A Name", "at '/trackingCredentialsSecret'"),
         ("env", [{"name": "MMO_WORKERS", "value": "2"}], "at '/env/0/name': 'not' failed"),
         ("env", [{"name": "POD_NAME", "value": "a"}], "at '/env/0/name': 'not' failed"),

@@ -22,7 +22,7 @@ def get(address: str, path: str) -> str:
 def fault() -> str:
     """Why the release is not well; "" if it is."""
     try:
-        addresses = {info[4][0] for info in socket.getaddrinfo(SERVICE, PORT)}
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(SERVICE, PORT)}
         for address in addresses:
             get(address, "/readyz")
         metrics = [get(address, "/metrics") for address in addresses]

@@ -1,0 +1,86 @@
+"""Every reason that a condition or an event can have.
+
+`docs/conditions.md` says what each means and what to do about it; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is, as one word for programs."""
+
+    # Reconciled, or progressing
+    READY = "Ready"
+    RESOLVED = "Resolved"
+    MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
+    COMPLETE = "Complete"
+    NEW_REVISION = "NewRevision"
+    MOVING_TRAFFIC = "MovingTraffic"
+    DRAINING = "Draining"
+    STARTING = "Starting"
+    STOPPED = "Stopped"
+    ACCEPTED = "Accepted"
+    APPLIED = "Applied"
+    SAME_VERSION = "SameVersion"
+    # The model URI
+    INVALID_SPEC = "InvalidSpec"
+    MODEL_UNRESOLVED = "ModelUnresolved"
+    INVALID_URI = "InvalidUri"
+    POLICY_DENIED = "PolicyDenied"
+    TRACKING_URI_MISSING = "TrackingUriMissing"
+    REGISTRY_UNREACHABLE = "RegistryUnreachable"
+    REGISTRY_UNAUTHORIZED = "RegistryUnauthorized"
+    REGISTRY_HOST_REJECTED = "RegistryHostRejected"
+    REGISTRY_ERROR = "RegistryError"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    VERSION_NOT_FOUND = "VersionNotFound"
+    ALIAS_NOT_FOUND = "AliasNotFound"
+    STAGE_EMPTY = "StageEmpty"
+    RUN_NOT_FOUND = "RunNotFound"
+    LOGGED_MODEL_NOT_FOUND = "LoggedModelNotFound"
+    VERSION_NOT_READY = "VersionNotReady"
+    # The pods
+    NAME_TAKEN = "NameTaken"
+    APPLY_REFUSED = "ApplyRefused"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    POD_REJECTED = "PodRejected"
+    NO_GPU_NODE = "NoGpuNode"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONFIG_MISSING = "ConfigMissing"
+    ACCESS_SECRET_MISSING = "AccessSecretMissing"
+    ACCESS_SECRET_INVALID = "AccessSecretInvalid"
+    ARTIFACT_UNREADABLE = "ArtifactUnreadable"
+    DEPENDENCY_INSTALL_FAILED = "DependencyInstallFailed"
+    INVALID_MODEL = "InvalidModel"
+    MODEL_LOAD_FAILED = "ModelLoadFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    CONTAINER_CRASHED = "ContainerCrashed"
+    STARTUP_TIMEOUT = "StartupTimeout"
+    REVISION_MISSING = "RevisionMissing"
+    # The gateway
+    GATEWAY_API_MISSING = "GatewayApiMissing"
+    GATEWAY_NOT_FOUND = "GatewayNotFound"
+    GATEWAY_NOT_PROGRAMMED = "GatewayNotProgrammed"
+    HOSTNAME_TAKEN = "HostnameTaken"
+    ROUTE_REFUSED = "RouteRefused"
+    WAITING_FOR_GATEWAY = "WaitingForGateway"
+    # The canary
+    CANARY_NOT_READY = "CanaryNotReady"
+    CANARY_UNRESOLVED = "CanaryUnresolved"
+    APPROXIMATE = "Approximate"
+    UPDATE_IN_PROGRESS = "UpdateInProgress"
+    STABLE_NOT_READY = "StableNotReady"
+
+
+class EventReason(StrEnum):
+    """Reasons of the events that are not about a condition that became False."""
+
+    SERVING = "Serving"
+    NEW_REVISION = "NewRevision"
+    TRAFFIC_MOVED = "TrafficMoved"
+    ROLLED_BACK = "RolledBack"
+    CANARY_STARTED = "CanaryStarted"
+    DRAINED = "Drained"

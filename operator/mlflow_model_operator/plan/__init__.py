@@ -1,0 +1,28 @@
+"""From a resource and its live objects to the changes to make: what to apply, scale and delete.
+
+Pure: it decides (rollout), renders (render) and compares, but never acts. `reconcile` does.
+"""
+
+from mlflow_model_operator.plan.changes import Change, Changes, compute_changes
+from mlflow_model_operator.plan.desired import desired_objects
+from mlflow_model_operator.plan.previous import unseen_objects
+from mlflow_model_operator.plan.revisions import (
+    Plan,
+    Resolution,
+    RevisionNames,
+    Surroundings,
+    make_plan,
+)
+
+__all__ = [
+    "Change",
+    "Changes",
+    "Plan",
+    "Resolution",
+    "RevisionNames",
+    "Surroundings",
+    "compute_changes",
+    "desired_objects",
+    "make_plan",
+    "unseen_objects",
+]

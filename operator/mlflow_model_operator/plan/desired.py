@@ -1,0 +1,44 @@
+"""Which objects must exist."""
+
+from __future__ import annotations
+
+from mlflow_model_operator import render
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.plan.replicas import replicas_for
+from mlflow_model_operator.plan.revisions import Plan
+from mlflow_model_operator.settings import Settings
+
+
+def desired_objects(
+    resource: MLflowModelDeployment, plan: Plan, live: LiveChildren, settings: Settings
+) -> list[KubeObject]:
+    """All objects that must exist, in the order in which to apply them."""
+    objects = render.network_objects(resource)
+    for revision in plan.renderable:
+        replicas, autoscale = replicas_for(resource, plan.decision, revision, live)
+        objects += render.revision_objects(
+            resource, revision, settings, replicas=replicas, autoscale=autoscale
+        )
+    if plan.stale:
+        replicas, autoscale = replicas_for(resource, plan.decision, plan.stale, live)
+        objects += render.scaling_objects(
+            resource, plan.stale, replicas=replicas, autoscale=autoscale
+        )
+    objects += _missing_services(resource, plan, live)
+    return objects + render.routing_objects(
+        resource, plan.decision.traffic, is_stale=plan.stale is not None, withheld=plan.withheld
+    )
+
+
+def _missing_services(
+    resource: MLflowModelDeployment, plan: Plan, live: LiveChildren
+) -> list[KubeObject]:
+    """Services that the route may lead to, of revisions that the spec can't render any more."""
+    if resource.spec.routing.gateway is None:
+        return []
+    return [
+        render.revision_service(resource, name, serves_grpc=False)
+        for name in sorted(plan.retained_as_is)
+        if name in live.deployments and name not in live.services
+    ]

@@ -1,0 +1,191 @@
+"""Which revisions a resource has, which of them serve, and which of them its spec renders."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from mlflow_model_operator import render
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.gateway import GatewayState
+from mlflow_model_operator.kube.objects import LiveChildren
+from mlflow_model_operator.plan.previous import (
+    live_revisions,
+    model_to_serve,
+    previous_decision,
+    previous_models,
+    revision_from_status,
+)
+from mlflow_model_operator.rollout import (
+    Decision,
+    Desired,
+    Previous,
+    decide,
+    deployment_state,
+    live_routing,
+)
+from mlflow_model_operator.rollout.state import Revision, RevisionState
+from mlflow_model_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What the model URIs of a resource resolve to, or why they don't."""
+
+    model: ResolutionResult
+    canary: ResolutionResult | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which revisions serve, and which of all can be rendered from the present spec."""
+
+    decision: Decision
+    renderable: tuple[Revision, ...]
+    withheld: frozenset[str] = frozenset()  # host names that the route leaves to other resources
+    is_deferred: bool = False  # the operator's new pod template is for later
+    draining: tuple[Revision, ...] = ()  # those of the decision that still run
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for plans that, for one generation of the spec, ask for the same objects."""
+        return (self.decision.identity, self.renderable, self.withheld)
+
+    @property
+    def stale(self) -> Revision | None:
+        """The stable revision, where its pod template is no longer what the spec renders.
+
+        Its pods stay as they are until others take their place; their number follows the spec.
+        """
+        stable = self.decision.stable
+        return stable if stable.name in self.retained_as_is else None
+
+    @property
+    def retained_as_is(self) -> frozenset[str]:
+        """The revisions that stay though the present spec doesn't render them."""
+        return self.decision.retained - {revision.name for revision in self.renderable}
+
+
+class RevisionNames:
+    """Caches the names of revisions: to find one, a pod template must be rendered."""
+
+    def __init__(self, settings: Settings, size: int = 8192) -> None:
+        self._settings = settings
+        self._size = size
+        self._by_model: dict[tuple[str, int, ModelVersion], Revision] = {}
+
+    def revision(self, resource: MLflowModelDeployment, model: ModelVersion) -> Revision:
+        """The revision of `model` with the pod template that the spec of `resource` renders."""
+        key = (resource.uid, resource.generation, model)
+        if key not in self._by_model:
+            if len(self._by_model) >= self._size:
+                self._by_model.clear()
+            self._by_model[key] = render.revision(resource, model, self._settings)
+        return self._by_model[key]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a plan depends on beside the resource and its children."""
+
+    gateway: GatewayState | None = None  # the Gateway that the spec names; None: not looked up
+    withheld: frozenset[str] = frozenset()  # host names that an older resource serves
+    may_update: bool = True  # whether it is this resource's turn to get the operator's new template
+
+
+def make_plan(
+    resource: MLflowModelDeployment,
+    resolution: Resolution,
+    live: LiveChildren,
+    names: RevisionNames,
+    settings: Settings,
+    now: float,
+    around: Surroundings = Surroundings(),
+) -> Plan | None:
+    """Plans for one resource; None where its URI was never resolved, so nothing can be served."""
+    canary = _canary(resource, resolution, names)
+    previous = previous_decision(resource, live, canary, settings, now)
+    model = model_to_serve(resolution.model, previous_models(resource, previous))
+    if model is None:
+        return None
+    target = names.revision(resource, model)
+    is_deferred = not around.may_update and is_operators_change(resource, previous, target, live)
+    if is_deferred and previous.stable is not None:
+        target = previous.stable
+    renderable = _renderable(resource, previous, target, canary, names)
+    decision = decide(
+        Desired(
+            target=target,
+            canary=canary,
+            canary_weight=resource.spec.canary.weight if resource.spec.canary else 0,
+            stopped=resource.spec.scaling.min_replicas == 0,
+            splits_by_weight=resource.spec.routing.gateway is not None,
+        ),
+        previous,
+        _states(live, renderable),
+        routing=live_routing(resource, live, around.gateway),
+        now=now,
+        drain_delay=settings.drain_delay,
+    )
+    current = {revision.name for revision in decision.revisions}
+    rendered = tuple(revision for revision in renderable if revision.name in current)
+    existing = live_revisions(live, settings) if decision.draining else {}
+    draining = tuple(existing[name] for name in decision.draining if name in existing)
+    return Plan(decision, rendered, around.withheld, is_deferred, draining)
+
+
+def is_operators_change(
+    resource: MLflowModelDeployment, previous: Previous, target: Revision, live: LiveChildren
+) -> bool:
+    """Whether `target` would be rolled out for the operator's sake: neither spec nor model changed.
+
+    A new version of the operator renders another pod template, and so do other scoring images. A
+    rollout that has begun is no such change, and one that may help is no matter of patience.
+    """
+    stable = previous.stable
+    if stable is None or stable.name == target.name or not stable.model.is_same(target.model):
+        return False
+    serves = deployment_state(live.deployments.get(stable.name)).answers
+    is_stopped = resource.spec.scaling.min_replicas == 0
+    has_spec_changed = resource.status.observed_generation != resource.generation
+    return (serves or is_stopped) and previous.target is None and not has_spec_changed
+
+
+def _canary(
+    resource: MLflowModelDeployment, resolution: Resolution, names: RevisionNames
+) -> Revision | None:
+    if resource.spec.canary is None or resolution.canary is None:
+        return None
+    previous = revision_from_status(resource.status.canary)
+    model = model_to_serve(resolution.canary, [previous.model] if previous else [])
+    return names.revision(resource, model) if model else None
+
+
+def _renderable(
+    resource: MLflowModelDeployment,
+    previous: Previous,
+    target: Revision,
+    canary: Revision | None,
+    names: RevisionNames,
+) -> list[Revision]:
+    """The revisions that the present spec renders; not those of an older pod template."""
+    stable = previous.stable
+    is_rendered = names.revision(resource, target.model).name == target.name
+    revisions = {target.name: target} if is_rendered else {}
+    if canary is not None:
+        revisions.setdefault(canary.name, canary)
+    if stable is not None and names.revision(resource, stable.model).name == stable.name:
+        revisions.setdefault(stable.name, stable)
+    return list(revisions.values())
+
+
+def _states(live: LiveChildren, renderable: Iterable[Revision]) -> Mapping[str, RevisionState]:
+    states = {
+        revision.name: RevisionState(desired=1, ready=0)
+        for revision in renderable
+        if revision.name not in live.deployments
+    }
+    for name, deployment in live.deployments.items():
+        states[name] = deployment_state(deployment)
+    return states

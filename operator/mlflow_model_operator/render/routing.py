@@ -1,0 +1,66 @@
+"""What requests come in by: the public Service, and the HTTPRoute where a gateway is named."""
+
+from __future__ import annotations
+
+from mlflow_model_operator.api import names
+from mlflow_model_operator.api.contract import GRPC_PORT
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.render.engine import fill
+from mlflow_model_operator.render.metadata import common_labels, object_metadata, with_applied
+from mlflow_model_operator.rollout.state import Weight
+
+
+def routing_objects(
+    resource: MLflowModelDeployment,
+    traffic: tuple[Weight, ...],
+    *,
+    is_stale: bool = False,
+    withheld: frozenset[str] = frozenset(),
+) -> list[KubeObject]:
+    """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
+
+    With a gateway the route has the weights, and the Service selects the stable revision, or the
+    canary where that has them all. Without one the Service selects all revisions with weight. Where
+    `is_stale`, the stable revision has an older pod template: its pods may not serve gRPC yet. The
+    route is left out where other resources serve all its host names.
+    """
+    grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_stale else None
+    metadata = object_metadata(resource, resource.name, common_labels(resource))
+    has_gateway = resource.spec.routing.gateway is not None
+    selector = {names.DEPLOYMENT: resource.name}
+    if has_gateway or len(traffic) == 1:
+        selector[names.REVISION] = traffic[0].revision
+    objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
+    if has_gateway and not is_all_withheld(resource, withheld):
+        objects.append(_route(resource, metadata, traffic, grpc_port, withheld))
+    return objects
+
+
+def is_all_withheld(resource: MLflowModelDeployment, withheld: frozenset[str]) -> bool:
+    """Whether no host name is left of those that the spec asks for; "" stands for all of them."""
+    return withheld.issuperset(resource.spec.routing.hostnames or [""])
+
+
+def _route(
+    resource: MLflowModelDeployment,
+    metadata: KubeObject,
+    traffic: tuple[Weight, ...],
+    grpc_port: int | None,
+    withheld: frozenset[str],
+) -> KubeObject:
+    routing = resource.spec.routing
+    assert routing.gateway is not None
+    return with_applied(
+        fill(
+            "route",
+            metadata=metadata,
+            gateway=routing.gateway.name,
+            gateway_namespace=routing.gateway.namespace or resource.namespace,
+            hostnames=[name for name in routing.hostnames if name not in withheld],
+            path=routing.path,
+            timeout=routing.timeout,
+            traffic=traffic,
+            grpc_port=grpc_port,
+        )
+    )

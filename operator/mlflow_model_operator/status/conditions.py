@@ -1,0 +1,517 @@
+"""The conditions of a resource: each a small function that decides and says why.
+
+True is good, except for Progressing. A condition is computed from the snapshot, never copied from a
+child.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.names import KIND
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.api.text import single_line
+from mlflow_model_operator.kube import httproute
+from mlflow_model_operator.kube.gateway import GatewayState
+from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
+from mlflow_model_operator.rollout import Decision, Phase
+from mlflow_model_operator.rollout.state import Revision, RevisionState
+from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
+from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
+
+
+class ConditionStatus(StrEnum):
+    """Kubernetes' three-valued condition status."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A status condition before it gets its times; see the Kubernetes API conventions."""
+
+    type: str
+    status: ConditionStatus
+    reason: Reason
+    message: str
+
+
+_WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
+
+# What to do when a gateway refuses a route, by the reason that the Gateway API gives.
+_ROUTE_FIXES = {
+    "NotAllowedByListeners": "Have a listener of the Gateway allow routes of namespace {namespace} "
+    "(allowedRoutes), or set spec.routing.gateway to another Gateway",
+    "NoMatchingListenerHostname": "Set spec.routing.hostnames to names that a listener of the "
+    "Gateway has",
+    "NoMatchingParent": "Set spec.routing.gateway to a Gateway with an HTTP listener",
+}
+_DEFAULT_ROUTE_FIX = (
+    "Correct spec.routing, or have the Gateway's listeners allow this hostname and namespace"
+)
+
+
+def conditions(snapshot: Snapshot) -> list[Condition]:
+    """All conditions that apply, the summary first."""
+    parts = [
+        model_resolved(snapshot),
+        available(snapshot),
+        progressing(snapshot),
+        route_accepted(snapshot),
+        canary_ready(snapshot),
+        traffic_split(snapshot),
+    ]
+    applicable = [condition for condition in parts if condition is not None]
+    return [ready(applicable), *applicable]
+
+
+def ready(parts: list[Condition]) -> Condition:
+    """True when the spec is fulfilled; else the first condition that keeps it from that.
+
+    One that merely waits comes last: another may say what it waits for.
+    """
+    obstacles = [condition for condition in parts if not _allows_ready(condition)]
+    obstacles.sort(key=lambda condition: condition.reason in _WAITING)
+    for condition in obstacles:
+        return _false("Ready", condition.reason, condition.message)
+    return _true("Ready", Reason.READY, "Reconciled")
+
+
+def _allows_ready(condition: Condition) -> bool:
+    if condition.type == "Progressing":
+        is_done = condition.reason in (Reason.COMPLETE, Reason.STOPPED)
+        return is_done and condition.status == ConditionStatus.FALSE
+    if condition.reason in (Reason.APPROXIMATE, Reason.SAME_VERSION):
+        return True
+    return condition.status == ConditionStatus.TRUE
+
+
+def model_resolved(snapshot: Snapshot) -> Condition:
+    """Whether the model URI resolves to a version now."""
+    resolution = snapshot.resolution
+    if isinstance(resolution, ModelVersion):
+        return _true("ModelResolved", Reason.RESOLVED, _resolves(snapshot, resolution))
+    return _false("ModelResolved", resolution.reason, resolution.message + _still_served(snapshot))
+
+
+def available(snapshot: Snapshot) -> Condition:
+    """Whether requests are answered by the revision that has the traffic."""
+    decision = snapshot.decision
+    if decision is None:
+        return _false(
+            "Available",
+            Reason.MODEL_UNRESOLVED,
+            f"Nothing is served: {_unresolved(snapshot)}",
+        )
+    if decision.phase == Phase.STOPPED:
+        return _false(
+            "Available",
+            Reason.STOPPED,
+            "Stopped: spec.scaling.minReplicas is 0; set it to at least 1 to serve the model",
+        )
+    failure = _unavailable(snapshot, decision)
+    if failure:
+        return _false("Available", failure.reason, failure.message)
+    serving = next(filter(snapshot.answers, snapshot.named(snapshot.routing.reached)))
+    return _true(
+        "Available",
+        Reason.MINIMUM_REPLICAS_AVAILABLE,
+        f"Version {serving.model.version} is served by {_pods(snapshot.state(serving).ready)}",
+    )
+
+
+def _unavailable(snapshot: Snapshot, decision: Decision) -> Failure | None:
+    """Why requests are not answered: by what the Service and the gateway do, not what they should.
+
+    Each revision that the gateway sends requests to must answer; of those that the Service selects,
+    the ready pods get them.
+    """
+    by_service = snapshot.named(snapshot.routing.service)
+    if not by_service:
+        return _public_service_failure(snapshot) or _not_ready(snapshot, decision.stable)
+    down = [revision for revision in by_service if not snapshot.answers(revision)]
+    if len(down) < len(by_service):
+        down = []
+    by_route = snapshot.named(snapshot.routing.route)
+    down += [revision for revision in by_route if not snapshot.answers(revision)]
+    return _not_ready(snapshot, down[0]) if down else None
+
+
+def _not_ready(snapshot: Snapshot, revision: Revision) -> Failure:
+    """Why a revision that gets requests has no ready pod."""
+    failure = diagnose(snapshot, revision)
+    if failure:
+        return failure
+    decision = snapshot.decision
+    is_lost = decision is not None and decision.target.name != revision.name
+    if is_lost and revision.name not in snapshot.live.deployments:
+        return _missing(revision)
+    return Failure(Reason.STARTING, _starting(snapshot, revision))
+
+
+def _missing(revision: Revision) -> Failure:
+    return Failure(
+        Reason.REVISION_MISSING,
+        f"Deployment {revision.name} of version {revision.model.version}, which has the traffic, "
+        "was deleted, and the present spec states another pod template: wait for the next revision "
+        "to be ready, or change the spec back",
+    )
+
+
+def progressing(snapshot: Snapshot) -> Condition:
+    """Whether a change is under way. False and not Complete: it is stuck."""
+    decision = snapshot.decision
+    if decision is None:
+        return _false(
+            "Progressing",
+            Reason.MODEL_UNRESOLVED,
+            f"Nothing to roll out: {_unresolved(snapshot)}",
+        )
+    not_applied = _apply_failure(snapshot, decision)
+    if not_applied:
+        return _false("Progressing", not_applied.reason, not_applied.message)
+    if decision.phase == Phase.STOPPED:
+        return _false("Progressing", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
+    if decision.phase == Phase.DRAINING:
+        if snapshot.lingering:
+            return _true("Progressing", Reason.MOVING_TRAFFIC, _moving(snapshot, decision))
+        names = ", ".join(sorted(decision.draining))
+        return _true("Progressing", Reason.DRAINING, f"In-flight requests are finishing: {names}")
+    target = decision.target
+    state = snapshot.state(target)
+    # Failing pods are reported even where enough others are ready: an autoscaler asks for them.
+    failure = None if state.is_ready else diagnose(snapshot, target)
+    if failure:
+        return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
+    if state.is_ready or (target == decision.stable and _has_min_replicas(snapshot, state)):
+        return _false("Progressing", Reason.COMPLETE, _complete(snapshot, target))
+    return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, target))
+
+
+def _moving(snapshot: Snapshot, decision: Decision) -> str:
+    names, version = ", ".join(sorted(snapshot.lingering)), decision.stable.model.version
+    why = "" if snapshot.resource.gateway is None else "; see condition RouteAccepted"
+    return f"Version {version} is ready, and requests still reach {names}{why}"
+
+
+def _complete(snapshot: Snapshot, target: Revision) -> str:
+    text = f"Revision {target.name} is fully rolled out"
+    if not snapshot.is_deferred:
+        return text
+    return (
+        f"{text}. A new pod template of the operator follows: no more than the chart value "
+        "maxTemplateUpdates are updated at a time"
+    )
+
+
+def route_accepted(snapshot: Snapshot) -> Condition | None:
+    """Whether the gateway has accepted the route; None where spec.routing.gateway is not set."""
+    gateway = snapshot.resource.gateway
+    if gateway is None:
+        return None
+    not_applied = _route_apply_failure(snapshot)
+    if not_applied:
+        return not_applied
+    for message in snapshot.denied_hostnames.values():
+        return _false("RouteAccepted", Reason.POLICY_DENIED, message)
+    if snapshot.rivals:
+        return _hostname_taken(snapshot, gateway)
+    if snapshot.gateway is not None and not snapshot.gateway.exists:
+        return _false(
+            "RouteAccepted",
+            Reason.GATEWAY_NOT_FOUND,
+            f"Gateway {gateway} not found: create it, or correct spec.routing.gateway",
+        )
+    route = snapshot.live.routes.get(snapshot.resource.name)
+    if route is None:
+        return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
+    acceptance = httproute.acceptance(route, gateway.name, gateway.namespace)
+    is_refused = isinstance(acceptance, Refused)  # which is the nearer cause
+    if snapshot.gateway is not None and not snapshot.gateway.is_programmed and not is_refused:
+        return _not_programmed(snapshot.gateway, gateway)
+    match acceptance:
+        case Accepted():
+            return _true("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
+        case Refused() as refusal:
+            return _refused_by_gateway(snapshot, gateway, refusal)
+        case Pending():
+            return _waiting_for_gateway(gateway)
+
+
+def _refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> Condition:
+    why = single_line(refusal.message).rstrip(". ")
+    fix = _ROUTE_FIXES.get(refusal.reason, _DEFAULT_ROUTE_FIX)
+    return _false(
+        "RouteAccepted",
+        Reason.ROUTE_REFUSED,
+        f"Route refused by Gateway {gateway} ({single_line(refusal.reason)}): {why}. "
+        f"{fix.format(namespace=snapshot.resource.namespace)}",
+    )
+
+
+def _not_programmed(state: GatewayState, gateway: Key) -> Condition:
+    why = f" ({single_line(state.obstacle)})" if state.obstacle else ""
+    return _false(
+        "RouteAccepted",
+        Reason.GATEWAY_NOT_PROGRAMMED,
+        f"Gateway {gateway} is not programmed{why}: check that the controller of its GatewayClass "
+        f"{state.class_name} is running",
+    )
+
+
+def _hostname_taken(snapshot: Snapshot, gateway: Key) -> Condition:
+    """Which host name another resource has, and which one, where that is no other's secret."""
+    hostname, rival = min(snapshot.rivals.items())
+    what = f"Host name {hostname}" if hostname else "Any host name"
+    is_near = rival.namespace == snapshot.resource.namespace
+    who = f"{KIND} {rival.name}" if is_near else f"an {KIND} of another namespace"
+    return _false(
+        "RouteAccepted",
+        Reason.HOSTNAME_TAKEN,
+        f"{what} of Gateway {gateway} with path {snapshot.resource.spec.routing.path} is served by "
+        f"{who}: change spec.routing.hostnames or spec.routing.path",
+    )
+
+
+def _waiting_for_gateway(gateway: Key) -> Condition:
+    return _false(
+        "RouteAccepted",
+        Reason.WAITING_FOR_GATEWAY,
+        f"Waiting for Gateway {gateway} to accept the route: check that its controller is running",
+    )
+
+
+def canary_ready(snapshot: Snapshot) -> Condition | None:
+    """Whether the canary can take its share; None where there is none."""
+    if snapshot.resource.spec.canary is None:
+        return None
+    decision = snapshot.decision
+    canary = decision.canary if decision else None
+    resolution = snapshot.canary_resolution
+    if isinstance(resolution, ResolutionError):
+        remains = f". Version {canary.model.version} remains the canary" if canary else ""
+        return _false("CanaryReady", resolution.reason, resolution.message + remains)
+    if decision is None:
+        return _false(
+            "CanaryReady",
+            Reason.MODEL_UNRESOLVED,
+            f"There is no stable version yet: {_unresolved(snapshot)}",
+        )
+    if canary is None:
+        return _true("CanaryReady", Reason.SAME_VERSION, _same_version(snapshot))
+    if decision.phase == Phase.STOPPED:
+        return _false("CanaryReady", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
+    state = snapshot.state(canary)
+    failure = None if state.is_ready else diagnose(snapshot, canary)
+    if failure:
+        return _false("CanaryReady", failure.reason, failure.message)
+    has_traffic = canary.name in dict(decision.traffic)
+    if state.is_ready or (has_traffic and _has_min_replicas(snapshot, state)):
+        return _true("CanaryReady", Reason.READY, f"Version {canary.model.version} is ready")
+    return _false("CanaryReady", Reason.STARTING, _starting(snapshot, canary))
+
+
+def traffic_split(snapshot: Snapshot) -> Condition | None:
+    """Whether the canary has the weight that the spec gives it; None where there is no canary."""
+    spec, decision = snapshot.resource.spec, snapshot.decision
+    if spec.canary is None:
+        return None
+    canary = decision.canary if decision else None
+    if canary is None and isinstance(snapshot.canary_resolution, ResolutionError):
+        return _false(
+            "TrafficSplit", Reason.CANARY_UNRESOLVED, "All traffic goes to the stable version"
+        )
+    if decision is None:
+        return _false("TrafficSplit", Reason.CANARY_NOT_READY, "There is no traffic to split yet")
+    if canary is None:
+        return _false("TrafficSplit", Reason.SAME_VERSION, _same_version(snapshot))
+    weight = dict(decision.traffic).get(canary.name, 0)
+    if weight != spec.canary.weight:
+        return _other_split(snapshot, decision, canary, spec.canary.weight)
+    if spec.routing.gateway is None and 0 < weight < 100:
+        return _split_by_pods(snapshot, decision, canary, weight)
+    return _true("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, canary, weight))
+
+
+def _other_split(
+    snapshot: Snapshot, decision: Decision, canary: Revision, requested: int
+) -> Condition:
+    """Why the canary has another weight than the requested one."""
+    version = decision.stable.model.version
+    if canary.name in dict(decision.traffic):
+        return _false(
+            "TrafficSplit",
+            Reason.STABLE_NOT_READY,
+            f"All requests go to the canary until version {version} has a ready pod",
+        )
+    if snapshot.state(canary).is_ready and decision.phase != Phase.STOPPED:
+        return _false(
+            "TrafficSplit",
+            Reason.UPDATE_IN_PROGRESS,
+            f"The canary gets {requested} % of the requests after the update; until then all go to "
+            f"version {version}: without spec.routing.gateway pods of a third revision would get "
+            "some too",
+        )
+    return _false(
+        "TrafficSplit",
+        Reason.CANARY_NOT_READY,
+        f"The canary gets {requested} % of the requests when it is ready; until then "
+        f"all go to version {version}",
+    )
+
+
+def _split_by_route(snapshot: Snapshot, canary: Revision, weight: int) -> str:
+    text = f"Version {canary.model.version} gets {weight} % of the requests"
+    route = route_accepted(snapshot)
+    if route is None or route.status == ConditionStatus.TRUE:
+        return text
+    return f"{text} once the gateway accepts the route: see condition RouteAccepted"
+
+
+def _split_by_pods(
+    snapshot: Snapshot, decision: Decision, canary: Revision, weight: int
+) -> Condition:
+    canary_pods = snapshot.state(canary).ready
+    all_pods = canary_pods + snapshot.state(decision.stable).ready
+    actual = round(100 * canary_pods / all_pods) if all_pods else 0
+    if actual == weight:
+        return _true(
+            "TrafficSplit",
+            Reason.APPLIED,
+            f"The canary has {canary_pods} of {all_pods} pods: {actual} % of the requests",
+        )
+    return _false(
+        "TrafficSplit",
+        Reason.APPROXIMATE,
+        f"Requested {weight} %, actual {actual} % ({canary_pods} of {_pods(all_pods)}): set "
+        "spec.routing.gateway for exact weights, or run more replicas",
+    )
+
+
+def _has_min_replicas(snapshot: Snapshot, state: RevisionState) -> bool:
+    """Whether a revision that has traffic has as many ready pods as minReplicas asks for.
+
+    An autoscaler that adds some more does not change what is served.
+    """
+    required = min(snapshot.resource.spec.scaling.min_replicas, state.desired)
+    return state.exists and state.ready >= max(required, 1)
+
+
+def _apply_failure(snapshot: Snapshot, decision: Decision) -> Failure | None:
+    """An object that could not be applied, and that no other condition is about."""
+    canary = decision.canary.name if decision.canary else None
+    for error in snapshot.apply_errors:
+        is_canarys = error.name == canary and canary != decision.target.name
+        if error.kind == "HTTPRoute" or is_canarys:
+            continue
+        failure = diagnose_apply_failure(error)
+        if error.name == decision.target.name:
+            return Failure(failure.reason, _stuck(snapshot, decision, failure))
+        return failure
+    return None
+
+
+def _route_apply_failure(snapshot: Snapshot) -> Condition | None:
+    for error in snapshot.apply_errors:
+        if error.kind != "HTTPRoute":
+            continue
+        if isinstance(error, ApplyError) and _is_kind_missing(error):
+            return _false(
+                "RouteAccepted",
+                Reason.GATEWAY_API_MISSING,
+                "The cluster has no Gateway API: install it with a gateway such as Envoy Gateway, "
+                "or leave out spec.routing.gateway",
+            )
+        failure = diagnose_apply_failure(error)
+        return _false("RouteAccepted", failure.reason, failure.message)
+    return None
+
+
+def _is_kind_missing(error: ApplyError) -> bool:
+    """Whether the API server doesn't serve the kind; a missing namespace is a 404 too."""
+    return error.status == 404 and "namespaces" not in error.message
+
+
+def _public_service_failure(snapshot: Snapshot) -> Failure | None:
+    """Why the public Service, without which the model can't be reached, could not be applied."""
+    name = snapshot.resource.name
+    for error in snapshot.apply_errors:
+        if error.kind == "Service" and error.name == name:
+            return diagnose_apply_failure(error)
+    return None
+
+
+def _stuck(snapshot: Snapshot, decision: Decision, failure: Failure) -> str:
+    if decision.stable.name == decision.target.name:
+        return failure.message
+    version = decision.target.model.version
+    return f"Version {version} does not take over: {failure.message}{_still_served(snapshot)}"
+
+
+def _starting(snapshot: Snapshot, revision: Revision) -> str:
+    state = snapshot.state(revision)
+    return (
+        f"Version {revision.model.version} ({revision.name}) is starting: {state.ready} of "
+        f"{_pods(max(state.desired, 1))} ready"
+    )
+
+
+def _still_served(snapshot: Snapshot) -> str:
+    decision = snapshot.decision
+    if decision is None or snapshot.state(decision.stable).ready == 0:
+        return ""
+    return f". Version {decision.stable.model.version} is still served"
+
+
+def _unresolved(snapshot: Snapshot) -> str:
+    uri = snapshot.resource.spec.model.uri
+    return f"{uri} could not be resolved; see condition ModelResolved"
+
+
+def _resolves(snapshot: Snapshot, model: ModelVersion) -> str:
+    uri = model.display_uri
+    text = (
+        f"{uri} is served as is"
+        if uri == model.requested
+        else f"{model.requested} resolves to {uri}"
+    )
+    fetched = f" ({model.uri})" if model.uri != uri else ""
+    return f"{text}{fetched}{_python_mismatch(snapshot)}"
+
+
+def _python_mismatch(snapshot: Snapshot) -> str:
+    """That the model runs with another Python than it was logged with; "" where it does not."""
+    versions = snapshot.scoring_python_versions
+    logged = snapshot.decision.target.model.python_version if snapshot.decision else None
+    if logged is None or not versions or snapshot.resource.spec.server.image:
+        return ""
+    minor = ".".join(logged.split(".")[:2])
+    if minor in versions:
+        return ""
+    return (
+        f". It was logged with Python {logged} and runs with Python {versions[0]}, for there is no "
+        f"scoring image for {minor}: add one (chart value scoringImages), or log the model with "
+        f"{versions[0]}"
+    )
+
+
+def _same_version(snapshot: Snapshot) -> str:
+    assert snapshot.resource.spec.canary is not None
+    return f"{snapshot.resource.spec.canary.uri} resolves to the stable version"
+
+
+def _pods(count: int) -> str:
+    return "1 pod" if count == 1 else f"{count} pods"
+
+
+def _true(type_: str, reason: Reason, message: str) -> Condition:
+    return Condition(type_, ConditionStatus.TRUE, reason, message)
+
+
+def _false(type_: str, reason: Reason, message: str) -> Condition:
+    return Condition(type_, ConditionStatus.FALSE, reason, message)

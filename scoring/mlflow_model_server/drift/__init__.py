@@ -1,0 +1,1 @@
+"""Drift: how far features and predictions are from the model's baseline."""

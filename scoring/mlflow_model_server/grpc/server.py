@@ -1,0 +1,271 @@
+"""Serves GRPCInferenceService in the event loop of a worker.
+
+Calls are handled as streams of one message, and messages as bytes: a call is admitted by its
+metadata, before its message is read, and before that is parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from mlflow_model_server.codecs import openinference as codec
+from mlflow_model_server.codecs.openinference import Inference
+from mlflow_model_server.grpc import convert, health
+from mlflow_model_server.grpc.message_reader import MessageReader
+from mlflow_model_server.grpc.messages import SERVICE, message
+from mlflow_model_server.headers import Headers
+from mlflow_model_server.inference import routes
+from mlflow_model_server.inference.limits import Reservation
+from mlflow_model_server.inference.request import ClientGone, Request
+from mlflow_model_server.inference.routes import Endpoint, Route
+from mlflow_model_server.inference.served_model import (
+    EXTENSIONS,
+    PLATFORM,
+    SERVER,
+    SERVER_VERSION,
+)
+from mlflow_model_server.inference.service import InferenceService
+from mlflow_model_server.responses import ErrorResponse, Rejected, Response
+from mlflow_model_server.settings import Settings
+
+# The status that stands for each HTTP status.
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+_ROUTES = {
+    "ServerLive": routes.SERVER_LIVE,
+    "ServerReady": routes.SERVER_READY,
+    "ServerMetadata": routes.SERVER_METADATA,
+    "ModelReady": routes.MODEL_READY,
+    "ModelMetadata": routes.MODEL_METADATA,
+    "ModelInfer": routes.MODEL_INFER,
+}
+# Calls beyond those that may wait: for probes, and to be refused with a sentence.
+_MORE_CALLS = 64
+# gRPC's buffer of a stream that is not read.
+_WINDOW = 65_535
+_PROTOBUF = "application/x-protobuf"
+
+Handle = Callable[[object, grpc.aio.ServicerContext], Awaitable[bytes]]
+
+
+async def start(service: InferenceService, settings: Settings) -> grpc.aio.Server:
+    """Serves at `settings.grpc_port`, which all workers share.
+
+    Raises RuntimeError where the port is taken.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", settings.grpc_max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.http2.lookahead_bytes", _WINDOW),
+            ("grpc.http2.bdp_probe", 0),
+        ],
+        maximum_concurrent_rpcs=settings.max_queue + _MORE_CALLS,
+    )
+    calls = _Calls(service, settings)
+    handlers = {name: grpc.stream_unary_rpc_method_handler(calls.handler(name)) for name in _ROUTES}
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(SERVICE, handlers),
+            grpc.method_handlers_generic_handler(
+                health.SERVICE, health.handlers(service, calls.messages)
+            ),
+        ]
+    )
+    server.add_insecure_port(f"[::]:{settings.grpc_port}")
+    await server.start()
+    return server
+
+
+class _Calls:
+    """Translates between calls and the inference service."""
+
+    def __init__(self, service: InferenceService, settings: Settings) -> None:
+        self._service = service
+        self._maximum = settings.grpc_max_message_bytes
+        self.messages = MessageReader(service.budget.limit // self._maximum)
+        self._codec = _Codec(service, settings)
+
+    def handler(self, name: str) -> Handle:
+        """The handler of one of the calls."""
+        route = _ROUTES[name]
+
+        async def handle(_messages: object, context: grpc.aio.ServicerContext) -> bytes:
+            return await self._handle(route, context)
+
+        return handle
+
+    async def _handle(self, route: Route, context: grpc.aio.ServicerContext) -> bytes:
+        request = self._service.request(
+            route,
+            route.method,
+            _headers(context),
+            _address(context),
+            _Body(context, self.messages),
+            self._maximum,
+        )
+        try:
+            response = await self._service.respond(request, self._codec)
+        except ClientGone:
+            raise asyncio.CancelledError from None
+        if response.error is not None:
+            await _abort(context, response.error)
+        return response.body
+
+
+class _Body:
+    """The message of a call."""
+
+    disconnected = None  # gRPC cancels the call's task
+
+    def __init__(self, context: grpc.aio.ServicerContext, reader: MessageReader) -> None:
+        self._context = context
+        self._reader = reader
+
+    async def read(self, reservation: Reservation) -> bytes:
+        """Raises Rejected, and ClientGone where there is none."""
+        message = await self._reader.read(self._context)
+        reservation.grow(len(message))
+        return message
+
+
+class _Codec:
+    """The Open Inference Protocol's messages."""
+
+    def __init__(self, service: InferenceService, settings: Settings) -> None:
+        self._service = service
+        self._model = service.model
+        self._log_bodies = settings.request_log_bodies
+
+    def decode(self, body: bytes, _headers: Headers) -> _Call:
+        """Raises BadRequest and Rejected."""
+        request = _parse("ModelInferRequest", body)
+        self._require_model(request.model_name, request.model_version)
+        return _Call(
+            request, convert.inference_of(request, self._model.spec, self._service.parse_limits)
+        )
+
+    def encode(self, call: _Call, predictions: Any) -> Response:
+        """Raises BadRequest."""
+        model = self._model
+        arrays = codec.outputs_of(predictions, call.inference.requested, model.spec)
+        response = convert.response_of(call.request, arrays, model.name, model.version)
+        return _response(response)
+
+    async def describe(self, request: Request) -> Response:
+        """Health and metadata. Raises Rejected."""
+        service, endpoint = self._service, request.route.endpoint
+        if endpoint is Endpoint.SERVER_LIVE:
+            return _response(message("ServerLiveResponse")(live=service.is_live))
+        if endpoint is Endpoint.SERVER_READY:
+            return _response(message("ServerReadyResponse")(ready=service.is_ready))
+        if endpoint is Endpoint.SERVER_METADATA:
+            metadata = message("ServerMetadataResponse")(
+                name=SERVER, version=SERVER_VERSION, extensions=EXTENSIONS
+            )
+            return _response(metadata)
+        named = _parse("ModelMetadataRequest", await request.read())
+        self._require_model(named.name, named.version)
+        if endpoint is Endpoint.MODEL_READY:
+            return _response(message("ModelReadyResponse")(ready=service.is_ready))
+        return _response(self._metadata())
+
+    def error(self, error: ErrorResponse, _request: Request) -> Response:
+        """The call is aborted with it."""
+        return error.response()
+
+    def logged(self, request: bytes, response: Response) -> tuple[bytes, bytes]:
+        """Both messages, as JSON where they are logged."""
+        if not self._log_bodies:
+            return request, response.body
+        return _json("ModelInferRequest", request), (
+            response.body if response.error else _json("ModelInferResponse", response.body)
+        )
+
+    def _metadata(self) -> Any:
+        model, tensor = self._model, message("TensorMetadata")
+        inputs, outputs = (
+            [
+                tensor(name=field.name, datatype=field.datatype, shape=field.shape)
+                for field in fields
+            ]
+            for fields in (model.spec.inputs, model.spec.outputs)
+        )
+        return message("ModelMetadataResponse")(
+            name=model.name,
+            versions=[model.version] if model.version else [],
+            platform=PLATFORM,
+            inputs=inputs,
+            outputs=outputs,
+        )
+
+    def _require_model(self, name: str, version: str) -> None:
+        if error := self._model.mismatch(name, version or None):
+            raise Rejected(error)
+
+
+class _Call:
+    """A request as it was sent, and what it asks for."""
+
+    __slots__ = ("data", "inference", "params", "request")
+
+    def __init__(self, request: Any, inference: Inference) -> None:
+        self.request = request
+        self.inference = inference
+        self.data = inference.data
+        self.params = inference.params
+
+
+_NO_MESSAGE = ErrorResponse(400, "BAD_REQUEST", "the message is not one of this call's")
+
+
+def _parse(name: str, body: bytes) -> Any:
+    try:
+        return message(name).FromString(body)
+    except DecodeError:
+        raise Rejected(_NO_MESSAGE) from None
+
+
+def _response(sent: Any) -> Response:
+    return Response(200, sent.SerializeToString(), _PROTOBUF)
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: ErrorResponse) -> NoReturn:
+    code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
+    trailing = tuple((name.decode(), value.decode()) for name, value in error.headers)
+    await context.abort(code, error.message, trailing)
+    raise AssertionError("unreachable")
+
+
+def _json(name: str, body: bytes) -> bytes:
+    try:
+        sent = message(name).FromString(body)
+        return str(json_format.MessageToJson(sent, indent=None)).encode()
+    except (DecodeError, ValueError):
+        return body
+
+
+def _headers(context: grpc.aio.ServicerContext) -> Headers:
+    """The call's metadata as ASGI has headers; gRPC keeps their names in lower case."""
+    return [
+        (name.encode(), value.encode() if isinstance(value, str) else value)
+        for name, value in context.invocation_metadata() or ()
+    ]
+
+
+def _address(context: grpc.aio.ServicerContext) -> str:
+    """The client's: of "ipv4:10.0.0.7:5123" and "ipv6:%5B::1%5D:5123" the middle."""
+    return str(context.peer()).partition(":")[2].rpartition(":")[0]

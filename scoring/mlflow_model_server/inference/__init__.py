@@ -1,0 +1,1 @@
+"""Predicting: batches, threads, and MLflow's own code where a request is not plainly right."""

@@ -1,0 +1,1 @@
+"""Metrics: workers count in shared memory, one process exposes the sums to Prometheus."""

@@ -1,0 +1,293 @@
+"""The numbers as Prometheus' text format (version 0.0.4). Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlflow_model_server.drift.bins import Bins, psi
+from mlflow_model_server.metrics import slots
+from mlflow_model_server.metrics.slots import PHASES, ROUTES, SECONDS, SIZES, STREAM_SECONDS
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "mlflow_model_server_"
+# With fewer rows, the index shows chance rather than drift.
+MIN_ROWS = 200
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DriftSeries:
+    """The bins of a feature or an output, and their counts since the start and of the last hour."""
+
+    bins: Bins
+    total: Sequence[float]
+    recent: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Process:
+    """The server's processes together. None: not available here."""
+
+    cpu_seconds: float
+    start_time: float  # Unix time
+    resident_bytes: float | None = None
+    open_fds: int | None = None
+    max_fds: int | None = None
+
+
+@dataclass(frozen=True)
+class Onnx:
+    """Whether the converted model predicts, and if not, why."""
+
+    predicts: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All values of one scrape."""
+
+    numbers: Sequence[float]  # as in `slots`, summed over the workers
+    labels: Labels  # of all metrics: model, version, revision
+    workers: int
+    process: Process
+    info: Labels = field(default_factory=dict)
+    model_age: float | None = None  # seconds
+    environment_matches: bool | None = None
+    onnx: Onnx | None = None  # None: not configured
+    features: Sequence[DriftSeries] = ()
+    predictions: Sequence[DriftSeries] = ()
+    baseline_source: str | None = None
+
+
+def render(snapshot: Snapshot) -> str:
+    """The body of an answer to Prometheus."""
+    writer = _Writer(snapshot.labels)
+    _write_requests(writer, snapshot.numbers)
+    _write_batches(writer, snapshot.numbers)
+    _write_streams(writer, snapshot.numbers)
+    _write_state(writer, snapshot)
+    _write_model(writer, snapshot)
+    _write_drift(writer, snapshot)
+    _write_process(writer, snapshot.process)
+    return writer.text()
+
+
+def _write_requests(writer: _Writer, numbers: Sequence[float]) -> None:
+    used: list[tuple[int, str]] = []
+    writer.family("requests_total", "counter", "Requests answered, by route and HTTP status code.")
+    for number, route in enumerate(ROUTES):
+        start = slots.requests_at(number)
+        counts = numbers[start : start + len(slots.CODES)]
+        if any(counts):
+            used.append((number, route))
+        for code, count in zip(slots.CODES, counts, strict=True):
+            if count:
+                writer.sample("requests_total", count, route=route, code=str(code))
+    writer.family(
+        "request_duration_seconds",
+        "histogram",
+        "Time from the head of a request to the end of its response.",
+    )
+    for number, route in used:
+        writer.histogram(
+            "request_duration_seconds", numbers, slots.duration_at(number), SECONDS, route=route
+        )
+    writer.family(
+        "phase_duration_seconds", "histogram", "Time spent in each phase of a prediction request."
+    )
+    for number, phase in enumerate(PHASES):
+        writer.histogram(
+            "phase_duration_seconds", numbers, slots.phase_at(number), SECONDS, phase=phase
+        )
+
+
+def _write_batches(writer: _Writer, numbers: Sequence[float]) -> None:
+    writer.family("batch_requests", "histogram", "Requests per call of the model.")
+    writer.histogram("batch_requests", numbers, slots.BATCH_REQUESTS, SIZES)
+    writer.family("batch_rows", "histogram", "Rows per call of the model.")
+    writer.histogram("batch_rows", numbers, slots.BATCH_ROWS, SIZES)
+
+
+def _write_streams(writer: _Writer, numbers: Sequence[float]) -> None:
+    writer.single(
+        "stream_events_total", "counter", "Events of streams.", numbers[slots.STREAM_EVENTS]
+    )
+    for name, text, start in (
+        (
+            "stream_first_event_seconds",
+            "Time from the head of a request to the first event of its stream.",
+            slots.STREAM_FIRST_EVENTS,
+        ),
+        (
+            "stream_duration_seconds",
+            "Time from the head of a request to the end of its stream.",
+            slots.STREAM_DURATIONS,
+        ),
+    ):
+        writer.family(name, "histogram", text)
+        writer.histogram(name, numbers, start, STREAM_SECONDS)
+
+
+def _write_state(writer: _Writer, snapshot: Snapshot) -> None:
+    numbers = snapshot.numbers
+    writer.single(
+        "requests_in_flight",
+        "gauge",
+        "Requests that have begun and are not answered yet.",
+        numbers[slots.IN_FLIGHT],
+    )
+    writer.single("workers", "gauge", "Processes that serve.", snapshot.workers)
+    writer.single(
+        "request_log_dropped_total",
+        "counter",
+        "Requests missing from the request log because it could not be written fast enough.",
+        numbers[slots.REQUEST_LOG_DROPPED],
+    )
+    writer.family("info", "gauge", "Versions of the server and its environment; always 1.")
+    writer.sample("info", 1, **snapshot.info)
+
+
+def _write_model(writer: _Writer, snapshot: Snapshot) -> None:
+    if snapshot.model_age is not None:
+        writer.single(
+            "model_age_seconds",
+            "gauge",
+            "Time since the model version was created.",
+            snapshot.model_age,
+        )
+    if snapshot.environment_matches is not None:
+        writer.single(
+            "environment_matches_model",
+            "gauge",
+            "1 if Python and all packages are as the model's files require, else 0.",
+            int(snapshot.environment_matches),
+        )
+    if snapshot.onnx is not None:
+        writer.family(
+            "model_converted_to_onnx",
+            "gauge",
+            "1 if ONNX Runtime predicts in all workers, else 0, with the reason.",
+        )
+        writer.sample(
+            "model_converted_to_onnx", snapshot.onnx.predicts, reason=snapshot.onnx.reason
+        )
+
+
+def _write_drift(writer: _Writer, snapshot: Snapshot) -> None:
+    writer.single(
+        "drift_dropped_rows_total",
+        "counter",
+        "Rows not counted for drift because they came too fast.",
+        snapshot.numbers[slots.DRIFT_ROWS_DROPPED],
+    )
+    if snapshot.baseline_source is None:
+        return
+    writer.family("drift_baseline", "gauge", "The source of the drift baseline; always 1.")
+    writer.sample("drift_baseline", 1, source=snapshot.baseline_source)
+    for kind, label, series in (
+        ("feature", "feature", snapshot.features),
+        ("prediction", "output", snapshot.predictions),
+    ):
+        _write_bins(writer, kind, label, series)
+
+
+def _write_bins(writer: _Writer, kind: str, label: str, series: Sequence[DriftSeries]) -> None:
+    writer.family(f"{kind}_values_total", "counter", f"Values of each {label}, by bin.")
+    for each in series:
+        for name, count in zip(each.bins.labels(), each.total, strict=True):
+            writer.sample(f"{kind}_values_total", count, **{label: each.bins.name, "bin": name})
+    writer.family(
+        f"{kind}_baseline_ratio", "gauge", f"Ratio of each bin in the baseline of the {label}."
+    )
+    for each in series:
+        for name, ratio in zip(each.bins.labels(), each.bins.ratios(), strict=True):
+            writer.sample(f"{kind}_baseline_ratio", ratio, **{label: each.bins.name, "bin": name})
+    writer.family(
+        f"{kind}_psi",
+        "gauge",
+        f"Population stability index of the {label} against its baseline, over the last hour.",
+    )
+    for each in series:
+        if sum(each.recent) >= MIN_ROWS:
+            index = psi(each.bins.counts, each.recent)
+            writer.sample(f"{kind}_psi", index, **{label: each.bins.name})
+
+
+def _write_process(writer: _Writer, process: Process) -> None:
+    for name, kind, text, value in (
+        (
+            "cpu_seconds_total",
+            "counter",
+            "CPU time of all processes in seconds.",
+            process.cpu_seconds,
+        ),
+        (
+            "start_time_seconds",
+            "gauge",
+            "Start time of the first process, as Unix time in seconds.",
+            process.start_time,
+        ),
+        (
+            "resident_memory_bytes",
+            "gauge",
+            "Resident memory of all processes in bytes.",
+            process.resident_bytes,
+        ),
+        ("open_fds", "gauge", "Open file descriptors of all processes.", process.open_fds),
+        ("max_fds", "gauge", "Limit of open file descriptors of one process.", process.max_fds),
+    ):
+        if value is not None:
+            writer.single(name, kind, text, value, prefix="process_")
+
+
+class _Writer:
+    def __init__(self, labels: Labels) -> None:
+        self._common = labels
+        self._lines: list[str] = []
+
+    def family(self, name: str, kind: str, text: str, prefix: str = PREFIX) -> None:
+        self._lines.append(f"# HELP {prefix}{name} {text}")
+        self._lines.append(f"# TYPE {prefix}{name} {kind}")
+
+    def sample(self, name: str, value: float, prefix: str = PREFIX, **labels: str) -> None:
+        pairs = ",".join(
+            f'{label}="{_escaped(text)}"' for label, text in {**self._common, **labels}.items()
+        )
+        self._lines.append(f"{prefix}{name}{{{pairs}}} {_number(value)}")
+
+    def single(self, name: str, kind: str, text: str, value: float, prefix: str = PREFIX) -> None:
+        self.family(name, kind, text, prefix)
+        self.sample(name, value, prefix)
+
+    def histogram(
+        self,
+        name: str,
+        numbers: Sequence[float],
+        start: int,
+        bounds: Sequence[float],
+        **labels: str,
+    ) -> None:
+        count = 0.0
+        ends = [*(f"{bound:g}" for bound in bounds), "+Inf"]
+        for end, bucket in zip(ends, numbers[start : start + len(ends)], strict=True):
+            count += bucket
+            self.sample(f"{name}_bucket", count, **labels, le=end)
+        self.sample(f"{name}_sum", numbers[start + len(ends)], **labels)
+        self.sample(f"{name}_count", count, **labels)
+
+    def text(self) -> str:
+        return "\n".join([*self._lines, ""])
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return {math.inf: "+Inf", -math.inf: "-Inf"}.get(value, "NaN")
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -1,0 +1,1 @@
+"""Fetches the model and installs what it needs: what the init container does."""

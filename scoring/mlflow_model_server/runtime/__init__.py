@@ -1,0 +1,1 @@
+"""The process and its container: workers, limits, paths, certificates, its termination message."""

@@ -1,0 +1,127 @@
+"""What is read from a server's responses, and from MLflow's files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlflow_model_operator.registry.http import Response
+from mlflow_model_operator.registry.resolution import VersionMetadata, VersionQuery
+from mlflow_model_operator.registry.tracking_server import TrackingServer, python_version
+
+MLMODEL = """\
+artifact_path: model
+flavors:
+  python_function:
+    env:
+      conda: conda.yaml
+      virtualenv: python_env.yaml
+    loader_module: mlflow.sklearn
+    model_path: model.pkl
+    python_version: {version}
+  sklearn:
+    pickled_model: model.pkl
+    sklearn_version: 1.7.2
+mlflow_version: 3.17.2
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "version"),
+    [
+        ("3.11.7", "3.11.7"),
+        ("'3.10'", "3.10"),
+        ("3.13.0rc1", "3.13.0rc1"),
+        ("three", None),
+        ("''", None),
+        ("3", None),
+    ],
+)
+def test_the_python_version_of_a_model(written: str, version: str | None) -> None:
+    assert python_version(MLMODEL.format(version=written)) == version
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "flavors: {}",
+        "flavors:\n  sklearn:\n    python_version: 3.11.7\n",
+        "flavors:\n  python_function:\n    env: x\n  other:\n    python_version: 3.11.7\n",
+        "<html>",
+    ],
+)
+def test_a_model_without_one(text: str) -> None:
+    assert python_version(text) is None
+
+
+def test_a_long_file_is_read_in_no_time() -> None:
+    lines = "    x: y\n" * 200_000
+    assert python_version(f"  python_function:\n{lines}" * 3) is None
+
+
+class Client:
+    """A server with version 3 of wine, and the files of some artifacts by their run or version."""
+
+    uri, is_own = "http://mlflow:5000", True
+
+    def __init__(self, files: dict[str, str], **version: Any) -> None:
+        self.version = {"name": "wine", "version": "3", "status": "READY", **version}
+        self.files = files
+        self.paths: list[str] = []
+
+    async def get(self, path: str, query: dict[str, str], first: int | None = None) -> Response:
+        self.paths.append(path)
+        if path.endswith("/model-versions/get"):
+            return 200, json.dumps({"model_version": self.version}).encode()
+        file = self.files.get(f"{query.get('run_id') or query.get('version')}/{query['path']}")
+        return (404, b"") if file is None else (200, file.encode())
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+VERSION = VersionQuery("wine", "3")
+
+
+@pytest.mark.parametrize(
+    ("fields", "model_id", "created"),
+    [
+        ({"source": "models:/m-1a2b", "creation_timestamp": 1000}, "m-1a2b", 1000),
+        ({"source": "s3://bucket/wine", "creation_timestamp": 1000}, None, 1000),
+        ({"source": "models:/wine/2"}, None, None),
+        ({"source": "models:/m-../../x", "creation_timestamp": "soon"}, None, None),
+        ({"source": None, "creation_timestamp": -1}, None, None),
+        ({"creation_timestamp": 1 << 80}, None, None),
+    ],
+)
+async def test_what_tells_a_version_from_another_of_its_number(
+    fields: dict[str, Any], model_id: str | None, created: int | None
+) -> None:
+    result = await TrackingServer(Client({}, **fields)).execute(VERSION)
+    assert result == VersionMetadata(None, model_id, created)
+
+
+async def test_the_files_of_a_version_that_is_still_the_same_are_not_read_again() -> None:
+    files = {"3/MLmodel": MLMODEL.format(version="3.11.7")}
+    client = Client(files, source="models:/m-1a2b", creation_timestamp=1000)
+    server = TrackingServer(client)
+    first = await server.execute(VERSION)
+    assert first == VersionMetadata("3.11.7", "m-1a2b", 1000)
+    client.paths.clear()
+    assert await server.execute(VERSION, previous=first) == first
+    assert client.paths == ["/api/2.0/mlflow/model-versions/get"]
+
+    client.version["source"] = "models:/m-3c4d"
+    files["3/MLmodel"] = MLMODEL.format(version="3.12.1")
+    again = await server.execute(VERSION, previous=first)
+    assert again == VersionMetadata("3.12.1", "m-3c4d", 1000)
+
+
+async def test_the_python_version_of_a_version_of_a_runs_model_is_read_from_the_run() -> None:
+    files = {"0a1b/models/wine/MLmodel": MLMODEL.format(version="3.9.1")}
+    client = Client(files, source="runs:/0a1b/models/wine", run_id="0a1b")
+    result = await TrackingServer(client).execute(VERSION)
+    assert result == VersionMetadata("3.9.1")

@@ -1,0 +1,80 @@
+"""The endpoints that the kubelet and Prometheus ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from mlflow_model_operator import http
+from mlflow_model_operator.metrics import Metrics
+
+
+@dataclass
+class State:
+    alive: bool = True
+    ready: bool = True
+    url: str = ""
+
+
+@pytest.fixture
+async def state() -> AsyncIterator[State]:
+    state = State()
+    async with http.serve(
+        0, Metrics(), is_alive=lambda: state.alive, is_ready=lambda: state.ready
+    ) as port:
+        state.url = f"http://127.0.0.1:{port}"
+        yield state
+
+
+async def get(state: State, path: str) -> tuple[int, str, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{state.url}{path}") as response,
+    ):
+        return response.status, await response.text(), response.headers["Content-Type"]
+
+
+async def test_a_working_operator_is_alive_and_ready(state: State) -> None:
+    assert (await get(state, "/healthz"))[:2] == (200, "ok")
+    assert (await get(state, "/readyz"))[:2] == (200, "ok")
+
+
+async def test_a_stalled_operator_is_not_alive(state: State) -> None:
+    state.alive = False
+
+    assert (await get(state, "/healthz"))[:2] == (503, "no reconcile has completed recently")
+    assert (await get(state, "/readyz"))[0] == 200
+
+
+async def test_an_operator_that_has_not_synced_is_not_ready(state: State) -> None:
+    state.ready = False
+
+    assert (await get(state, "/readyz"))[0] == 503
+    assert (await get(state, "/healthz"))[0] == 200
+
+
+async def test_the_metrics_come_as_prometheus_wants_them(state: State) -> None:
+    status, text, content_type = await get(state, "/metrics")
+
+    assert status == 200
+    assert content_type.startswith("text/plain; version=")
+    assert "mlflow_model_operator_leader 0.0" in text
+
+
+async def test_the_port_is_free_again_afterwards() -> None:
+    checks = {"is_alive": bool, "is_ready": bool}
+    async with http.serve(0, Metrics(), **checks) as port:
+        pass
+    async with http.serve(port, Metrics(), **checks) as again:
+        assert again == port
+
+
+async def test_a_port_in_use_is_an_error(state: State) -> None:
+    used_port = int(state.url.rpartition(":")[2])
+
+    with pytest.raises(OSError, match="Address already in use"):
+        async with http.serve(used_port, Metrics(), is_alive=bool, is_ready=bool):
+            pass
