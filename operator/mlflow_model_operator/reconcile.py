@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_model_operator import status
+from mlflow_model_operator.api import python_versions
 from mlflow_model_operator.api.model_version import (
+    ModelVersion,
     ResolutionError,
     ResolutionPending,
     ResolutionResult,
@@ -158,9 +160,18 @@ class Reconciler:
             return ResolutionError(Reason.POLICY_DENIED, denial)
         tracking_uri = resource.spec.model.tracking_uri
         try:
-            return await self.registry.resolve(resource.key, uri, tracking_uri)
+            model = await self.registry.resolve(resource.key, uri, tracking_uri)
         except ResolutionError as error:
             return error
+        return self._runnable(resource, model)
+
+    def _runnable(self, resource: MLflowModelDeployment, model: ModelVersion) -> ResolutionResult:
+        """The model, or that no scoring image has a Python that can load it."""
+        images = self.settings.scoring_images
+        if resource.spec.server.image or python_versions.can_run(model, images):
+            return model
+        message = python_versions.denial(model, images)
+        return ResolutionError(Reason.PYTHON_VERSION_UNSUPPORTED, message)
 
     async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, ForeignObjects]:
         """The live children, and which names somebody else has. What the cache lacks is looked up.

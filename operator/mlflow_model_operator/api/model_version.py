@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlflow_model_operator.api.reasons import Reason
 
@@ -20,6 +20,9 @@ class ModelVersion:
     # When it was registered, in milliseconds since 1970: a number that was registered again is
     # another version. None where the URI says it all, like models:/m-….
     created: int | None = None
+    # Whether it holds data only, which any Python version loads; a version that was read back from
+    # the status or from a pod does not say it.
+    is_portable: bool = field(default=False, compare=False)
 
     @property
     def display_uri(self) -> str:

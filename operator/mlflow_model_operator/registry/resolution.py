@@ -72,6 +72,7 @@ class VersionMetadata:
     python_version: str | None = None
     model_id: str | None = None  # of a version: the logged model that it is, if it is one
     created: int | None = None  # of a version: when it was registered, in milliseconds since 1970
+    is_portable: bool = False  # it holds data only, which any Python version loads
 
     def is_same(self, other: VersionMetadata) -> bool:
         """Whether both are of one version, and not of two with the same number."""
@@ -133,8 +134,8 @@ def resolve(
         # A logged model never changes, and outlives the version that names it.
         resolved_uri = f"models:/{metadata.model_id}"
     created = None if metadata.model_id else metadata.created
-    python = metadata.python_version
-    return ModelVersion(uri, resolved_uri, version, server, name, python, created)
+    python, portable = metadata.python_version, metadata.is_portable
+    return ModelVersion(uri, resolved_uri, version, server, name, python, created, portable)
 
 
 def is_immutable(query: Query) -> bool:
