@@ -163,11 +163,11 @@ def _hang_up(response: requests.Response) -> None:
 
 
 def _session(api: ApiServer) -> requests.Session:
-    """A session of this thread's own."""
-    if not hasattr(_local, "session"):
-        _local.session = _new_session(api)
-    found: requests.Session = _local.session
-    return found
+    """A session of this thread's own with that API server."""
+    if getattr(_local, "url", None) != api.url:
+        _local.url, _local.session = api.url, _new_session(api)
+    session: requests.Session = _local.session
+    return session
 
 
 def _new_session(api: ApiServer) -> requests.Session:

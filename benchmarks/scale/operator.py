@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.integration.control_plane import (
 LOCK = REPOSITORY / "images" / "operator.lock"
 # Compiles what the image has compiled, so that this is not counted as the operator's work.
 WARM_UP = "import mlflow_model_operator.main; from mlflow_model_operator.registry import http; "
-WARM_UP += "http.load()"
+WARM_UP += "http.load_mlflow()"
 
 
 @dataclass
@@ -54,11 +54,15 @@ def compiled_environment(interpreter: str = sys.executable) -> Path:
 
 @contextmanager
 def operator(
-    plane: Plane, venv: Path, name: str, wrapper: Sequence[str] = ()
+    plane: Plane,
+    venv: Path,
+    name: str,
+    wrapper: Sequence[str] = (),
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[Operator]:
     """Runs the operator until the end of the block; returns when it is ready.
 
-    `wrapper` is a command to start it with, such as a profiler.
+    `wrapper` is a command to start it with, such as a profiler; `more` are variables for it.
     """
     port = free_port()
     variables = _variables(venv) | {
@@ -66,6 +70,7 @@ def operator(
         "MLFLOW_TRACKING_URI": plane.mlflow.url,
         "MMO_HTTP_PORT": str(port),
         "MMO_SCORING_IMAGES": '{"3.11": "scoring:py3.11"}',
+        **(more or {}),
     }
     settings = [f"{key}={value}" for key, value in variables.items()]
     python = [str(venv / "bin" / "python"), "-m", "mlflow_model_operator.main"]

@@ -39,7 +39,7 @@ class Applier:
     ) -> list[ApplyFailure]:
         """Carries out the changes of the resource `key`; returns those that failed for good.
 
-        An apply would take over an object of somebody else's: those in `foreign` are left alone.
+        An apply would take over somebody else's object of that name: `foreign` ones are left alone.
         Raises ApiError where the API server can't be reached or asks for patience.
         """
         guards, unguarded = guards_first(changes.apply)

@@ -37,7 +37,7 @@ class Policy:
         leave_out = "leave it out, or use" if self._own_server else "use"
         return (
             f"spec.model.trackingUri: {uri} is not allowed in namespace {resource.namespace}: "
-            f"{leave_out} {_one_of(allowed)} (chart value policy.trackingUris)"
+            f"{leave_out} {_listed(allowed)} (chart value policy.trackingUris)"
         )
 
     def excess_denial(self, resource: MLflowModelDeployment) -> str:
@@ -222,15 +222,15 @@ def _hostname_denial(name: str, namespace: str, allowed: list[str]) -> str:
     if not name:
         return (
             "spec.routing.hostnames: a route without host names gets the requests for all host "
-            f"names of the Gateway: use {_one_of(allowed)} (chart value hostnames)"
+            f"names of the Gateway: use {_listed(allowed)} (chart value hostnames)"
         )
     return (
         f"spec.routing.hostnames: {name} is not allowed in namespace {namespace}: use "
-        f"{_one_of(allowed)} (chart value hostnames)"
+        f"{_listed(allowed)} (chart value hostnames)"
     )
 
 
-def _one_of(allowed: list[str]) -> str:
+def _listed(allowed: list[str]) -> str:
     return ", ".join(allowed) if allowed else "no gateway, since none is"
 
 

@@ -11,14 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_model_operator import status
-from mlflow_model_operator.api import python_versions
-from mlflow_model_operator.api.model_version import (
-    ModelVersion,
-    ResolutionError,
-    ResolutionPending,
-    ResolutionResult,
-)
-from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.model_version import ResolutionPending
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.apply import Applier, ForeignObjects
 from mlflow_model_operator.kube import httproute
@@ -42,6 +35,7 @@ from mlflow_model_operator.plan import (
 from mlflow_model_operator.policy import Policy
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.report import Reporter
+from mlflow_model_operator.resolve import Resolver
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status import ApplyFailure, Snapshot
@@ -60,7 +54,7 @@ class Outcome:
 
     live: LiveChildren
     failures: tuple[ApplyFailure, ...] = ()
-    has_created: bool = False  # all that was sent was taken, some of it new
+    has_created: bool = False  # all that was sent was foreign, some of it new
 
 
 @dataclass
@@ -78,6 +72,12 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._revisions = RevisionNames(self.settings)
         self._policy = Policy(self.settings)
+        self._resolver = Resolver(
+            self._policy,
+            self.registry,
+            self.cache.uses_excess_server,
+            tuple(self.settings.scoring_images),
+        )
         self._applier = Applier(self.cluster, self.cache)
         self._reporter = Reporter(self.cluster, self.cache)
         self._slots = UpdateSlots(self.settings.max_template_updates, on_turn=self.enqueue)
@@ -100,7 +100,7 @@ class Reconciler:
             await self._reporter.report_invalid(raw, error, self.clock())
             return None
         try:
-            resolution = await self._resolve(resource)
+            resolution = await self._resolver.resolve(resource)
         except ResolutionPending:
             return None  # the registry reports when it is resolved
         live, foreign = await self._live(resource)
@@ -119,65 +119,11 @@ class Reconciler:
         self._slots.release(key)
         self._in_sync.pop(key, None)
 
-    async def _resolve(self, resource: MLflowModelDeployment) -> Resolution:
-        spec = resource.spec
-        denial = self._denial(resource)
-        if denial is not None:
-            self.registry.unsubscribe(resource.key)
-            return Resolution(model=denial, canary=denial if spec.canary else None)
-        fields = {"spec.model.uri": spec.model.uri}
-        if spec.canary:
-            fields["spec.canary.uri"] = spec.canary.uri
-        denials = {
-            field: self._policy.source_denial(resource, uri, field) for field, uri in fields.items()
-        }
-        self.registry.unsubscribe(
-            resource.key,
-            except_for={
-                (spec.model.tracking_uri, uri)
-                for field, uri in fields.items()
-                if denials[field] is None
-            },
-        )
-        results = {
-            field: await self._resolve_uri(resource, uri, denials[field])
-            for field, uri in fields.items()
-        }
-        return Resolution(results["spec.model.uri"], results.get("spec.canary.uri"))
-
-    def _denial(self, resource: MLflowModelDeployment) -> ResolutionError | None:
-        """Why nothing that the resource names is resolved, and no tracking server asked."""
-        message = self._policy.tracking_uri_denial(resource)
-        if message is None and self.cache.uses_excess_server(resource.key):
-            message = self._policy.excess_denial(resource)
-        message = message or self._policy.files_denial(resource)
-        return ResolutionError(Reason.POLICY_DENIED, message) if message else None
-
-    async def _resolve_uri(
-        self, resource: MLflowModelDeployment, uri: str, denial: str | None
-    ) -> ResolutionResult:
-        if denial is not None:
-            return ResolutionError(Reason.POLICY_DENIED, denial)
-        tracking_uri = resource.spec.model.tracking_uri
-        try:
-            model = await self.registry.resolve(resource.key, uri, tracking_uri)
-        except ResolutionError as error:
-            return error
-        return self._runnable(resource, model)
-
-    def _runnable(self, resource: MLflowModelDeployment, model: ModelVersion) -> ResolutionResult:
-        """The model, or that no scoring image has a Python that can load it."""
-        images = self.settings.scoring_images
-        if resource.spec.server.image or python_versions.can_run(model, images):
-            return model
-        message = python_versions.denial(model, images)
-        return ResolutionError(Reason.PYTHON_VERSION_UNSUPPORTED, message)
-
     async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, ForeignObjects]:
-        """The live children, and which names somebody else has. What the cache lacks is looked up.
+        """The live children, and the names that others have. What the cache lacks is looked up.
 
         A label that somebody has edited hides an object from our watches, and what is only hidden
-        goes on serving. What is found may lead to more.
+        goes on serving. What is there may lead to more.
         """
         key, present, absent = resource.key, set[Child](), set[Child]()
         while True:
@@ -217,7 +163,9 @@ class Reconciler:
     ) -> Plan | None:
         around = Surroundings(
             gateway=self.gateways.subscribe(resource.key, resource.gateway),
-            withheld=frozenset({*self.cache.rivals(resource.key), *self._denied(resource, live)}),
+            excluded_hostnames=frozenset(
+                {*self.cache.rivals(resource.key), *self._denied(resource, live)}
+            ),
             may_update=may_update,
         )
         now = self.clock()

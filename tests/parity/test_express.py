@@ -62,8 +62,12 @@ class Express:
 
 
 @contextmanager
-def serving(folder: Path, **variables: str) -> Iterator[Express]:
-    sample = MODELS["linear"].save(folder / "artifact")
+def serving(folder: Path, model: str = "linear", **variables: str) -> Iterator[Express]:
+    """A server of one of the suite's models.
+
+    A forest's labels are the same in any batch; the last bits of a linear model's sums are not.
+    """
+    sample = MODELS[model].save(folder / "artifact")
     body = {"dataframe_split": split(sample.rows)}
     settings = from_environment({**os.environ, "MODEL_DIR": str(folder), **variables})
     loaded = loading.load(settings)
@@ -88,7 +92,7 @@ async def together(server: WireServer, parts: list[bytes], wire: Wire) -> Any:
 
 
 def test_what_comes_whole_takes_it(tmp_path: Path) -> None:
-    with serving(tmp_path) as express:
+    with serving(tmp_path, "forest") as express:
         answers = express.server.answers([express.request] * 10)
         assert {answer.body for answer in answers} == {express.expected}
         assert express.server.by_asgi == 0
@@ -135,7 +139,7 @@ def test_whatever_is_doubtful_goes_by_asgi(tmp_path: Path, body: bytes) -> None:
 
 
 def test_what_the_direct_way_can_not_do_mlflows_does(tmp_path: Path) -> None:
-    with serving(tmp_path) as express:
+    with serving(tmp_path, "forest") as express:
         express.model.fails = True
         answer = express.server.answer(express.request)
         assert answer.status == 200

@@ -90,8 +90,8 @@ class GatewayPoller:
     async def _poll(self, gateway: Key, subscription: _Subscription) -> None:
         before = subscription.state
         try:
-            live = await self._cluster.get(kinds.GATEWAY, gateway.namespace, gateway.name)
-            subscription.state = gateway_state(live)
+            gateway_object = await self._cluster.get(kinds.GATEWAY, gateway.namespace, gateway.name)
+            subscription.state = gateway_state(gateway_object)
         except ApiError as error:
             if error.status == FORBIDDEN:  # in namespaced mode not each namespace is ours
                 subscription.state = None

@@ -27,7 +27,10 @@ def desired_objects(
         )
     objects += _missing_services(resource, plan, live)
     return objects + render.routing_objects(
-        resource, plan.decision.traffic, is_stale=plan.stale is not None, withheld=plan.withheld
+        resource,
+        plan.decision.traffic,
+        is_stale=plan.stale is not None,
+        excluded_hostnames=plan.excluded_hostnames,
     )
 
 

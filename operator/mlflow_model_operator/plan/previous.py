@@ -38,7 +38,7 @@ def previous_decision(
     """
     status = resource.status
     stable = revision_from_status(status.stable)
-    revisions = live_revisions(live, settings)
+    revisions = {} if stable and not status.draining else live_revisions(live, settings)
     if stable is None:
         return _from_objects(resource, live, revisions, canary, now)
     draining = {

@@ -43,14 +43,16 @@ class Plan:
 
     decision: Decision
     renderable: tuple[Revision, ...]
-    withheld: frozenset[str] = frozenset()  # host names that the route leaves to other resources
+    excluded_hostnames: frozenset[str] = (
+        frozenset()
+    )  # host names that the route leaves to other resources
     is_deferred: bool = False  # the operator's new pod template is for later
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
 
     @property
     def identity(self) -> Hashable:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
-        return (self.decision.identity, self.renderable, self.withheld)
+        return (self.decision.identity, self.renderable, self.excluded_hostnames)
 
     @property
     def stale(self) -> Revision | None:
@@ -90,7 +92,7 @@ class Surroundings:
     """What a plan depends on beside the resource and its children."""
 
     gateway: GatewayState | None = None  # the Gateway that the spec names; None: not looked up
-    withheld: frozenset[str] = frozenset()  # host names that an older resource serves
+    excluded_hostnames: frozenset[str] = frozenset()  # host names that an older resource serves
     may_update: bool = True  # whether it is this resource's turn to get the operator's new template
 
 
@@ -132,7 +134,7 @@ def make_plan(
     rendered = tuple(revision for revision in renderable if revision.name in current)
     existing = live_revisions(live, settings) if decision.draining else {}
     draining = tuple(existing[name] for name in decision.draining if name in existing)
-    return Plan(decision, rendered, around.withheld, is_deferred, draining)
+    return Plan(decision, rendered, around.excluded_hostnames, is_deferred, draining)
 
 
 def is_operators_change(

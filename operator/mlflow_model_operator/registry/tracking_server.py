@@ -148,15 +148,13 @@ class TrackingServer:
         )
         query = {"name": name, "version": version}
         response = await self._json("/model-versions/get", query, subject, missing)
-        version_info = response["model_version"]
-        self._check_ready(version_info, subject)
-        current = VersionMetadata(
-            model_id=_logged_model_id(version_info), created=_created(version_info)
-        )
+        entry = response["model_version"]
+        self._check_ready(entry, subject)
+        current = VersionMetadata(model_id=_logged_model_id(entry), created=_created(entry))
         if isinstance(previous, VersionMetadata) and previous.is_same(current):
             return previous
         artifact = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
-        mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(version_info)
+        mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(entry)
         text = mlmodel or ""
         return replace(current, python_version=python_version(text), is_portable=is_portable(text))
 

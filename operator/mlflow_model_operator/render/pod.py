@@ -48,6 +48,8 @@ def pod_template(
 ) -> KubeObject:
     """The pod template of a revision, without the label that holds the revision's name."""
     spec = resource.spec
+    image = spec.server.image or scoring_image(model, settings)
+    requests, limits = _resources(resource)
     shutdown = _shutdown_timeout(resource)
     # A custom image may exit at once on SIGTERM: its requests must have finished before.
     pause = PRE_STOP_PAUSE + (shutdown if spec.server.image else 0)
@@ -58,18 +60,11 @@ def pod_template(
         pod=spec.pod,
         plain=_plain,
         custom_image=spec.server.image is not None,
-        **_container_values(resource, model, settings, shutdown),
-        access=_access_volume(resource),
-        access_dir=ACCESS_DIR,
-        empty_dir=_empty_dir,
-        storage=spec.server.storage,
-        workers=spec.server.workers,
-        node_selector={**_plain(spec.pod.node_selector), **_gpu_node_selector(resource)},
-        tolerations=_tolerations(resource),
-        runtime_class=spec.gpu.runtime_class_name if spec.gpu else None,
-        ca=spec.dependencies.ca_config_map,
-        ca_dir=CA_DIR,
-        model_dir=MODEL_DIR,
+        image=image,
+        pull_policy=_pull_policy(resource, settings),
+        env=_environment(resource, model, settings, shutdown),
+        requests=requests,
+        limits=limits,
         port=HTTP_PORT,
         metrics_port=METRICS_PORT,
         grpc_port=GRPC_PORT if spec.server.grpc else None,
@@ -77,31 +72,17 @@ def pod_template(
         startup_attempts=max(1, round(startup_seconds(resource) / PROBE_PERIOD)),
         pause=pause,
         grace=PRE_STOP_PAUSE + shutdown + SHUTDOWN_MARGIN,
-        scratch=BUILD_DOCKER_DIRS if spec.server.image else {},
         instance=resource.name,
+        **_volumes(resource),
+        **_secrets(resource),
+        **_placement(resource),
     )
-
-
-def _container_values(
-    resource: MLflowModelDeployment, model: ModelVersion, settings: Settings, shutdown: int
-) -> dict[str, Any]:
-    """What the containers of a pod have: image, environment, and share of the node."""
-    requests, limits = _resources(resource)
-    return {
-        "image": resource.spec.server.image or scoring_image(model, settings),
-        "pull_policy": _pull_policy(resource, settings),
-        "env": _environment(resource, model, settings, shutdown),
-        "prepare_secret": resource.spec.model.credentials_secret,
-        "server_secret": _server_secret(resource),
-        "requests": requests,
-        "limits": limits,
-    }
 
 
 def scoring_image(model: ModelVersion, settings: Settings) -> str:
     """The scoring image for the model's Python version, or else the nearest.
 
-    Whether that can load the model was decided before: see `Reconciler._runnable`.
+    Whether that can load the model was decided before: see `Resolver._loadable`.
     """
     images = settings.scoring_images
     default = settings.default_python_version
@@ -112,6 +93,36 @@ def scoring_image(model: ModelVersion, settings: Settings) -> str:
 def startup_seconds(resource: MLflowModelDeployment) -> float:
     """How long a pod may take from its start until it is ready."""
     return quantity.seconds(resource.spec.server.startup_timeout)
+
+
+def _volumes(resource: MLflowModelDeployment) -> dict[str, Any]:
+    spec = resource.spec
+    return {
+        "model_dir": MODEL_DIR,
+        "empty_dir": _empty_dir,
+        "storage": spec.server.storage,
+        "scratch": BUILD_DOCKER_DIRS if spec.server.image else {},
+        "ca": spec.dependencies.ca_config_map,
+        "ca_dir": CA_DIR,
+    }
+
+
+def _secrets(resource: MLflowModelDeployment) -> dict[str, Any]:
+    return {
+        "prepare_secret": resource.spec.model.credentials_secret,
+        "server_secret": _server_secret(resource),
+        "access": _access_volume(resource),
+        "access_dir": ACCESS_DIR,
+    }
+
+
+def _placement(resource: MLflowModelDeployment) -> dict[str, Any]:
+    pod, gpu = resource.spec.pod, resource.spec.gpu
+    return {
+        "node_selector": {**_plain(pod.node_selector), **_gpu_node_selector(resource)},
+        "tolerations": _tolerations(resource),
+        "runtime_class": gpu.runtime_class_name if gpu else None,
+    }
 
 
 def _server_secret(resource: MLflowModelDeployment) -> str | None:

@@ -16,7 +16,7 @@ def routing_objects(
     traffic: tuple[Weight, ...],
     *,
     is_stale: bool = False,
-    withheld: frozenset[str] = frozenset(),
+    excluded_hostnames: frozenset[str] = frozenset(),
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
@@ -32,14 +32,14 @@ def routing_objects(
     if has_gateway or len(traffic) == 1:
         selector[names.REVISION] = traffic[0].revision
     objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
-    if has_gateway and not is_all_withheld(resource, withheld):
-        objects.append(_route(resource, metadata, traffic, grpc_port, withheld))
+    if has_gateway and not are_all_excluded(resource, excluded_hostnames):
+        objects.append(_route(resource, metadata, traffic, grpc_port, excluded_hostnames))
     return objects
 
 
-def is_all_withheld(resource: MLflowModelDeployment, withheld: frozenset[str]) -> bool:
+def are_all_excluded(resource: MLflowModelDeployment, excluded_hostnames: frozenset[str]) -> bool:
     """Whether no host name is left of those that the spec asks for; "" stands for all of them."""
-    return withheld.issuperset(resource.spec.routing.hostnames or [""])
+    return excluded_hostnames.issuperset(resource.spec.routing.hostnames or [""])
 
 
 def _route(
@@ -47,7 +47,7 @@ def _route(
     metadata: KubeObject,
     traffic: tuple[Weight, ...],
     grpc_port: int | None,
-    withheld: frozenset[str],
+    excluded_hostnames: frozenset[str],
 ) -> KubeObject:
     routing = resource.spec.routing
     assert routing.gateway is not None
@@ -57,7 +57,7 @@ def _route(
             metadata=metadata,
             gateway=routing.gateway.name,
             gateway_namespace=routing.gateway.namespace or resource.namespace,
-            hostnames=[name for name in routing.hostnames if name not in withheld],
+            hostnames=[name for name in routing.hostnames if name not in excluded_hostnames],
             path=routing.path,
             timeout=routing.timeout,
             traffic=traffic,

@@ -53,14 +53,14 @@ class LiveRouting:
 def live_routing(
     resource: MLflowModelDeployment, live: LiveChildren, gateway: GatewayState | None
 ) -> LiveRouting:
-    """What the live Service and route do; `gateway` is the live Gateway, None if not looked up.
+    """What the live Service and route do; `gateway` is the one of the spec, None if unknown.
 
     A route that is not accepted as it stands may be followed as it was accepted last, which the
     status records.
     """
     service = selected_revisions(live.services.get(resource.name), live)
     route = live.routes.get(resource.name)
-    if route is None or (gateway is not None and not gateway.exists):
+    if route is None or _is_gateway_gone(resource, route, gateway):
         return LiveRouting(service)
     match _acceptance(route):
         case Accepted():
@@ -92,11 +92,20 @@ def accepted_revisions(
     route = live.routes.get(resource.name)
     if route is None:
         return None
-    if gateway is not None and not gateway.exists:
+    if _is_gateway_gone(resource, route, gateway):
         return []
     if isinstance(_acceptance(route), Accepted):
         return sorted(httproute.weights(route))
     return _last_accepted(resource, route, live)
+
+
+def _is_gateway_gone(
+    resource: MLflowModelDeployment, route: KubeObject, gateway: GatewayState | None
+) -> bool:
+    """Whether the Gateway that a route names does not exist; the spec may name another by now."""
+    if gateway is None or httproute.gateway_of(route) != resource.gateway:
+        return False
+    return not gateway.exists
 
 
 def _acceptance(route: KubeObject) -> httproute.Acceptance:

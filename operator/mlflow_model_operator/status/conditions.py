@@ -232,14 +232,13 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
     if route is None:
         return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
     acceptance = httproute.acceptance(route, gateway.name, gateway.namespace)
-    is_refused = isinstance(acceptance, Refused)  # which is the nearer cause
-    if snapshot.gateway is not None and not snapshot.gateway.is_programmed and not is_refused:
+    if isinstance(acceptance, Refused):
+        return _refused_by_gateway(snapshot, gateway, acceptance)
+    if snapshot.gateway is not None and not snapshot.gateway.is_programmed:
         return _not_programmed(snapshot.gateway, gateway)
     match acceptance:
         case Accepted():
             return _true("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
-        case Refused() as refusal:
-            return _refused_by_gateway(snapshot, gateway, refusal)
         case Pending():
             return _waiting_for_gateway(gateway)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
@@ -64,7 +65,7 @@ class Snapshot:
     # Those that there are scoring images for, the default first: ("3.11", "3.12").
     scoring_python_versions: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def routing(self) -> LiveRouting:
         """What the live Service and route do."""
         return live_routing(self.resource, self.live, self.gateway)
@@ -86,10 +87,8 @@ class Snapshot:
             return []
         weights = dict(self.decision.traffic)
         revisions = {entry.name: entry for entry in (*self.draining, *self.decision.revisions)}
-        matching = [revision for name, revision in revisions.items() if name in names]
-        return sorted(
-            matching, key=lambda revision: (-weights.get(revision.name, 0), revision.name)
-        )
+        named = [revision for name, revision in revisions.items() if name in names]
+        return sorted(named, key=lambda revision: (-weights.get(revision.name, 0), revision.name))
 
     def state(self, revision: Revision) -> RevisionState:
         """The replicas of a revision's Deployment."""

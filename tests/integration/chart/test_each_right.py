@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from mlflow_model_operator.kube import kinds
 from tests.integration.chart.conftest import ACCOUNT, Cluster
 from tests.integration.chart.test_rights import (
     FULL,
     GATEWAY_NAMESPACE,
     apply,
     chart_environment,
+    children,
     counts,
     granted,
+    is_ready,
     kubeconfig_of_the_operator,
     make_ready,
     resource,
@@ -164,12 +167,25 @@ def until_all_is_there(cluster: Cluster, namespace: str) -> None:
     wait_for(lambda: 0 not in counts(cluster, namespace).values(), "all children to be there")
 
 
-def have_children_deleted(cluster: Cluster, namespace: str) -> None:
-    """All of them but a Deployment and a Service, and of these two the older ones."""
+def have_children_deleted(cluster: Cluster, namespace: str, right: Right) -> None:
+    """All of them but a Deployment and a Service, and of these two the older ones.
+
+    It ends as soon as the right is missed: the operator waits before it tries again.
+    """
+
+    def all_are_ready() -> bool:
+        make_ready(cluster, namespace)
+        deployments = children(cluster, kinds.DEPLOYMENT, namespace)
+        return bool(deployments) and all(map(is_ready, deployments))
+
+    def missed_or(condition: Callable[[], bool]) -> Callable[[], bool]:
+        return lambda: is_missed(cluster, right, namespace) or condition()
+
     apply(cluster, resource(namespace, 1))
-    make_ready(cluster, namespace)
+    wait_for(missed_or(all_are_ready), "Deployments to be ready")
     apply(cluster, resource(namespace, 2))
-    wait_for(lambda: counts(cluster, namespace)["Deployment"] == 2, "a new revision")
+    two = missed_or(lambda: counts(cluster, namespace)["Deployment"] == 2)
+    wait_for(two, "a new revision")
     make_ready(cluster, namespace)
 
 
@@ -180,7 +196,7 @@ def until_missed(cluster: Cluster, right: Right, log: Callable[[], str]) -> None
         until_all_is_there(cluster, namespace)
     with without(cluster, right):
         if right[0] == "delete":
-            have_children_deleted(cluster, namespace)
+            have_children_deleted(cluster, namespace, right)
         else:
             apply(cluster, resource(namespace, 1, **FULL))
         wait_for(lambda: is_missed(cluster, right, namespace), f"{right} to be missed:\n{log()}")

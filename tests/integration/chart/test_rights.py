@@ -34,7 +34,9 @@ UNSEEN = {
 
 
 def resource(namespace: str, version: int, **spec: Any) -> KubeObject:
-    """A resource that needs no tracking server."""
+    """A resource that needs no tracking server, with a host name that no other namespace has."""
+    if "routing" in spec:
+        spec["routing"] = {**spec["routing"], "hostnames": [f"{namespace}.example.com"]}
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
@@ -69,7 +71,13 @@ def make_ready(cluster: Cluster, namespace: str) -> None:
         }
         path = f"{kinds.DEPLOYMENT.path(namespace, metadata['name'])}/status"
         body, content_type = {"status": status}, "application/merge-patch+json"
-        cluster.api.request("PATCH", path, body, content_type).raise_for_status()
+        patched = cluster.api.request("PATCH", path, body, content_type)
+        if patched.status_code != 404:  # the operator may have deleted it meanwhile
+            patched.raise_for_status()
+
+
+def is_ready(deployment: KubeObject) -> bool:
+    return bool(deployment.get("status", {}).get("readyReplicas"))
 
 
 def apply(cluster: Cluster, obj: KubeObject) -> None:

@@ -162,10 +162,13 @@ def test_a_resource_that_is_made_again_adopts_what_its_orphans_serve(world: Worl
     spec = {"model": {"uri": f"models:/{world.model}@champion"}}
     old = world.given_wine_is_served(spec)
     uid = world.children("deployments")[old]["metadata"]["uid"]
-    world.api.kubectl("delete", "mmd", "wine", "--cascade=orphan", "-n", world.namespace)
+    world.api.kubectl(
+        *("delete", "mmd", "wine", "--cascade=orphan", "--wait=false", "-n", world.namespace)
+    )
     # The garbage collector, which does not run here, lets go of what is orphaned.
     for kind, name in (("deployments", old), ("services", "wine")):
         world.patch(kind, name, {"metadata": {"ownerReferences": None}})
+    world.patch("mmd", "wine", {"metadata": {"finalizers": None}})
     world.apply(spec)
     world.until_condition("Ready", "True", "Ready")
     assert world.children("deployments")[old]["metadata"]["uid"] == uid

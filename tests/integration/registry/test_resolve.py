@@ -18,26 +18,63 @@ PYTHON = platform.python_version()
 
 
 @pytest.mark.parametrize(
-    ("uri", "pods_see", "version"),
+    ("uri", "version"),
     [
-        ("models:/wine/1", "models:/wine/1", "1"),
-        ("models:/wine/2", "models:/wine/2", "2"),
-        ("models:/wine@champion", "models:/wine/1", "1"),
-        ("models:/wine@challenger", "models:/wine/2", "2"),
-        ("models:/wine@latest", "models:/wine/2", "2"),
-        ("models:/wine/Production", "models:/wine/1", "1"),
-        ("models:/wine/production", "models:/wine/1", "1"),
-        ("models:/wine/latest", "models:/wine/2", "2"),
-        ("models:/wine/None", "models:/wine/2", "2"),
+        ("models:/wine/1", "1"),
+        ("models:/wine/2", "2"),
+        ("models:/wine@champion", "1"),
+        ("models:/wine@challenger", "2"),
+        ("models:/wine@latest", "2"),
+        ("models:/wine/Production", "1"),
+        ("models:/wine/production", "1"),
+        ("models:/wine/latest", "2"),
+        ("models:/wine/None", "2"),
     ],
 )
-async def test_a_registered_model(
-    following: Following, wine: Wine, uri: str, pods_see: str, version: str
-) -> None:
+async def test_a_registered_model(following: Following, wine: Wine, uri: str, version: str) -> None:
+    """Version 1 is a logged model, which pods fetch; version 2 is files, as before MLflow 3."""
     server = wine.client.tracking_uri
+    created = wine.client.get_model_version("wine", version).creation_timestamp
+    logged = (f"models:/{wine.model_id}", None)
+    fetched, age = logged if version == "1" else (f"models:/wine/{version}", created)
     assert await following.resolve(uri) == ModelVersion(
-        uri, pods_see, version, server, "wine", PYTHON
+        uri, fetched, version, server, "wine", PYTHON, age
     )
+
+
+async def test_a_version_that_is_deleted_and_registered_again_is_another(
+    following: Following, wine: Wine, new_model: Callable[[], str]
+) -> None:
+    client, name = wine.client, new_model()
+    first = await following.resolve(f"models:/{name}@champion")
+    client.delete_registered_model(name)
+    client.create_registered_model(name)
+    client.create_model_version(name, "s3://models/none")
+    client.set_registered_model_alias(name, "champion", "1")
+    await following.until_notified(KEY)
+
+    again = await following.resolve(f"models:/{name}@champion")
+
+    assert (again.uri, again.version) == (first.uri, first.version)
+    assert not again.is_same(first)
+
+
+async def test_a_version_that_is_deleted_is_missed(
+    following: Following, wine: Wine, new_model: Callable[[], str]
+) -> None:
+    name = new_model()
+    await following.resolve(f"models:/{name}/1")
+    wine.client.delete_model_version(name, "1")
+    await following.until_notified(KEY)
+    assert (await following.failure(f"models:/{name}/1")).reason == "VersionNotFound"
+
+
+async def test_the_python_version_of_a_version_that_names_a_runs_model(
+    following: Following, wine: Wine, new_model: Callable[[], str]
+) -> None:
+    name, source = new_model(), f"runs:/{wine.old_run_id}/model"
+    version = wine.client.create_model_version(name, source, wine.old_run_id).version
+    assert (await following.resolve(f"models:/{name}/{version}")).python_version == PYTHON
 
 
 async def test_a_logged_model(following: Following, wine: Wine) -> None:

@@ -58,7 +58,7 @@ def test_which_tracking_servers_may_be_named(
     assert (denial is None) == is_allowed
 
 
-def test_a_denial_names_field_rule_and_what_to_write() -> None:
+def test_a_denial_names_field_rule_and_alternatives() -> None:
     rules = policy(tracking_uris=("http://mlflow.{namespace}:5000",))
     assert rules.tracking_uri_denial(resource("http://evil:5000")) == (
         "spec.model.trackingUri: http://evil:5000 is not allowed in namespace team-a: leave it "
@@ -248,9 +248,9 @@ ALLOWED: dict[str, Any] = {
 def test_which_host_names_a_namespace_may_use(
     hostnames: list[str], served: list[str], denied: list[str]
 ) -> None:
-    found = policy(**ALLOWED).hostname_denials(resource(hostnames=hostnames), served)
-    assert list(found) == denied
-    for name, message in found.items():
+    denials = policy(**ALLOWED).hostname_denials(resource(hostnames=hostnames), served)
+    assert list(denials) == denied
+    for name, message in denials.items():
         assert message.startswith("spec.routing.hostnames: ")
         assert name in message
         assert "use *.team-a.models.example.com, bank.example.com" in message
@@ -261,7 +261,7 @@ def test_without_rules_all_host_names_are_allowed() -> None:
     assert policy().hostname_denials(resource(), []) == {}
 
 
-def test_a_namespace_without_any_host_name_is_told_so() -> None:
+def test_a_namespace_without_any_host_name_has_to_leave_the_gateway_out() -> None:
     rules = policy(hostnames_by_namespace={"team-b": ("tea.example.com",)})
     (message,) = rules.hostname_denials(resource(hostnames=["a.example.com"]), []).values()
     assert "use no gateway, since none is" in message

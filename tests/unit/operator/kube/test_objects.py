@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from mlflow_model_operator.api import names
 from mlflow_model_operator.kube import objects
+from mlflow_model_operator.kube.objects import is_child_of, is_hidden
 
 Json = dict[str, Any]
 
@@ -67,3 +69,46 @@ def test_an_object_without_conditions_has_none(obj: Json | None) -> None:
 @pytest.mark.parametrize("text", [None, 7, {}])
 def test_what_is_no_time_is_none(text: object) -> None:
     assert objects.parse_time(text) is None
+
+
+OURS = {names.MANAGED_BY: names.MANAGED_BY_VALUE, names.DEPLOYMENT: "wine"}
+SELECTING = {"selector": {"matchLabels": {names.DEPLOYMENT: "wine"}}, "template": {}}
+
+
+def owned_by(uid: str, **reference: Any) -> list[dict[str, Any]]:
+    return [{"uid": uid, "kind": names.KIND, "controller": True, **reference}]
+
+
+@pytest.mark.parametrize(
+    ("owners", "labels", "spec", "is_child"),
+    [
+        pytest.param(owned_by("u"), {}, {}, True, id="owned, whatever its labels"),
+        pytest.param([], OURS, {}, True, id="nobody's, with our labels"),
+        pytest.param([], {names.DEPLOYMENT: "wine"}, {}, True, id="one label of ours"),
+        pytest.param([], {}, SELECTING, True, id="a Deployment that selects our pods"),
+        pytest.param(
+            [], {names.DEPLOYMENT: "beer"}, SELECTING, True, id="its selector cannot be edited"
+        ),
+        pytest.param([], {names.DEPLOYMENT: "beer"}, {}, False, id="another resource's labels"),
+        pytest.param([], {}, {}, False, id="nobody's, without labels"),
+        pytest.param(owned_by("other"), OURS, SELECTING, False, id="another resource's"),
+        pytest.param(owned_by("x", kind="App"), OURS, {}, False, id="another controller's"),
+        pytest.param(
+            owned_by("x", kind="App", controller=False), OURS, {}, True, id="an owner beside us"
+        ),
+    ],
+)
+def test_whose_child_an_object_is(
+    owners: list[Any], labels: dict[str, str], spec: dict[str, Any], is_child: bool
+) -> None:
+    metadata = {"name": "wine-abc", "labels": labels, "ownerReferences": owners}
+    assert is_child_of({"metadata": metadata, "spec": spec}, "wine", "u") is is_child
+
+
+@pytest.mark.parametrize(
+    ("labels", "hidden"), [(OURS, False), ({**OURS, names.MANAGED_BY: "helm"}, True), ({}, True)]
+)
+def test_an_edited_label_hides_an_object_from_our_watches(
+    labels: dict[str, str], hidden: bool
+) -> None:
+    assert is_hidden({"metadata": {"name": "x", "labels": labels}}) is hidden

@@ -99,7 +99,7 @@ def test_a_route_that_is_gone_for_a_moment_gives_nothing_away() -> None:
     assert claims.rivals(MALLORY) == {"bank.example.com": BANK}
 
 
-def test_who_waits_is_told_when_the_host_name_is_free() -> None:
+def test_others_are_notified_when_a_host_name_is_free() -> None:
     claims = RouteClaims()
     claims.update(BANK, resource(1, "*.example.com"))
     claims.update_route(BANK, route("*.example.com"))
@@ -175,9 +175,9 @@ def test_no_two_serve_the_same_and_who_serves_keeps_it(
             claims.update(key, None)
             claims.update_route(key, None)
         elif key in specs:  # what the operator does: the route states what no rival has
-            wanted, path = specs[key]
-            wanted = list(filter(None, wanted)) or [""]
-            left = [name for name in wanted if name not in claims.rivals(key)]
+            names, path = specs[key]
+            names = list(filter(None, names)) or [""]
+            left = [name for name in names if name not in claims.rivals(key)]
             served.pop(key, None)
             claims.update_route(key, route(*filter(None, left), path=path) if left else None)
             if left:

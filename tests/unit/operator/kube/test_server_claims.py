@@ -32,7 +32,7 @@ def test_the_servers_of_the_oldest_resources_count_first() -> None:
     assert [claims.is_excess(key(number)) for number in (1, 2, 3)] == [False, False, True]
 
 
-def test_resources_of_one_server_share_it() -> None:
+def test_resources_share_a_server() -> None:
     claims = ServerClaims(limit=1)
     for number in range(20):
         claims.update(
@@ -56,7 +56,7 @@ def test_namespaces_do_not_count_for_each_other() -> None:
         assert not claims.is_excess(key(1, namespace))
 
 
-def test_who_waits_is_told_when_a_server_is_given_up() -> None:
+def test_others_are_notified_when_a_server_is_given_up() -> None:
     claims = ServerClaims(limit=1)
     assert claims.update(key(1), resource(1, "http://first")) == set()
     assert claims.update(key(2), resource(2, "http://second")) == set()
@@ -74,7 +74,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(0, 3))
-def test_never_more_servers_than_the_limit_and_everybody_affected_is_told(
+def test_never_more_servers_than_the_limit_and_everybody_affected_is_notified(
     steps: list[tuple[int, int, str | None]], limit: int
 ) -> None:
     claims = ServerClaims(limit)
@@ -82,7 +82,7 @@ def test_never_more_servers_than_the_limit_and_everybody_affected_is_told(
     excess: dict[Key, bool] = {}
     for number, created, server in steps:
         changed = key(number)
-        told = claims.update(changed, resource(created, server))
+        notified = claims.update(changed, resource(created, server))
         servers = {k: s for k, s in servers.items() if k != changed}
         if server:
             servers[changed] = server
@@ -92,5 +92,5 @@ def test_never_more_servers_than_the_limit_and_everybody_affected_is_told(
         # A server is used by all or by none.
         assert not used & {servers[k] for k, is_excess in now.items() if is_excess}
         differs = {k for k in now if k in excess and excess[k] != now[k]} - {changed}
-        assert differs <= told
+        assert differs <= notified
         excess = now

@@ -93,8 +93,8 @@ def test_the_server_reads_what_the_spec_says(access: Json, expected: Json) -> No
         value = getattr(settings, name)
         assert (value is None) == (name not in expected), name
     for name, value in expected.items():
-        found = getattr(settings, name)
-        assert (str(found) if name == "api_keys_file" else found) == value
+        actual = getattr(settings, name)
+        assert (str(actual) if name == "api_keys_file" else actual) == value
 
 
 def test_the_tokens_of_named_service_accounts_alone_are_accepted() -> None:

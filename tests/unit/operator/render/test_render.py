@@ -277,28 +277,28 @@ def test_behind_a_gateway_the_service_selects_what_serves(
 
 
 @pytest.mark.parametrize(
-    ("withheld", "hostnames"),
+    ("excluded", "hostnames"),
     [(set(), ["a.example.com", "b.example.com"]), ({"a.example.com"}, ["b.example.com"])],
 )
 def test_the_route_leaves_host_names_to_older_resources(
-    withheld: set[str], hostnames: list[str]
+    excluded: set[str], hostnames: list[str]
 ) -> None:
     routing = {"gateway": {"name": "shared"}, "hostnames": ["a.example.com", "b.example.com"]}
     objects = render.routing_objects(
-        resource(routing=routing), (Weight("wine-a", 100),), withheld=frozenset(withheld)
+        resource(routing=routing), (Weight("wine-a", 100),), excluded_hostnames=frozenset(excluded)
     )
     assert objects[1]["spec"]["hostnames"] == hostnames
 
 
 @pytest.mark.parametrize(
-    ("hostnames", "withheld"), [(["a.example.com"], {"a.example.com"}), ([], {""})]
+    ("hostnames", "excluded"), [(["a.example.com"], {"a.example.com"}), ([], {""})]
 )
 def test_without_a_host_name_of_its_own_there_is_no_route(
-    hostnames: list[str], withheld: set[str]
+    hostnames: list[str], excluded: set[str]
 ) -> None:
     routing = {"gateway": {"name": "shared"}, "hostnames": hostnames}
     objects = render.routing_objects(
-        resource(routing=routing), (Weight("wine-a", 100),), withheld=frozenset(withheld)
+        resource(routing=routing), (Weight("wine-a", 100),), excluded_hostnames=frozenset(excluded)
     )
     assert [obj["kind"] for obj in objects] == ["Service"]
 

@@ -151,6 +151,7 @@ class DataPlane:
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
         self._active: dict[str, int] = {}
+        self._active_uid = ""  # of the route that it follows
 
     def gateway_looks(self, verdict: str) -> None:
         """The gateway's controller reads the route as it stands, and says what it thinks of it."""
@@ -159,6 +160,7 @@ class DataPlane:
             self._active = {}
             return
         self._active = httproute.weights(route) if verdict == "True" else {}
+        self._active_uid = uid_of(route)
         conditions = [
             {
                 "type": type_,
@@ -185,9 +187,9 @@ class DataPlane:
 
     def by_route(self) -> set[str]:
         """The revisions that the gateway sends requests to; none once the route is deleted."""
-        if KEY.name not in self._cluster.live(kinds.ROUTE):
-            self._active = {}
-        return set(self._active)
+        route = self._cluster.live(kinds.ROUTE).get(KEY.name)
+        is_same = route is not None and uid_of(route) == self._active_uid
+        return set(self._active) if is_same else set()
 
     def reached(self) -> set[str]:
         return self.by_service() | self.by_route()

@@ -8,6 +8,7 @@ import pytest
 
 from mlflow_model_operator.api.model_version import ResolutionError
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube.gateway import GatewayState, gateway_state
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.rollout.state import Revision
@@ -114,6 +115,9 @@ REFUSED = {
 
 
 UNKNOWN, ABSENT = None, gateway_state(None)
+UNPROGRAMMED = GatewayState(class_name="eg", obstacle="No addresses")
+PROGRAMMED = GatewayState(class_name="eg", obstacle=None)
+RESOLVED = {"type": "ResolvedRefs", "status": "True"}
 
 
 @pytest.mark.parametrize(
@@ -130,6 +134,12 @@ UNKNOWN, ABSENT = None, gateway_state(None)
             UNKNOWN,
             ("False", "RouteRefused"),
         ),
+        (route(ACCEPTED, RESOLVED), PROGRAMMED, ("True", "Accepted")),
+        # What is said of the route does not outlive its Gateway, nor come before it.
+        (route(ACCEPTED, RESOLVED), ABSENT, ("False", "GatewayNotFound")),
+        (route(ACCEPTED, RESOLVED), UNPROGRAMMED, ("False", "GatewayNotProgrammed")),
+        (route(), UNPROGRAMMED, ("False", "GatewayNotProgrammed")),
+        (route(REFUSED), UNPROGRAMMED, ("False", "RouteRefused")),
         (route(), UNKNOWN, ("False", "WaitingForGateway")),
         (route(), ABSENT, ("False", "GatewayNotFound")),
         (route(ACCEPTED, generation=2), UNKNOWN, ("False", "WaitingForGateway")),
@@ -411,3 +421,106 @@ def test_a_model_of_another_python_than_the_image_says_so(
     assert message.startswith("models:/wine@champion resolves to models:/wine/3")
     assert "Python" not in message if expected is None else expected in message
     assert ("chart value scoringImages" in message) == (expected is not None)
+
+
+# What the Service and the route lead to
+
+
+def test_what_is_still_reached_is_available_and_the_traffic_is_moving() -> None:
+    """The Service could not be changed: the new revision is ready, and gets nothing."""
+    refused = ApplyError("Service", "wine", 403, "Forbidden", "change freeze")
+    given = snapshot(
+        decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}),
+        deployment(V3, 1),
+        deployment(V4, 1),
+        service("wine", "wine-3"),
+        errors=(refused,),
+        draining=(V3,),
+    )
+    assert said(given, "Available") == ("True", "MinimumReplicasAvailable")
+    assert by_type(given)["Available"].message == "Version 3 is served by 1 pod"
+    assert said(given, "Progressing") == ("False", "ApplyRefused")
+    assert said(replace(given, apply_errors=()), "Progressing") == ("True", "MovingTraffic")
+
+
+def test_a_service_that_leads_nowhere_is_no_availability() -> None:
+    given = snapshot(decision(), deployment(V3, 1), service("wine", "wine-2"))
+    assert said(given, "Available")[0] == "False"
+
+
+def test_each_revision_that_the_gateway_leads_to_must_answer() -> None:
+    given = snapshot(
+        decision(V3, canary=V4, weight=50),
+        deployment(V3, 1),
+        deployment(V4, 0),
+        service("wine", "wine-3"),
+        of=resource(canary=CANARY, routing=GATEWAY),
+        canary_resolution=V4.model,
+        routes=(route(ACCEPTED, RESOLVED, wine_3=50, wine_4=50),),
+    )
+    assert said(given, "Available") == ("False", "Starting")
+    assert "Version 4" in by_type(given)["Available"].message
+
+
+def test_a_serving_deployment_that_is_gone_is_named() -> None:
+    given = snapshot(decision(V3, target=V4, phase=Phase.UPDATING), deployment(V4))
+    assert said(given, "Available") == ("False", "RevisionMissing")
+    assert "Deployment wine-3 of version 3" in by_type(given)["Available"].message
+
+
+def test_ready_names_the_route_and_not_that_its_old_revision_waits_for_it() -> None:
+    given = snapshot(
+        decision(V4, phase=Phase.DRAINING, draining={"wine-3": 1.0}),
+        deployment(V3, 1),
+        deployment(V4, 1),
+        of=resource(routing=GATEWAY),
+        routes=(route(),),
+        draining=(V3,),
+    )
+    assert said(given, "Progressing") == ("True", "Draining")
+    assert said(given, "Ready") == ("False", "WaitingForGateway")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "who"),
+    [("models", "MLflowModelDeployment beer"), ("secret", "of another namespace")],
+)
+def test_who_has_the_host_name_is_named_to_neighbours_only(namespace: str, who: str) -> None:
+    given = snapshot(
+        decision(),
+        deployment(V3, 1),
+        of=resource(routing=GATEWAY),
+        rivals={"wine.example.com": Key(namespace, "beer")},
+    )
+    assert said(given, "RouteAccepted") == ("False", "HostnameTaken")
+    message = by_type(given)["RouteAccepted"].message
+    assert "Host name wine.example.com of Gateway gateways/shared with path /" in message
+    assert who in message
+    assert "secret" not in message
+
+
+def test_an_update_of_the_operators_making_that_waits_is_no_trouble() -> None:
+    given = snapshot(decision(), deployment(V3, 1), is_deferred=True)
+    assert said(given, "Ready") == ("True", "Ready")
+    assert "maxTemplateUpdates" in by_type(given)["Progressing"].message
+
+
+@pytest.mark.parametrize(
+    ("stable", "canary", "weight", "expected"),
+    [
+        (1, 1, 0, ("False", "UpdateInProgress")),
+        (1, 0, 0, ("False", "CanaryNotReady")),
+        (0, 1, 100, ("False", "StableNotReady")),
+    ],
+)
+def test_why_the_canary_has_another_weight(
+    stable: int, canary: int, weight: int, expected: tuple[str, str]
+) -> None:
+    given = snapshot(
+        decision(V3, canary=V4, weight=weight),
+        deployment(V3, stable),
+        deployment(V4, canary),
+        of=resource(canary=CANARY),
+        canary_resolution=V4.model,
+    )
+    assert said(given, "TrafficSplit") == expected

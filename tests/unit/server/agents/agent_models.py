@@ -8,13 +8,13 @@ import mlflow.pyfunc
 
 # The words that an agent answers with.
 _WORDS = """
-import os, threading, time
+import os, tempfile, threading, time
 from pathlib import Path
 
 import mlflow
 from mlflow.models import set_model
 
-FOLDER = Path(os.environ.get("AGENT_FOLDER", "."))
+FOLDER = Path(os.environ.get("AGENT_FOLDER") or tempfile.mkdtemp())
 
 
 def wait_for(name):

@@ -299,7 +299,12 @@ def test_a_baseline_needs_columns(tmp_path: Path) -> None:
         baseline.save(tmp_path / "none", np.zeros((3, 1)), None)
 
 
-def test_a_baseline_is_logged_with_the_model(tmp_path: Path) -> None:
+def test_a_baseline_is_logged_with_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of a test before, by MLflow's own module state.
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
     rows = pd.DataFrame({"x": RANDOM.normal(size=50)})
     model = LinearRegression().fit(rows, rows["x"])
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
