@@ -23,7 +23,7 @@ STEP := $(PYTHON) -m dev.cluster.progress
 
 .PHONY: help
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 include dev/cluster/cluster.mk
 include images/images.mk
@@ -41,17 +41,23 @@ demo: ## Bring up a cluster, an MLflow server and the operator, and serve a mode
 ready: images $(VENV)
 
 .PHONY: test
-test: check test-unit test-parity test-clients test-versions test-integration test-e2e ## Run all tests
+test: check test-unit test-parity test-clients test-versions test-integration test-e2e test-docs ## Run all tests
 
 .PHONY: check
-check: $(VENV) ## Format, lint, types, import layers, generated files (seconds)
+check: $(VENV) ## Format, lint, types, import layers, generated files, documentation, workflows (seconds)
 	@$(STEP) "Format" --expected 1 -- ruff format --check --quiet .
 	@$(STEP) "Lint" --expected 1 -- ruff check --quiet .
 	@$(STEP) "Types" --expected 10 -- mypy --no-error-summary operator/mlflow_model_operator scoring/mlflow_model_server charts images dev e2e tests benchmarks
 	@$(STEP) "Import layers" --expected 2 -- lint-imports
 	@$(STEP) "Generated files" --expected 3 -- ./dev/generated.sh --check
+	@$(STEP) "Documentation and its links" --expected 5 -- python -m dev.site
+	@$(STEP) "Workflows" --expected 1 -- ./dev/workflows.sh
 	@# Passes once both packages have names with content and no long function; until then it fails.
 	@$(STEP) "Names" --expected 1 -- python -m dev.code_metrics --check
+
+.PHONY: docs
+docs: $(VENV) ## Build the documentation as a site, into .site/html
+	@python -m dev.site && echo "The site is .site/html/index.html."
 
 .PHONY: test-unit
 test-unit: $(VENV) ## Unit and golden tests: no cluster
@@ -93,11 +99,19 @@ test-integration: $(VENV) tools ## A real API server, a real MLflow server, the 
 
 .PHONY: test-e2e
 test-e2e: images $(VENV) ## The whole thing on a real cluster, through Helm
-	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow" e2e
+	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow and not docs" e2e
+
+.PHONY: test-docs
+test-docs: cluster $(VENV) ## The commands of docs/install.md on the cluster, instead of the operator there
+	@. .cluster/env && pytest -q -m docs e2e/test_docs.py
 
 .PHONY: test-slow
 test-slow: images $(VENV) ## What takes minutes to build for: an image of `mlflow models build-docker`
 	@. .cluster/env && pytest -q -m slow e2e
+
+.PHONY: test-pythons
+test-pythons: $(VENV) ## The scoring server with each Python that images are made for
+	@pytest -q tests/pythons
 
 .PHONY: format
 format: $(VENV) ## Format the code
@@ -109,4 +123,4 @@ generate: $(VENV) ## Write the generated files anew: CRD, field reference, the c
 
 .PHONY: clean
 clean: cluster-clean ## Stop and remove all that was started; the builds in the cache stay
-	@rm -rf .venv
+	@rm -rf .venv .site

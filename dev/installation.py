@@ -8,13 +8,20 @@ from typing import Any
 
 from dev import kube
 from dev.mlflow.server import URI_IN_CLUSTER
-from images.build import IMAGES
+from images.image import IMAGES
 
 CHART = Path(__file__).parents[1] / "charts" / "mlflow-model-operator"
 RELEASE = "mlflow-model-operator"
 NAMESPACE = "mlflow-model-operator"
 SELECTOR = "app.kubernetes.io/name=mlflow-model-operator"
+# In the nodes of the project's own cluster, and in no registry.
+LOCAL_REGISTRY = "mlflow-model-operator"
 IMAGE = IMAGES["operator"].tag
+CHART_IMAGES: dict[str, Any] = {
+    "image": {"registry": LOCAL_REGISTRY},
+    "scoringImage": {"pythonVersions": []},
+    "scoringImages": {"3.11": IMAGES["scoring"].tag},
+}
 READY_SECONDS = 180
 # Tests have tracking servers of their own, too.
 CLUSTER_VALUES = {"trackingUri": URI_IN_CLUSTER, "policy": {"trackingUris": ["*"]}}
@@ -23,13 +30,13 @@ CLUSTER_VALUES = {"trackingUri": URI_IN_CLUSTER, "policy": {"trackingUris": ["*"
 def install_operator(**values: Any) -> None:
     """Installs or upgrades the release and waits until it is ready.
 
-    `values` are added to those that this cluster needs: its tracking server.
+    `values` are added to those that this cluster needs: its tracking server and its images.
     """
     kube.apply(kube.restricted_namespace(NAMESPACE))
     kube.run(
         *("helm", "upgrade", "--install", RELEASE, str(CHART), f"--namespace={NAMESPACE}"),
         *("--wait", f"--timeout={READY_SECONDS}s", "--values=-"),
-        stdin=json.dumps({**CLUSTER_VALUES, **_image_note(), **values}),
+        stdin=json.dumps({**CLUSTER_VALUES, **CHART_IMAGES, **_image_note(), **values}),
         timeout=READY_SECONDS + 30,
     )
 

@@ -16,6 +16,7 @@ from dev.kube import kubectl, wait_until
 from dev.traffic import Endpoint, Request, RequestFailed, gateway_url
 from e2e.models import Facts
 from e2e.platform import gpus, packages
+from e2e.platform.pods import SCORING_IMAGE
 from e2e.steps import (
     DeployedModel,
     children_of,
@@ -28,6 +29,8 @@ from e2e.steps import (
 )
 from e2e.steps.inside import answers_from_inside
 
+# In examples an image has the name that it has in a registry of the reader's own.
+EXAMPLE_IMAGE = "registry.example.com/team/scoring:0.1.0-py3.11"
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 # Resources with one host name on one gateway take each other's requests.
 pytestmark = pytest.mark.usefixtures("hostname_alone")
@@ -204,9 +207,10 @@ def test_example(example: Path, namespace: str, facts: Facts) -> None:
     before, after = CHECKS[example.stem]
     before(namespace, facts)
 
-    kubectl("apply", f"--namespace={namespace}", f"--filename={example}")
+    text = example.read_text().replace(EXAMPLE_IMAGE, SCORING_IMAGE)
+    kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=text)
 
-    documents = [obj for obj in yaml.safe_load_all(example.read_text()) if obj]
+    documents = [obj for obj in yaml.safe_load_all(text) if obj]
     (resource,) = (obj for obj in documents if obj["kind"] == kube.RESOURCE.kind)
     deployed = DeployedModel(namespace, resource["metadata"]["name"])
     then_condition(deployed, "Available", "True")

@@ -1,23 +1,36 @@
 # The project's own images. Included by the Makefile at the top.
 
-.PHONY: images images-lock
+.PHONY: images push build image-names images-lock
 
 images: ## Bring the cluster up, and load the operator's, the scoring and the MLflow image into it
 	@python3 -m images.build
+
+export REGISTRY PYTHON_VERSIONS IMAGES TAG BASE_IMAGE PLATFORMS ATTEST
+
+push: ## Build the images, and push them (REGISTRY=registry.example.com/team, PYTHON_VERSIONS="3.11 3.12", PLATFORMS=…)
+	@python3 -m images.push push
+
+build: ## Build the same, and push nothing: for kind, k3d and minikube
+	@python3 -m images.push build
+
+image-names: ## Print the names of these images
+	@python3 -m images.push names
 
 # Never with the address of an index: the lock files hold names, versions and hashes only.
 COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url
 # What the tests run with is what the images have.
 COMPILE_IMAGE = $(COMPILE) --constraints requirements.lock
+# For each Python that scoring images have: BASE_IMAGE decides which one it is.
+COMPILE_ANY = $(subst 3.11,3.10,$(COMPILE)) --universal --constraints .venv/constraints.txt
 
 images-lock: $(VENV) ## Lock the Python packages of the images and of the development environment
 	@$(COMPILE) --universal --all-extras -o requirements.lock pyproject.toml
 	@$(COMPILE_IMAGE) -o images/operator.lock pyproject.toml
-	@# For any Python from 3.11 on: BASE_IMAGE decides.
-	@$(COMPILE_IMAGE) --universal --extra image -o images/scoring.lock scoring/pyproject.toml
+	@python images/constraints.py requirements.lock > .venv/constraints.txt
+	@$(COMPILE_ANY) --extra image -o images/scoring.lock scoring/pyproject.toml
 	@$(COMPILE_IMAGE) -o images/mlflow.lock images/mlflow.in
-	@$(COMPILE_IMAGE) -o images/build.lock images/build.in
+	@$(COMPILE_ANY) -o images/build.lock images/build.in
 	@$(COMPILE_IMAGE) -o tests/parity/deep.lock tests/parity/deep.in
 	@# MLServer needs older packages than the others.
 	@$(COMPILE) --universal -o benchmarks/scoring/mlserver.lock benchmarks/scoring/mlserver.in

@@ -66,6 +66,7 @@ MODULES = {
         Module("envoy-gateway", f"Building Envoy Gateway {versions.ENVOY_GATEWAY}", 300),
         Module("containerd", f"Building containerd {versions.CONTAINERD}", 60),
         Module("node-tools", f"Building kind {versions.KIND} and network plugins", 30),
+        Module("workflows", f"Building actionlint {versions.ACTIONLINT}", 15),
         Module("pause", "Building the pause program", 2),
     )
 }
@@ -122,6 +123,13 @@ PROGRAMS = {
         _plugin("ipam", "host-local"),
         _plugin("meta", "portmap"),
         Program("pause", "pause", f"{OUR_MODULE}/pause", versions.PAUSE),
+        Program(
+            "actionlint",
+            "workflows",
+            "github.com/rhysd/actionlint/cmd/actionlint",
+            versions.ACTIONLINT,
+            on_host=True,
+        ),
     )
 }
 

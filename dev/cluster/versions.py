@@ -16,6 +16,7 @@ CONTAINERD = "v2.2.1"
 ENVOY_GATEWAY = "v1.9.1"
 ENVOY = "1.40.0"
 PAUSE = "v1"
+ACTIONLINT = "v1.7.12"  # no part of the cluster: it checks .github/workflows
 
 DEBIAN = "bookworm"
 PYTHON_SLIM_IMAGE = "python:3.11-slim"

@@ -7,7 +7,7 @@ from typing import Any
 
 from dev import kube
 from dev.kube import KubeObject
-from images.build import IMAGES
+from images.image import IMAGES
 
 # It has Python, and is in every cluster that the tests run on.
 SCORING_IMAGE = IMAGES["scoring"].tag

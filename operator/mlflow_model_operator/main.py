@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from mlflow_model_operator import http, leader_election
+from mlflow_model_operator import http, leader_election, logs
 from mlflow_model_operator.controller import Operator
 from mlflow_model_operator.kube import client
 from mlflow_model_operator.kube.client import Cluster
@@ -55,14 +54,11 @@ async def _until_stopped(operator: Operator, work: Coroutine[Any, Any, None]) ->
 
 def main() -> None:
     """The console script `mlflow-model-operator`."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
         settings = from_environment()
     except SettingsError as error:
         sys.exit(f"mlflow-model-operator: {error}")
+    logs.configure(settings)
     try:
         asyncio.run(serve(settings))
     except leader_election.LeadershipLost as error:

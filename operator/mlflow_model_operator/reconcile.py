@@ -72,7 +72,12 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._revisions = RevisionNames(self.settings)
         self._policy = Policy(self.settings)
-        self._resolver = Resolver(self._policy, self.registry, self.cache.uses_excess_server)
+        self._resolver = Resolver(
+            self._policy,
+            self.registry,
+            self.cache.uses_excess_server,
+            tuple(self.settings.scoring_images),
+        )
         self._applier = Applier(self.cluster, self.cache)
         self._reporter = Reporter(self.cluster, self.cache)
         self._slots = UpdateSlots(self.settings.max_template_updates, on_turn=self.enqueue)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from mlflow_model_operator.api.model_version import ResolutionError, ResolutionResult
+from mlflow_model_operator.api import python_versions
+from mlflow_model_operator.api.model_version import (
+    ModelVersion,
+    ResolutionError,
+    ResolutionResult,
+)
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key, MLflowModelDeployment
 from mlflow_model_operator.plan import Resolution
@@ -13,14 +18,22 @@ from mlflow_model_operator.registry import Registry
 
 
 class Resolver:
-    """Asks the registry for what the policy allows, and subscribes the resource to that."""
+    """Asks the registry for what the policy allows, and subscribes the resource to that.
+
+    `scoring_pythons` are the Python versions that there are scoring images for.
+    """
 
     def __init__(
-        self, policy: Policy, registry: Registry, uses_excess_server: Callable[[Key], bool]
+        self,
+        policy: Policy,
+        registry: Registry,
+        uses_excess_server: Callable[[Key], bool],
+        scoring_pythons: Collection[str],
     ) -> None:
         self._policy = policy
         self._registry = registry
         self._uses_excess_server = uses_excess_server
+        self._scoring_pythons = scoring_pythons
 
     async def resolve(self, resource: MLflowModelDeployment) -> Resolution:
         """What the URIs resolve to now, or why they don't. Raises ResolutionPending."""
@@ -44,9 +57,18 @@ class Resolver:
             return ResolutionError(Reason.POLICY_DENIED, denial)
         try:
             tracking_uri = resource.spec.model.tracking_uri
-            return await self._registry.resolve(resource.key, uri, tracking_uri)
+            version = await self._registry.resolve(resource.key, uri, tracking_uri)
         except ResolutionError as error:
             return error
+        return self._loadable(resource, version)
+
+    def _loadable(self, resource: MLflowModelDeployment, version: ModelVersion) -> ResolutionResult:
+        """The model version, or that no scoring image has a Python that can load it."""
+        pythons = self._scoring_pythons
+        if resource.spec.server.image or python_versions.can_run(version, pythons):
+            return version
+        message = python_versions.denial(version, pythons)
+        return ResolutionError(Reason.PYTHON_VERSION_UNSUPPORTED, message)
 
     def _denials(self, resource: MLflowModelDeployment) -> dict[str, str | None]:
         """Why each model URI must not be resolved; None where it may be."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from mlflow_model_operator import __version__
+
+LOG_LEVELS = ("info", "debug", "warning", "error")  # the default first
+LOG_FORMATS = ("text", "json")
 
 
 class SettingsError(ValueError):
@@ -37,6 +40,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()  # empty: the whole cluster
     poll_interval: float = 15.0
     scoring_images: Mapping[str, str] = field(default_factory=dict)  # Python "3.11" → image
+    default_python_version: str = "3.11"  # of models whose version is not known
     image_pull_policy: str = "IfNotPresent"
     index_url: str | None = None  # the default package index of the prepare step
     workers: int = 32
@@ -48,6 +52,8 @@ class Settings:
     lease_name: str | None = None  # None: no leader election
     lease_namespace: str = "default"
     identity: str = "mlflow-model-operator"
+    log_level: str = "info"
+    log_format: str = "text"
 
 
 def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
@@ -60,6 +66,8 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         namespaces=_names(env.get("MMO_NAMESPACES", "")),
         poll_interval=_number(env, "MMO_POLL_INTERVAL", Settings.poll_interval, minimum=1),
         scoring_images=_images(env.get("MMO_SCORING_IMAGES", "{}")),
+        default_python_version=env.get("MMO_DEFAULT_PYTHON_VERSION")
+        or Settings.default_python_version,
         image_pull_policy=env.get("MMO_IMAGE_PULL_POLICY", Settings.image_pull_policy),
         index_url=env.get("MMO_INDEX_URL") or None,
         workers=int(_number(env, "MMO_WORKERS", Settings.workers, minimum=1)),
@@ -73,6 +81,8 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         lease_name=env.get("MMO_LEASE_NAME") or None,
         lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),
         identity=env.get("POD_NAME", Settings.identity),
+        log_level=_choice(env, "MMO_LOG_LEVEL", LOG_LEVELS),
+        log_format=_choice(env, "MMO_LOG_FORMAT", LOG_FORMATS),
     )
 
 
@@ -102,6 +112,13 @@ def _number(env: Mapping[str, str], name: str, default: float, minimum: float) -
     if value < minimum:
         raise SettingsError(f"{name} is {text}: write a number of at least {minimum:g}")
     return value
+
+
+def _choice(env: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    text = env.get(name) or choices[0]
+    if text not in choices:
+        raise SettingsError(f"{name} is {text!r}: write one of {', '.join(choices)}")
+    return text
 
 
 def _policy(text: str) -> PolicySettings:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from mlflow_model_server import bounded_logging
+from mlflow_model_server import bounded_logging, compat
 from mlflow_model_server.runtime import isolation
 from mlflow_model_server.runtime.termination import StartupError, write_termination_message
 from mlflow_model_server.settings import Settings, SettingsError, from_environment
@@ -72,8 +72,7 @@ def _serve(settings: Settings) -> int:
 def _run(settings: Settings) -> int:
     _prepare(settings)
     # A new process, which has loaded none of the image's packages yet.
-    # -P: what lies in the working directory is no module.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow_model_server", "serve"])
+    os.execv(sys.executable, [*compat.module_command("mlflow_model_server"), "serve"])
 
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:

@@ -123,8 +123,9 @@ def _serve_here(
     # it before.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_until_done(server, listener))
+    loop = _loop_factory()()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(_until_done(server, listener))
     raise AssertionError("unreachable")
 
 

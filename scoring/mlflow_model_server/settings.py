@@ -13,9 +13,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from mlflow_model_server import compat
 
 _MAX_QUOTED = 100  # characters of a wrong value that the message repeats
 # Of models' files, as ALLOWED_FORMATS names them.
@@ -128,8 +129,8 @@ def _unix_time(text: str) -> float:
     if math.isfinite(number):
         return number / 1000 if number > 1e11 else number
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        moment = compat.moment(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=compat.UTC)).timestamp()
     except (ValueError, OverflowError):
         raise ValueError("Unix time, or a time like 2026-01-31T12:00:00Z") from None
 

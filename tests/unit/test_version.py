@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from images.build import IMAGES, VERSION
+from images.image import IMAGES, VERSION
 from mlflow_model_operator import __version__
 
 REPOSITORY = Path(__file__).parents[2]

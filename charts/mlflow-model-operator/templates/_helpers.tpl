@@ -22,26 +22,91 @@ app.kubernetes.io/component: operator
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{- define "operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- /* Labels and annotations of an object: "labels" and "annotations" are its own. commonLabels
+       change none of those that the chart sets, for some of them are selected by. */}}
+{{- define "operator.metadata" -}}
+{{- $own := merge dict (.labels | default dict) (include "operator.labels" .root | fromYaml) -}}
+labels:
+  {{- merge $own .root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with merge dict (.annotations | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* What an endpoint of a ServiceMonitor or PodMonitor has besides port and path. */}}
+{{- define "operator.scrape" -}}
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- if .honorLabels }}
+honorLabels: true
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "operator.serviceAccountName" -}}
 {{- $default := .Values.serviceAccount.create | ternary (include "operator.fullname" .) "default" }}
 {{- default $default .Values.serviceAccount.name }}
 {{- end }}
 
+{{- /* A repository with its registry. Nothing is assumed: whoever owned the assumed registry could put
+       any image there. */}}
+{{- define "operator.repository" -}}
+{{- if .registry }}
+{{- printf "%s/%s" (trimSuffix "/" .registry) .repository }}
+{{- else if contains "/" .repository }}
+{{- .repository }}
+{{- else }}
+{{- fail (printf "%s is not set, and has no default: set image.registry to the registry that holds the images, like image.registry=registry.example.com/team. `make push REGISTRY=registry.example.com/team` builds and pushes them" .value) }}
+{{- end }}
+{{- end }}
+
 {{- define "operator.image" -}}
 {{- with .Values.image }}
+{{- $repository := include "operator.repository" (dict "registry" .registry "repository" .repository "value" "image.registry") }}
 {{- if .digest }}
-{{- printf "%s@%s" .repository .digest }}
+{{- printf "%s@%s" $repository .digest }}
 {{- else }}
-{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- printf "%s:%s" $repository (default $.Chart.AppVersion .tag) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* JSON: the scoring image of each Python version. Each of scoringImages replaces or adds one. */}}
+{{- define "operator.scoringImages" -}}
+{{- $images := deepCopy .Values.scoringImages }}
+{{- with .Values.scoringImage }}
+{{- $registry := default $.Values.image.registry .registry }}
+{{- $named := or $registry (contains "/" .repository) }}
+{{- range $python := .pythonVersions }}
+{{- if and (not (hasKey $images $python)) (or $named (empty $images)) }}
+{{- $repository := include "operator.repository" (dict "registry" $registry "repository" $.Values.scoringImage.repository "value" "scoringImage.registry") }}
+{{- $tag := default $.Chart.AppVersion $.Values.scoringImage.tag }}
+{{- $_ := set $images $python (printf "%s:%s-py%s" $repository $tag $python) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $images }}
 {{- end }}
 
 {{- /* The subject of all bindings. */}}
 {{- define "operator.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ include "operator.namespace" . }}
 {{- end }}
 
 {{- /* What the operator does in the namespaces that it watches; each verb is used. */}}
@@ -109,20 +174,27 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: "8080"
 - name: MMO_NAMESPACES
   value: {{ join "," .Values.watchNamespaces | quote }}
+# As JSON, for Helm prints a large number as 1e+06.
 - name: MMO_POLL_INTERVAL
-  value: {{ .Values.pollInterval | quote }}
+  value: {{ toJson .Values.pollInterval | quote }}
 - name: MMO_RESYNC_INTERVAL
-  value: {{ .Values.resyncInterval | quote }}
+  value: {{ toJson .Values.resyncInterval | quote }}
 - name: MMO_DRAIN_DELAY
-  value: {{ .Values.drainDelay | quote }}
+  value: {{ toJson .Values.drainDelay | quote }}
 - name: MMO_MAX_TEMPLATE_UPDATES
-  value: {{ .Values.maxTemplateUpdates | quote }}
+  value: {{ toJson .Values.maxTemplateUpdates | quote }}
 - name: MMO_WORKERS
-  value: {{ .Values.workers | quote }}
+  value: {{ toJson .Values.workers | quote }}
+- name: MMO_LOG_LEVEL
+  value: {{ .Values.logging.level }}
+- name: MMO_LOG_FORMAT
+  value: {{ .Values.logging.format }}
 - name: MMO_POLICY
   value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "sources" "formats" "signatures" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
 - name: MMO_SCORING_IMAGES
-  value: {{ .Values.scoringImages | toJson | quote }}
+  value: {{ include "operator.scoringImages" . | quote }}
+- name: MMO_DEFAULT_PYTHON_VERSION
+  value: {{ .Values.scoringImage.defaultPythonVersion | quote }}
 - name: MMO_IMAGE_PULL_POLICY
   value: {{ .Values.scoringImagePullPolicy }}
 {{- with .Values.packageIndex.url }}
@@ -144,14 +216,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- /* ValidatingAdmissionPolicies have no namespace: its name keeps two releases apart. */}}
 {{- define "operator.policyName" -}}
-{{- printf "%s.%s" (include "operator.fullname" .) .Release.Namespace }}
+{{- printf "%s.%s" (include "operator.fullname" .) (include "operator.namespace" .) }}
 {{- end }}
 
 {{- define "operator.policy.byTheOperator" -}}
 - name: by-the-operator
   expression: >-
     request.userInfo.username ==
-    'system:serviceaccount:{{ .Release.Namespace }}:{{ include "operator.serviceAccountName" . }}'
+    'system:serviceaccount:{{ include "operator.namespace" . }}:{{ include "operator.serviceAccountName" . }}'
 {{- end }}
 
 {{- /* CEL: whether a variable has any of these fields. */}}
@@ -180,8 +252,7 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
   name: {{ .name }}
-  labels:
-    {{- include "operator.labels" .root | nindent 4 }}
+  {{- include "operator.metadata" (dict "root" .root) | nindent 2 }}
 spec:
   policyName: {{ .name }}
   validationActions: {{ toJson .root.Values.policy.actions }}

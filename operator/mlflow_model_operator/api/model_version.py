@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlflow_model_operator.api.reasons import Reason
 
@@ -22,6 +22,9 @@ class ModelVersion:
     created: int | None = None
     # Of a registered version. They may change, and make no other revision.
     tags: tuple[tuple[str, str], ...] = ()
+    # Whether it holds data only, which any Python version loads; a version that was read back from
+    # the status or from a pod does not say it.
+    is_portable: bool = field(default=False, compare=False)
 
     @property
     def display_uri(self) -> str:

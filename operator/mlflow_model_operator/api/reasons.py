@@ -41,6 +41,7 @@ class Reason(StrEnum):
     RUN_NOT_FOUND = "RunNotFound"
     LOGGED_MODEL_NOT_FOUND = "LoggedModelNotFound"
     VERSION_NOT_READY = "VersionNotReady"
+    PYTHON_VERSION_UNSUPPORTED = "PythonVersionUnsupported"
     # The pods
     NAME_TAKEN = "NameTaken"
     APPLY_REFUSED = "ApplyRefused"
@@ -54,6 +55,8 @@ class Reason(StrEnum):
     ACCESS_SECRET_INVALID = "AccessSecretInvalid"
     ARTIFACT_UNREADABLE = "ArtifactUnreadable"
     DEPENDENCY_INSTALL_FAILED = "DependencyInstallFailed"
+    PACKAGE_INDEX_UNAUTHORIZED = "PackageIndexUnauthorized"
+    PACKAGE_INDEX_UNTRUSTED = "PackageIndexUntrusted"
     INVALID_MODEL = "InvalidModel"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
     OUT_OF_MEMORY = "OutOfMemory"

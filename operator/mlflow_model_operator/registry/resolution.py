@@ -73,6 +73,7 @@ class VersionMetadata:
     model_id: str | None = None  # of a version: the logged model that it is, if it is one
     created: int | None = None  # of a version: when it was registered, in milliseconds since 1970
     tags: tuple[tuple[str, str], ...] = ()  # of a version; the only part that may change
+    is_portable: bool = False  # it holds data only, which any Python version loads
 
     def is_same(self, other: VersionMetadata) -> bool:
         """Whether both are of one version, and not of two with the same number."""
@@ -134,8 +135,17 @@ def resolve(
         # A logged model never changes, and outlives the version that names it.
         resolved_uri = f"models:/{metadata.model_id}"
     created = None if metadata.model_id else metadata.created
-    python = metadata.python_version
-    return ModelVersion(uri, resolved_uri, version, server, name, python, created, metadata.tags)
+    return ModelVersion(
+        uri,
+        resolved_uri,
+        version,
+        server,
+        name,
+        metadata.python_version,
+        created,
+        tags=metadata.tags,
+        is_portable=metadata.is_portable,
+    )
 
 
 def is_immutable(query: Query) -> bool:

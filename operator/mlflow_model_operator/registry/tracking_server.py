@@ -72,6 +72,8 @@ _CONSTANT = re.compile(r"[A-Z][A-Z_]{1,63}")  # MLflow's names of errors and of 
 # all memory or time: so the one line is looked for, in the shape in which MLflow writes it, and
 # only near the beginning, where MLflow writes it.
 MAX_MLMODEL_BYTES = 65_536
+# Loaders that read no pickled objects, but for those that write them for some of their models.
+_DATA_LOADERS = {"mlflow.catboost", "mlflow.lightgbm", "mlflow.onnx", "mlflow.xgboost"}
 _PYTHON_VERSION = re.compile(r"'?(\d{1,3}\.\d{1,3}[\w.]{0,40})'?")
 
 
@@ -157,7 +159,8 @@ class TrackingServer:
             return replace(previous, tags=current.tags)
         artifact = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
         mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(entry)
-        return replace(current, python_version=python_version(mlmodel or ""))
+        text = mlmodel or ""
+        return replace(current, python_version=python_version(text), is_portable=is_portable(text))
 
     async def _source_mlmodel(self, version: Any) -> str | None:
         """From the run that a version names as its source; the version has no such file then."""
@@ -345,20 +348,39 @@ def _is_short_text(value: object) -> bool:
 
 
 def _version_metadata(mlmodel: str | None) -> VersionMetadata:
-    return VersionMetadata(python_version(mlmodel) if mlmodel else None)
+    text = mlmodel or ""
+    return VersionMetadata(python_version(text), is_portable=is_portable(text))
 
 
 def python_version(mlmodel: str) -> str | None:
     """The Python version that an MLmodel file names, like "3.11.7"."""
+    text = _flavor(mlmodel, "python_function").get("python_version", "")
+    match = _PYTHON_VERSION.fullmatch(text)
+    return match[1] if match else None
+
+
+def is_portable(mlmodel: str) -> bool:
+    """Whether any Python version loads it: it has data, or source code, and no pickled objects."""
+    pyfunc = _flavor(mlmodel, "python_function")
+    loader = pyfunc.get("loader_module", "")
+    if loader == "mlflow.sklearn":
+        return _flavor(mlmodel, "sklearn").get("serialization_format") == "skops"
+    if loader == "mlflow.pyfunc.model":
+        return "model_code_path" in pyfunc
+    return loader in _DATA_LOADERS and not pyfunc.get("data", "").endswith((".pkl", ".pickle"))
+
+
+def _flavor(mlmodel: str, name: str) -> dict[str, str]:
+    """The scalars of a flavor in an MLmodel file, read in linear time and without a YAML parser."""
+    values: dict[str, str] = {}
     in_flavor = False
     for line in mlmodel[:MAX_MLMODEL_BYTES].splitlines():
         if not line.startswith("   "):
-            in_flavor = line == "  python_function:"
-        elif in_flavor and line.startswith("    python_version: "):
-            match = _PYTHON_VERSION.fullmatch(line.removeprefix("    python_version: "))
-            if match:
-                return match[1]
-    return None
+            in_flavor = line == f"  {name}:"
+        elif in_flavor and line[:4] == "    " and line[4:5] not in (" ", "-"):
+            key, _, value = line[4:].partition(": ")
+            values.setdefault(key, value)
+    return values
 
 
 def _logged_mlmodel(model_id: str) -> Artifact:

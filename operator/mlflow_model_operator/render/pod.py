@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlflow_model_operator.api import names, quantity
+from mlflow_model_operator.api import names, python_versions, quantity
 from mlflow_model_operator.api.contract import (
     ACCESS_DIR,
     ACCESS_VOLUME,
@@ -80,10 +80,14 @@ def pod_template(
 
 
 def scoring_image(model: ModelVersion, settings: Settings) -> str:
-    """The scoring image for the model's Python version, or else the first of the settings."""
+    """The scoring image for the model's Python version, or else the nearest.
+
+    Whether that can load the model was decided before: see `Resolver._loadable`.
+    """
     images = settings.scoring_images
-    minor = ".".join((model.python_version or "").split(".")[:2])
-    return images.get(minor) or next(iter(images.values()), "mlflow-model-operator/scoring:latest")
+    default = settings.default_python_version
+    python = python_versions.nearest(model.python_version, images, default)
+    return images[python] if python else ""
 
 
 def startup_seconds(resource: MLflowModelDeployment) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mlflow_model_operator.api import python_versions
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.names import KIND
 from mlflow_model_operator.api.reasons import Reason
@@ -544,13 +545,14 @@ def _python_mismatch(snapshot: Snapshot) -> str:
     logged = snapshot.decision.target.model.python_version if snapshot.decision else None
     if logged is None or not versions or snapshot.resource.spec.server.image:
         return ""
-    minor = ".".join(logged.split(".")[:2])
-    if minor in versions:
+    own = python_versions.minor(logged)
+    served = python_versions.nearest(logged, versions, own)
+    if served == own:
         return ""
     return (
-        f". It was logged with Python {logged} and runs with Python {versions[0]}, for there is no "
-        f"scoring image for {minor}: add one (chart value scoringImages), or log the model with "
-        f"{versions[0]}"
+        f". It was logged with Python {logged} and runs with Python {served}, for there is no "
+        f"scoring image for {own}: add one (chart value scoringImages), or log the model with "
+        f"{served}"
     )
 
 

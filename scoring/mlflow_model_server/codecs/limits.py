@@ -38,7 +38,7 @@ _COPIES = 4  # of texts and pages: Arrow's, pandas', and those of converting
 _TABLES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _QUOTED = re.compile(rb'(?:^|(?<=[,\r\n]))"[^"]*(?:""[^"]*)*"')
 # Not of spaces alone: pandas skips such lines. Possessive, so that long ones are read once.
-_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*+[^ \t\r\n][^\r\n]*")
+_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))(?=([ \t]*))\1[^ \t\r\n][^\r\n]*")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import asyncio
 
 import grpc
 
+from mlflow_model_server.compat import timeout
 from mlflow_model_server.inference.request import ClientGone
 from mlflow_model_server.responses import ErrorResponse, Rejected
 
@@ -22,7 +23,7 @@ class MessageReader:
     async def read(self, context: grpc.aio.ServicerContext) -> bytes:
         """The first message of a call. Raises Rejected, and ClientGone where there is none."""
         try:
-            async with asyncio.timeout(_TIMEOUT), self._arriving:
+            async with timeout(_TIMEOUT), self._arriving:
                 message = await context.read()
         except TimeoutError:
             raise Rejected(_TOO_SLOW) from None

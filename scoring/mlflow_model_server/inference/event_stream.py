@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 
+from mlflow_model_server import compat
 from mlflow_model_server.inference.request import DeadlineExceeded
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class EventStream:
 
     async def _wait(self, timeout: float) -> None:
         try:
-            async with asyncio.timeout(timeout):
+            async with compat.timeout(timeout):
                 self._waiter = self._loop.create_future()
                 await self._waiter
         except TimeoutError:

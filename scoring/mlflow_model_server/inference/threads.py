@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from mlflow_model_server import tracing
 from mlflow_model_server.inference.request import Request
@@ -17,7 +18,8 @@ from mlflow_model_server.inference.request import Request
 T = TypeVar("T")
 
 
-class Outcome(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
     """What a function returned, or what it raised.
 
     Not an exception of the thread's future: asyncio has no room for a StopIteration there, and a

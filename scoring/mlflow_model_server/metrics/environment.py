@@ -6,11 +6,11 @@ import logging
 import re
 import sys
 from collections.abc import Collection
-from datetime import UTC, datetime
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from mlflow_model_server import compat
 from mlflow_model_server.prepare import installed, requirements
 from mlflow_model_server.prepare.requirements import Line
 from mlflow_model_server.runtime.termination import StartupError
@@ -24,10 +24,10 @@ def created(artifact: Path) -> float | None:
     """When the model was made, as Unix time, by its MLmodel file; None if it does not say."""
     match = _CREATED.search((artifact / "MLmodel").read_text("utf-8"))
     try:
-        moment = datetime.fromisoformat(match[1].strip()) if match else None
+        moment = compat.moment(match[1].strip()) if match else None
     except ValueError:
         return None
-    return moment.replace(tzinfo=UTC).timestamp() if moment else None
+    return moment.replace(tzinfo=compat.UTC).timestamp() if moment else None
 
 
 def matches(artifact: Path, variables: Collection[str] = ()) -> bool:

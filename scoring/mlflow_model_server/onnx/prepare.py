@@ -6,12 +6,12 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow_model_server
+from mlflow_model_server import compat
 from mlflow_model_server.onnx import result
 from mlflow_model_server.onnx.result import Conversion, not_converted
 from mlflow_model_server.runtime import cgroup, isolation
@@ -91,8 +91,7 @@ def _in_a_process(settings: Settings, max_bytes: int | None) -> Conversion:
     paths = filter(None, [source, os.environ.get("PYTHONPATH")])
     try:
         done = subprocess.run(
-            # -P: what lies in the working directory is no module.
-            [sys.executable, "-P", "-m", module, *arguments],
+            [*compat.module_command(module), *arguments],
             env={
                 **isolation.environment(*_VARIABLES),
                 **dict.fromkeys(cgroup.VARIABLES, "1"),  # else memory grows with the node's cores

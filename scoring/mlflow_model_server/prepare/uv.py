@@ -40,6 +40,12 @@ _UNREACHABLE = re.compile(
     r"Failed to fetch: `?(?P<fetched>\w+://[^\s`]+)"
     r"|Failed to read `--find-links` (?:URL|directory): `?(?P<page>[^\s`]+)"
 )
+# uv's hint about an index that it goes on without.
+_DENIED = re.compile(
+    r"index(?: URL)? \((?P<index>[^)\s]+)\)(?: could not be queried .*\((?P<unauthorized>401 \w+)\)"
+    r"| returned a (?P<forbidden>403 \w+))"
+)
+_UNTRUSTED = "invalid peer certificate"
 
 
 class Uv:
@@ -61,7 +67,8 @@ class Uv:
     def install(self, *arguments: str) -> str:
         """Runs `uv pip install` with these arguments; returns its output.
 
-        Raises StartupError with DependencyInstallFailed and the essence of uv's message. Like pip,
+        Raises StartupError with DependencyInstallFailed and the essence of uv's message, or with
+        PackageIndexUnauthorized or PackageIndexUntrusted. Like pip,
         it goes on without those of the model's further indexes that can't be reached.
         """
         while True:
@@ -69,9 +76,7 @@ class Uv:
             if done.returncode == 0:
                 return done.stderr
             if not self._drop_unreachable(done.stderr):
-                log.error("uv says:\n%s", self._redacted(done.stderr))
-                message = explanation(self._redacted(done.stderr), self._needed.lines)
-                raise StartupError("DependencyInstallFailed", message + self._advice(done.stderr))
+                raise self._failure(done.stderr)
 
     def clean_up(self) -> None:
         """Removes the files and uv's cache: the volume counts as the pod's own storage."""
@@ -159,6 +164,25 @@ class Uv:
                 self._index_options.remove(option)
                 return True
         return False
+
+    def _failure(self, said: str) -> StartupError:
+        """What is at fault: the login, the certificate, or the requirements."""
+        text = self._redacted(said)
+        log.error("uv says:\n%s", text)
+        denied = _DENIED.search(text)
+        if denied is not None:
+            answer = denied["unauthorized"] or denied["forbidden"]
+            return StartupError(
+                "PackageIndexUnauthorized", f"The package index {denied['index']} answers {answer}"
+            )
+        if _UNTRUSTED in said:
+            host = urlsplit(_unreachable(said)).netloc or "package index"
+            return StartupError(
+                "PackageIndexUntrusted",
+                f"The certificate of {host} was not issued by an authority that the pod trusts",
+            )
+        message = explanation(text, self._needed.lines)
+        return StartupError("DependencyInstallFailed", message + self._advice(said))
 
     def _advice(self, said: str) -> str:
         if "--no-build" in said or "uilding source distributions" in said:

@@ -9,11 +9,10 @@ from typing import Any
 import requests
 
 from tests.integration.chart.conftest import ACCOUNT, Cluster
-from tests.unit.chart.rendering import NAMESPACE, RELEASE
+from tests.unit.chart.rendering import NAMESPACE, RELEASE, SCORING
 
 JsonObject = dict[str, Any]
 
-SCORING = "mlflow-model-operator/scoring:0.1.0"
 PATHS = {
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "Service": "api/v1/namespaces/{}/services",

@@ -13,7 +13,7 @@ import pytest
 from dev.cluster.binaries import source_folder
 from tests.integration import control_plane
 from tests.integration.control_plane import ApiServer
-from tests.unit.chart.rendering import CHART, NAMESPACE, RELEASE, Helm
+from tests.unit.chart.rendering import CHART, NAMESPACE, RELEASE, REQUIRED, Helm, merged
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 GATEWAY_API = ("gateways", "httproutes")
@@ -41,7 +41,8 @@ class Cluster:
     def install(self, chart: Path = CHART, **values: Any) -> None:
         """Installs or upgrades the release."""
         self._helm(
-            *("upgrade", "--install", RELEASE, str(chart), "--values=-"), given=json.dumps(values)
+            *("upgrade", "--install", RELEASE, str(chart), "--values=-"),
+            given=json.dumps(merged(REQUIRED, values)),
         )
 
     def uninstall(self) -> None:

@@ -52,7 +52,8 @@ def test_the_crd_is_upgraded_and_outlives_the_release(cluster: Cluster, tmp_path
 def test_the_api_server_takes_everything(cluster: Cluster) -> None:
     values: dict[str, Any] = {
         **ALL_ON,
-        "metrics": {},  # a ServiceMonitor needs the Prometheus operator
+        "metrics": {},  # monitors need the Prometheus operator
+        "modelMetrics": {},
         "watchNamespaces": [cluster.api.make_namespace()],
         "gatewayNamespaces": [cluster.api.make_namespace()],
     }

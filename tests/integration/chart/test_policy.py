@@ -11,7 +11,6 @@ import pytest
 
 from tests.integration import control_plane
 from tests.integration.chart.admission import (
-    SCORING,
     JsonObject,
     ask,
     assert_refused,
@@ -25,7 +24,7 @@ from tests.integration.chart.admission import (
 from tests.integration.chart.conftest import Cluster
 from tests.integration.chart.test_rights import the_operator
 from tests.integration.control_plane import wait_for
-from tests.unit.chart.rendering import NAMESPACE, RELEASE
+from tests.unit.chart.rendering import NAMESPACE, RELEASE, SCORING
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 STRICT: JsonObject = {

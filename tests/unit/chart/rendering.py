@@ -17,6 +17,11 @@ CHART = REPOSITORY / "charts" / "mlflow-model-operator"
 RELEASE = "mlflow-model-operator"
 NAMESPACE = "operators"
 
+REGISTRY = "registry.example.com/team"
+SCORING = f"{REGISTRY}/scoring:0.1.0-py3.11"
+# The one value that has no default.
+REQUIRED: dict[str, Any] = {"image": {"registry": REGISTRY}}
+
 # Everything that is off by default.
 ALL_ON: dict[str, Any] = {
     "replicas": 2,
@@ -49,6 +54,28 @@ ALL_ON: dict[str, Any] = {
     },
     "imagePullSecrets": ["registry"],
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraVolumes": [{"name": "cache", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "cache", "mountPath": "/cache"}],
+    "logging": {"level": "debug", "format": "json"},
+    "deploymentAnnotations": {"reloader.example.com/auto": "true"},
+    "dnsPolicy": "None",
+    "dnsConfig": {"nameservers": ["10.0.0.10"], "options": [{"name": "ndots", "value": "2"}]},
+    "hostAliases": [{"ip": "10.0.0.20", "hostnames": ["mlflow.internal"]}],
+    "commonLabels": {"example.com/team": "ml"},
+    "commonAnnotations": {"example.com/owner": "ml@example.com"},
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "extra",
+                "labels": {
+                    "app.kubernetes.io/name": "mlflow-model-operator",
+                    "app.kubernetes.io/managed-by": "Helm",
+                },
+            },
+        }
+    ],
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "infra", "operator": "Exists"}],
     "affinity": {"podAntiAffinity": {}},
@@ -57,7 +84,31 @@ ALL_ON: dict[str, Any] = {
     "podAnnotations": {"example.com/scrape": "true"},
     "metrics": {
         "service": {"annotations": {"example.com/scrape": "true"}},
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "serviceMonitor": {
+            "enabled": True,
+            "namespace": "monitoring",
+            "scrapeTimeout": "10s",
+            "labels": {"release": "prometheus"},
+            "annotations": {"example.com/scraped": "true"},
+            "jobLabel": "app.kubernetes.io/name",
+            "honorLabels": True,
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "drop", "sourceLabels": ["le"], "regex": "0.1"}],
+        },
+    },
+    "modelMetrics": {
+        "podMonitor": {
+            "enabled": True,
+            "namespace": "monitoring",
+            "scrapeTimeout": "10s",
+            "labels": {"release": "prometheus"},
+            "annotations": {"example.com/scraped": "true"},
+            "jobLabel": "app.kubernetes.io/name",
+            "podTargetLabels": ["team"],
+            "honorLabels": True,
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "drop", "sourceLabels": ["le"], "regex": "0.1"}],
+        },
     },
     "networkPolicy": {
         "enabled": True,
@@ -83,7 +134,7 @@ class Helm:
         """The chart with these values, as Helm writes it; AssertionError if it refuses them."""
         done = self.run(
             *("template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", "--values=-"),
-            given=json.dumps(values),
+            given=json.dumps(merged(REQUIRED, values)),
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -95,6 +146,10 @@ class Helm:
 
     def refusal(self, **values: Any) -> str:
         """What Helm says of values that it does not take."""
+        return self.exact_refusal(**merged(REQUIRED, values))
+
+    def exact_refusal(self, **values: Any) -> str:
+        """The same, of these values only: not even the required ones are added."""
         done = self.run("template", RELEASE, str(CHART), "--values=-", given=json.dumps(values))
         assert done.returncode != 0, "Helm took these values"
         return done.stderr
@@ -104,7 +159,7 @@ class Helm:
         done = self.run(
             *("install", RELEASE, str(CHART), f"--namespace={NAMESPACE}", "--values=-"),
             *("--dry-run=client", "--kubeconfig=/dev/null"),
-            given=json.dumps(values),
+            given=json.dumps(merged(REQUIRED, values)),
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.partition("NOTES:")[2]
@@ -114,6 +169,17 @@ class Helm:
         return subprocess.run(
             [self.program, *arguments], input=given, capture_output=True, text=True, check=False
         )
+
+
+def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Both, as Helm merges them: what `more` says counts."""
+    both = dict(values)
+    for name, value in more.items():
+        own = both.get(name)
+        if isinstance(own, dict) and isinstance(value, dict):
+            value = merged(own, value)
+        both[name] = value
+    return both
 
 
 def of_kind(objects: list[KubeObject], kind: str) -> list[KubeObject]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,30 @@ import pytest
 import yaml
 
 from mlflow_model_operator import __version__, settings
+from mlflow_model_operator.api.spec import Spec
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.settings import Settings, from_environment
-from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, Helm, container, of_kind, the
+from tests.unit.chart.rendering import (
+    ALL_ON,
+    CHART,
+    NAMESPACE,
+    REGISTRY,
+    RELEASE,
+    REQUIRED,
+    Helm,
+    container,
+    merged,
+    of_kind,
+    the,
+)
 
+GOLDEN = CHART.parents[1] / "tests" / "golden" / "minimal" / "output.yaml"
 CRD_FOLDER = CHART.parents[1] / "crds"
-OWN_KINDS = {"CustomResourceDefinition", "ServiceMonitor"}  # not in Kubernetes' own schemas
+OWN_KINDS = {
+    "CustomResourceDefinition",
+    "PodMonitor",
+    "ServiceMonitor",
+}  # not in Kubernetes' own schemas
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "all-on": ALL_ON,
@@ -34,7 +54,7 @@ cases = pytest.mark.parametrize("values", CASES.values(), ids=CASES)
 @cases
 def test_lint_finds_nothing(helm: Helm, values: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "values.yaml"
-    file.write_text(yaml.safe_dump(values))
+    file.write_text(yaml.safe_dump(merged(REQUIRED, values)))
 
     done = helm.run("lint", "--strict", str(CHART), f"--values={file}")
 
@@ -56,7 +76,9 @@ def test_kubernetes_knows_every_field(helm: Helm, values: dict[str, Any], versio
 def test_every_object_has_the_usual_labels(helm: Helm, values: dict[str, Any]) -> None:
     for obj in helm.render(**values):
         labels = obj["metadata"]["labels"]
-        assert labels["app.kubernetes.io/name"] == "mlflow-model-operator", obj["kind"]
+        # Else the operator's Service and PodDisruptionBudget would select the pod of the test.
+        suffix = "-test" if obj["kind"] == "Pod" else ""
+        assert labels["app.kubernetes.io/name"] == f"mlflow-model-operator{suffix}", obj["kind"]
         assert labels["app.kubernetes.io/managed-by"] == "Helm", obj["kind"]
 
 
@@ -90,7 +112,10 @@ def environment(objects: list[KubeObject]) -> dict[str, str]:
 
 def test_the_operator_reads_its_defaults(helm: Helm) -> None:
     assert from_environment(environment(helm.render())) == Settings(
-        scoring_images={"3.11": f"mlflow-model-operator/scoring:{__version__}"},
+        scoring_images={
+            python: f"{REGISTRY}/scoring:{__version__}-py{python}"
+            for python in ("3.10", "3.11", "3.12", "3.13")
+        },
         lease_name="mlflow-model-operator",
         lease_namespace=NAMESPACE,
         identity="a-pod",
@@ -102,6 +127,7 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
         trackingUri="https://mlflow.example.com/a?b=c&d",
         watchNamespaces=["team-a", "team-b"],
         pollInterval=2.5,
+        scoringImage={"pythonVersions": ["3.11", "3.12"]},
         scoringImages={"3.12": 'registry.example.com/"odd"'},
         scoringImagePullPolicy="Always",
         packageIndex={"url": "https://pypi.example.com/simple"},
@@ -117,7 +143,7 @@ def test_the_operator_reads_what_the_values_say(helm: Helm) -> None:
         namespaces=("team-a", "team-b"),
         poll_interval=2.5,
         scoring_images={
-            "3.11": f"mlflow-model-operator/scoring:{__version__}",
+            "3.11": f"{REGISTRY}/scoring:{__version__}-py3.11",
             "3.12": 'registry.example.com/"odd"',
         },
         image_pull_policy="Always",
@@ -183,16 +209,58 @@ def test_credentials_come_from_the_named_secret(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        ({}, f"mlflow-model-operator/operator:{__version__}"),
-        ({"repository": "r.example.com/op", "tag": "1.2"}, "r.example.com/op:1.2"),
+        ({}, f"{REGISTRY}/operator:{__version__}"),
+        ({"registry": "r.example.com", "repository": "a/b", "tag": "1"}, "r.example.com/a/b:1"),
+        ({"registry": "", "repository": "r.example.com/op", "tag": "1.2"}, "r.example.com/op:1.2"),
         (
             {"tag": "1.2", "digest": "sha256:" + "0" * 64},
-            "mlflow-model-operator/operator@sha256:" + "0" * 64,
+            f"{REGISTRY}/operator@sha256:" + "0" * 64,
         ),
     ],
 )
 def test_the_image_is_the_configured_one(helm: Helm, image: dict[str, str], expected: str) -> None:
-    assert container(helm.render(image=image))["image"] == expected
+    objects = helm.render(image=image, scoringImage={"registry": REGISTRY})
+    assert container(objects)["image"] == expected
+
+
+def test_an_image_that_nobody_set_is_refused_with_what_to_do(helm: Helm) -> None:
+    says = helm.exact_refusal()
+
+    assert "image.registry is not set, and has no default" in says
+    assert "make push REGISTRY=registry.example.com/team" in says
+
+
+def test_scoring_images_without_a_registry_are_refused(helm: Helm) -> None:
+    whole = {"image": {"repository": "registry.example.com/operator"}}
+
+    assert "scoringImage.registry is not set" in helm.exact_refusal(**whole)
+    # Whoever names them does not need it.
+    images = {"3.12": "registry.example.com/scoring:1"}
+    unset = {"registry": "", **whole["image"]}
+    objects = helm.render(image=unset, scoringImages=images)
+    assert json.loads(environment(objects)["MMO_SCORING_IMAGES"]) == images
+
+
+def test_a_registry_of_one_s_own_for_scoring_images(helm: Helm) -> None:
+    own = {"registry": "r.example.com/models/", "tag": "2.0", "pythonVersions": ["3.13"]}
+    images = json.loads(environment(helm.render(scoringImage=own))["MMO_SCORING_IMAGES"])
+    assert images == {"3.13": "r.example.com/models/scoring:2.0-py3.13"}
+
+
+def test_a_large_number_stays_a_number(helm: Helm) -> None:
+    large = 1_000_680_000
+    objects = helm.render(
+        replicas=2_000_000,
+        resyncInterval=large,
+        podSecurityContext={"runAsUser": large},
+        podDisruptionBudget={"maxUnavailable": 1_000_000},
+    )
+
+    spec = the(objects, "Deployment")["spec"]
+    assert spec["replicas"] == 2_000_000
+    assert spec["template"]["spec"]["securityContext"]["runAsUser"] == large
+    assert the(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1_000_000
+    assert environment(objects)["MMO_RESYNC_INTERVAL"] == str(large)
 
 
 def test_the_probes_ask_what_the_operator_serves(helm: Helm) -> None:
@@ -245,6 +313,160 @@ def test_openshift_may_choose_the_user(helm: Helm) -> None:
 
     context = the(objects, "Deployment")["spec"]["template"]["spec"]["securityContext"]
     assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_all_objects_are_in_the_namespace_that_is_set(helm: Helm) -> None:
+    values = {**ALL_ON, "namespaceOverride": "other", "watchNamespaces": ["other"]}
+    values["gatewayNamespaces"] = ["other"]
+
+    for obj in helm.render(**values):
+        if obj["metadata"]["name"] == "extra":
+            continue  # whoever adds it says where
+        monitor = obj["kind"].endswith("Monitor")
+        namespace = obj["metadata"].get("namespace", "other")
+        assert namespace == ("monitoring" if monitor else "other"), obj["kind"]
+        for subject in obj.get("subjects", []):
+            assert subject["namespace"] == "other"
+    assert "system:serviceaccount:other:" in helm.text(namespaceOverride="other")
+
+
+def test_common_labels_and_annotations_are_on_all_objects(helm: Helm) -> None:
+    labels = {"example.com/team": "ml", "app.kubernetes.io/name": "other"}
+    annotations = {"example.com/owner": "ml"}
+
+    objects = helm.render(**ALL_ON | {"commonLabels": labels, "commonAnnotations": annotations})
+
+    for obj in objects:
+        if obj["metadata"]["name"] == "extra":
+            continue
+        assert obj["metadata"]["labels"]["example.com/team"] == "ml", obj["kind"]
+        assert obj["metadata"]["annotations"]["example.com/owner"] == "ml", obj["kind"]
+    template = the(objects, "Deployment")["spec"]["template"]["metadata"]
+    assert template["labels"]["example.com/team"] == "ml"
+    assert template["labels"]["app.kubernetes.io/name"] == "mlflow-model-operator"
+    crd = the(objects, "CustomResourceDefinition")["metadata"]["annotations"]
+    assert crd == {"helm.sh/resource-policy": "keep", **annotations}
+
+
+def test_extra_objects_are_rendered(helm: Helm) -> None:
+    template = "{apiVersion: v1, kind: Secret, metadata: {name: '{{ .Release.Name }}-a'}}"
+    name = {"name": "{{ .Release.Namespace }}-b"}
+
+    objects = helm.render(
+        extraObjects=[template, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": name}]
+    )
+
+    assert the(objects, "Secret")["metadata"]["name"] == f"{RELEASE}-a"
+    assert the(objects, "ConfigMap")["metadata"]["name"] == f"{NAMESPACE}-b"
+
+
+def test_extra_volumes_are_mounted(helm: Helm) -> None:
+    objects = helm.render(**ALL_ON)
+    pod = the(objects, "Deployment")["spec"]["template"]["spec"]
+
+    names = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container(objects)["volumeMounts"]} == names
+    assert names == {"tmp", "tracking-ca", "cache"}
+
+
+# ── Monitors ──
+
+
+def test_the_pod_monitor_scrapes_the_models_that_are_watched(helm: Helm) -> None:
+    enabled = {"podMonitor": {"enabled": True}}
+
+    everywhere = the(helm.render(modelMetrics=enabled), "PodMonitor")["spec"]
+    some = the(helm.render(modelMetrics=enabled, watchNamespaces=["team-a"]), "PodMonitor")["spec"]
+
+    assert everywhere["namespaceSelector"] == {"any": True}
+    assert some["namespaceSelector"] == {"matchNames": ["team-a"]}
+    golden = yaml.safe_load_all(GOLDEN.read_text(encoding="utf-8"))
+    pod = next(obj for obj in golden if obj["kind"] == "Deployment")["spec"]["template"]
+    assert everywhere["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (endpoint,) = everywhere["podMetricsEndpoints"]
+    assert endpoint["port"] in {
+        port["name"] for part in pod["spec"]["containers"] for port in part["ports"]
+    }
+
+
+def test_monitors_have_what_the_values_say(helm: Helm) -> None:
+    objects = helm.render(**ALL_ON)
+
+    for kind, endpoints in (
+        ("ServiceMonitor", "endpoints"),
+        ("PodMonitor", "podMetricsEndpoints"),
+    ):
+        monitor = the(objects, kind)
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        assert monitor["metadata"]["annotations"]["example.com/scraped"] == "true"
+        assert monitor["spec"]["jobLabel"] == "app.kubernetes.io/name"
+        (endpoint,) = monitor["spec"][endpoints]
+        assert endpoint["scrapeTimeout"] == "10s"
+        assert endpoint["honorLabels"] is True
+        assert endpoint["relabelings"] == [{"action": "labeldrop", "regex": "pod"}]
+        assert endpoint["metricRelabelings"][0]["sourceLabels"] == ["le"]
+    service_monitor = the(objects, "ServiceMonitor")["spec"]
+    assert service_monitor["namespaceSelector"] == {"matchNames": [NAMESPACE]}
+
+
+# ── helm test ──
+
+
+def test_the_test_is_a_hook_that_no_selector_selects(helm: Helm) -> None:
+    objects = helm.render(**ALL_ON)
+    pod = the(objects, "Pod")
+
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    selectors = [
+        the(objects, "Service")["spec"]["selector"],
+        the(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        the(objects, "Deployment")["spec"]["selector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert not selector.items() <= pod["metadata"]["labels"].items()
+    service = the(objects, "Service")["metadata"]
+    (part,) = pod["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in part["env"]}
+    assert variables["SERVICE"] == f"{service['name']}.{service['namespace']}.svc"
+    compile(part["args"][0], "ready.py", "exec")
+
+
+def test_without_the_service_there_is_no_test(helm: Helm) -> None:
+    assert of_kind(helm.render(metrics={"service": {"enabled": False}}), "Pod") == []
+
+
+@pytest.mark.parametrize("file", sorted((CHART / "ci").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_values_for_chart_tests_are_valid(helm: Helm, file: Path) -> None:
+    done = helm.run("lint", "--strict", str(CHART), f"--values={file}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ── Chart.yaml ──
+
+
+def test_the_icon_is_the_file() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    kind, _, data = chart["icon"].partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    icon = (CHART / "icon.svg").read_text(encoding="utf-8")
+    assert base64.b64decode(data).decode() == icon.strip()
+
+
+def test_artifact_hub_is_told_of_the_crd_and_a_valid_example() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    annotations = {name: yaml.safe_load(text) for name, text in chart["annotations"].items()}
+    (file,) = CRD_FOLDER.glob("*.yaml")
+    crd = yaml.safe_load(file.read_text(encoding="utf-8"))
+
+    (entry,) = annotations["artifacthub.io/crds"]
+    assert entry["name"] == crd["metadata"]["name"]
+    assert entry["kind"] == crd["spec"]["names"]["kind"]
+    assert entry["version"] in {version["name"] for version in crd["spec"]["versions"]}
+    (example,) = annotations["artifacthub.io/crdsExamples"]
+    assert example["kind"] == entry["kind"]
+    assert Spec.model_validate(example["spec"])
+    for link in annotations["artifacthub.io/links"]:
+        assert link["url"].startswith("https://")
 
 
 # ── The CRD ──

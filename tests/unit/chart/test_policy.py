@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, RELEASE, Helm, of_kind
+from tests.unit.chart.rendering import ALL_ON, CHART, NAMESPACE, REGISTRY, RELEASE, Helm, of_kind
 
 JsonObject = dict[str, Any]
 
@@ -68,7 +68,9 @@ def test_they_are_for_the_operators_account_only(
 
 def test_two_releases_of_one_name_have_policies_of_their_own(helm: Helm) -> None:
     names = set(by_name(helm.render(), POLICY))
-    others = helm.run("template", RELEASE, str(CHART), "--namespace=elsewhere").stdout
+    others = helm.run(
+        "template", RELEASE, str(CHART), "--namespace=elsewhere", f"--set=image.registry={REGISTRY}"
+    ).stdout
     assert all(f"name: {RELEASE}.elsewhere{name}" in others for name in names)
 
 

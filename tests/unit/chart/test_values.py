@@ -11,7 +11,7 @@ import yaml
 
 from charts import generate
 from mlflow_model_operator.api.spec import Format
-from tests.unit.chart.rendering import ALL_ON, CHART, Helm
+from tests.unit.chart.rendering import ALL_ON, CHART, Helm, merged
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -28,6 +28,12 @@ OTHER: dict[str, Any] = {
     "rbac.aggregate": False,
     "serviceAccount.create": False,
     "serviceAccount.name": "other",
+    "scoringImage.registry": "registry.example.com/models",
+    "scoringImage.repository": "other",
+    "scoringImage.tag": "other",
+    "scoringImage.pythonVersions": ["3.11"],
+    "scoringImage.defaultPythonVersion": "3.12",
+    "image.registry": "registry.example.com/other",
     "image.repository": "other",
     "image.tag": "other",
     "image.digest": "sha256:" + "1" * 64,
@@ -52,6 +58,12 @@ OTHER: dict[str, Any] = {
     "podDisruptionBudget.maxUnavailable": "50%",
     "metrics.service.enabled": False,
     "metrics.serviceMonitor.interval": "5m",
+    "modelMetrics.podMonitor.interval": "5m",
+    "namespaceOverride": "other",
+    "tests.enabled": False,
+    "tests.image": "registry.example.com/python:3.13",
+    "tests.timeoutSeconds": 5,
+    "tests.resources": {"limits": {"memory": "128Mi"}},
     "nameOverride": "other",
     "fullnameOverride": "other",
 }
@@ -109,10 +121,8 @@ def test_no_described_object_takes_unknown_names() -> None:
 def base(path: str) -> dict[str, Any]:
     """Values with which the one at `path` matters."""
     models_network = {"modelNetworkPolicy": {"enabled": True}, "watchNamespaces": ["team-a"]}
-    needed = {
+    needed: dict[str, dict[str, Any]] = {
         "gatewayNamespaces": {"watchNamespaces": ["team-a"]},
-        "metrics.serviceMonitor.interval": nested("metrics.serviceMonitor.enabled", True),
-        "metrics.serviceMonitor.labels": nested("metrics.serviceMonitor.enabled", True),
         "modelNetworkPolicy.enabled": {"watchNamespaces": ["team-a"]},
         "modelNetworkPolicy.egress": models_network,
         "modelNetworkPolicy.from": models_network,
@@ -124,6 +134,9 @@ def base(path: str) -> dict[str, Any]:
         "podDisruptionBudget.maxUnavailable": {"replicas": 2},
         "trackingCaConfigMap.key": {"trackingCaConfigMap": {"name": "company-ca"}},
     }
+    for monitor in ("metrics.serviceMonitor", "modelMetrics.podMonitor"):
+        if path.startswith(f"{monitor}.") and path != f"{monitor}.enabled":
+            return nested(f"{monitor}.enabled", True)
     return needed.get(path, {})
 
 
@@ -133,16 +146,6 @@ def test_every_value_has_an_effect(helm: Helm, path: str) -> None:
     without = base(path)
 
     assert helm.text(**without) != helm.text(**merged(without, nested(path, override)))
-
-
-def merged(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    both = dict(values)
-    for name, value in more.items():
-        known = both.get(name)
-        if isinstance(known, dict) and isinstance(value, dict):
-            value = merged(known, value)
-        both[name] = value
-    return both
 
 
 def test_the_formats_are_those_of_the_resource() -> None:
@@ -189,6 +192,17 @@ def test_the_formats_are_those_of_the_resource() -> None:
         ("hostnames.allowed", ["https://example.com"], "at '/hostnames/allowed/0'"),
         ("hostnames.byNamespace", {"Team": []}, "additional properties 'Team' not allowed"),
         ("trackingCredentialsSecret", "Not A Name", "at '/trackingCredentialsSecret'"),
+        ("env", [{"name": "MMO_WORKERS", "value": "2"}], "at '/env/0/name': 'not' failed"),
+        ("env", [{"name": "POD_NAME", "value": "a"}], "at '/env/0/name': 'not' failed"),
+        ("env", [{"name": "MLFLOW_TRACKING_URI", "value": "a"}], "at '/env/0/name': 'not' failed"),
+        ("env", [{"name": "A", "value": 5}], "at '/env/0/value': got number, want string"),
+        ("env", [{"value": "a"}], "at '/env/0': missing property 'name'"),
+        ("logging.level", "INFO", "at '/logging/level': value must be one of 'debug', 'info'"),
+        ("logging.format", "xml", "at '/logging/format': value must be one of 'text', 'json'"),
+        ("image.registry", "https://registry", "at '/image/registry'"),
+        ("scoringImage.pythonVersions", [3.11], "at '/scoringImage/pythonVersions/0': got number"),
+        ("dnsPolicy", "Mine", "at '/dnsPolicy': value must be one of"),
+        ("namespaceOverride", "Team_A", "at '/namespaceOverride'"),
         ("metrics.serviceMonitor.interval", 30, "at '/metrics/serviceMonitor/interval'"),
         ("fullnameOverride", "a" * 60, "at '/fullnameOverride': maxLength"),
     ],

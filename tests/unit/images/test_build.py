@@ -8,8 +8,8 @@ import pytest
 
 from dev.cluster.engine import Engine
 from dev.cluster.settings import REPOSITORY
-from images import build
-from images.build import IMAGES, Image
+from images import image as image_module
+from images.image import IMAGES, VERSION, Image, oci_annotations, pinned
 
 DIGEST = "sha256:" + "1" * 64
 ENGINE = Engine(ours=False)
@@ -46,7 +46,7 @@ OURS = "r.example.com:5000/a/b"
 
 
 @pytest.mark.parametrize(
-    ("name", "digests", "pinned"),
+    ("name", "digests", "immutable"),
     [
         ("python:3.11-slim", [f"python@{DIGEST}"], f"python@{DIGEST}"),
         ("python", [f"python@{DIGEST}"], f"python@{DIGEST}"),
@@ -58,26 +58,26 @@ OURS = "r.example.com:5000/a/b"
     ],
 )
 def test_images_of_registries_are_named_by_digest(
-    name: str, digests: list[str] | None, pinned: str | None, monkeypatch: pytest.MonkeyPatch
+    name: str, digests: list[str] | None, immutable: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = None if digests is None else json.dumps(digests)
-    monkeypatch.setattr(build, "_inspect", lambda *_: shown)
+    monkeypatch.setattr(image_module, "inspect", lambda *_: shown)
 
-    assert build._pinned(name, ENGINE) == pinned
+    assert pinned(name, ENGINE) == immutable
 
 
 def test_annotations_say_what_was_built_from_what(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_revision", lambda: "abc-dirty")
+    monkeypatch.setattr(image_module, "revision", lambda: "abc-dirty")
 
-    assert build._annotations("python:3.11-slim", f"python@{DIGEST}") == {
-        "org.opencontainers.image.version": build.VERSION,
+    assert oci_annotations("python:3.11-slim", f"python@{DIGEST}") == {
+        "org.opencontainers.image.version": VERSION,
         "org.opencontainers.image.revision": "abc-dirty",
         "org.opencontainers.image.base.name": "python:3.11-slim",
         "org.opencontainers.image.base.digest": DIGEST,
     }
-    assert "org.opencontainers.image.base.digest" not in build._annotations("base:1", None)
+    assert "org.opencontainers.image.base.digest" not in oci_annotations("base:1", None)
 
 
 def test_outside_of_git_no_revision_is_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_revision", lambda: "")
-    assert "org.opencontainers.image.revision" not in build._annotations("base:1", None)
+    monkeypatch.setattr(image_module, "revision", lambda: "")
+    assert "org.opencontainers.image.revision" not in oci_annotations("base:1", None)

@@ -14,6 +14,10 @@ CONTAINER_FIXES: dict[Reason, str] = {
     "spec.model.credentialsSecret grants access",
     Reason.DEPENDENCY_INSTALL_FAILED: "correct the model's requirements and log it again, or set "
     "an index that has the package in spec.dependencies",
+    Reason.PACKAGE_INDEX_UNAUTHORIZED: "correct the login: the variable INDEX_URL, with user and "
+    "password in its URL, in the Secret that spec.model.credentialsSecret names",
+    Reason.PACKAGE_INDEX_UNTRUSTED: "put the certificate of its authority into a ConfigMap and set "
+    "spec.dependencies.caConfigMap to it",
     Reason.INVALID_MODEL: "log the model with mlflow.<flavor>.log_model and use its URI",
     Reason.POLICY_DENIED: "log the model so that it meets the rule, or have spec.policy or the "
     "chart value policy changed",

@@ -285,6 +285,50 @@ def test_the_only_index_out_of_reach_is_told_with_the_way_out(
     assert message.endswith("INDEX_URL may name an index that the pod can reach")
 
 
+class _Denying(_QuietHandler):
+    def do_GET(self) -> None:
+        self.send_response(int(self.directory))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture
+def denying(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An index that answers every request with one status."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Denying, directory=request.param))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://me:wrong-password@127.0.0.1:{server.server_port}/simple"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("denying", "says"),
+    [("401", "401 Unauthorized"), ("403", "403 Forbidden")],
+    indirect=["denying"],
+)
+def test_a_wrong_login_is_told_as_such(settings: Settings, denying: str, says: str) -> None:
+    private = dataclasses.replace(settings, no_index=False, index_url=denying, find_links=())
+    with pytest.raises(StartupError) as failed:
+        install(private, "nosuchpkg==1.0\n")
+    assert failed.value.reason == "PackageIndexUnauthorized"
+    assert failed.value.message.endswith(f"answers {says}")
+    assert "127.0.0.1" in failed.value.message
+    assert "wrong-password" not in failed.value.message
+
+
+def test_an_unknown_authority_is_told_as_such(settings: Settings) -> None:
+    said = (
+        "error: Failed to fetch: `https://pypi.example.com:8443/simple/nosuchpkg/`\n"
+        "  cause: client error (Connect)\n  cause: invalid peer certificate: UnknownIssuer\n"
+    )
+    failure = uv.Uv(settings, ModelRequirements())._failure(said)
+    assert failure.reason == "PackageIndexUntrusted"
+    assert failure.message.startswith("The certificate of pypi.example.com:8443 was not issued by")
+
+
 def test_a_repository_needs_git(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
