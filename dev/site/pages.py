@@ -39,6 +39,7 @@ NAVIGATION: tuple[tuple[str, tuple[str, ...]], ...] = (
             "reference.md",
             EXAMPLES,
             "conditions.md",
+            "rollouts.md",
             "scoring-protocol.md",
             "scoring-server.md",
             "chart.md",
