@@ -191,8 +191,9 @@ class Status(StatusModel):
     conditions: Annotated[list[StatusCondition], map_by("type")] = Field(
         default_factory=list,
         description=(
-            "Ready sums up; ModelResolved, Available, Progressing, RouteAccepted, CanaryReady and "
-            "TrafficSplit are its parts. True is good, except for Progressing."
+            "Ready sums up, with Reconciling or Stalled, which are there only while it is False; "
+            "ModelResolved, Available, Progressing, RouteAccepted, CanaryReady and TrafficSplit "
+            "are its parts. True is good, except for Progressing, Reconciling and Stalled."
         ),
     )
     url: str | None = Field(default=None, description="Where to send requests.")
