@@ -50,6 +50,7 @@ EXTERNAL_REASONS = frozenset(
         Reason.QUOTA_EXCEEDED,
         Reason.NO_GPU_NODE,
         Reason.UNSCHEDULABLE,
+        Reason.GATEWAY_API_MISSING,
         Reason.GATEWAY_NOT_FOUND,
         Reason.GATEWAY_NOT_PROGRAMMED,
         Reason.WAITING_FOR_GATEWAY,

@@ -13,9 +13,9 @@ import pytest
 
 from mlflow_model_operator.api import names
 from tests.integration.control_plane import REPOSITORY, ApiServer, free_port
+from tests.integration.gitops import health_of
 from tests.integration.operator import test_rollouts
 from tests.integration.operator.conftest import Json, OperatorThread
-from tests.integration.operator.gitops import health_of
 from tests.integration.operator.test_rollouts import Rollouts
 from tests.integration.tracking_server import TrackingServer
 

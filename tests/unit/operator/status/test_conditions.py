@@ -12,7 +12,8 @@ from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube.gateway import GatewayState, gateway_state
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.rollout.state import Revision
-from mlflow_model_operator.status.conditions import Condition, conditions
+from mlflow_model_operator.status.condition import Condition
+from mlflow_model_operator.status.conditions import conditions
 from mlflow_model_operator.status.snapshot import ApplyError, NameConflict, Snapshot
 from tests.unit.operator.status.pods import (
     V3,
