@@ -53,7 +53,6 @@ NAVIGATION: tuple[tuple[str, tuple[str, ...]], ...] = (
             "security.md",
             "upgrading.md",
             "compatibility.md",
-            "versions.md",
             "api-stability.md",
             "changelog.md",
             "security-policy.md",
