@@ -1,4 +1,4 @@
-"""Moves an alias back and forth under a steady load, and kills the operator meanwhile."""
+"""Moves an alias to one version after another under a steady load, and kills the operator meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks import machine
 from dev import kube
 from dev.kube import kubectl, wait_until
 from dev.mlflow import server
-from dev.traffic import gateway_url
+from dev.traffic import RequestFailed, gateway_url
 from e2e import models
 from e2e.steps.given import (
     DeployedModel,
@@ -33,6 +33,7 @@ from e2e.steps.when import when_the_operator_is_killed
 
 ALIAS = "champion"
 RELEASE_SECONDS = 240
+MAX_RELEASES = 120
 GAP_SECONDS = 0.1
 STEPS = [{"weight": 20, "hold": "2s"}, {"weight": 50, "hold": "2s"}]
 BODY = json.dumps({"dataframe_split": {"columns": ["wait"], "data": [[0.0]]}})
@@ -54,7 +55,7 @@ class Options:
 class Release:
     """One move of the alias; seconds are from the move."""
 
-    version: str
+    version: int
     first_answer: float
     complete: float
     operator_killed_after: float | None
@@ -104,10 +105,10 @@ def _deployed(options: Options) -> Iterator[tuple[RegisteredModel, DeployedModel
     kube.apply(kube.restricted_namespace(namespace, {}))
     try:
         facts = models.Facts(logged=models.log_all(server.mlflow_url()))
-        model = given_a_registered_model(facts, "1", "2", champion=1)
-        rollout = {"steps": STEPS if options.steps else []}
+        model = given_a_registered_model(facts, *"12" * (MAX_RELEASES // 2 + 1), champion=1)
+        rollout = {"steps": STEPS} if options.steps else {"strategy": "direct"}
         deployed = given_a_deployment(namespace, model.at(ALIAS), rollout=rollout)
-        _wait_until_served(deployed, "1")
+        _wait_until_served(deployed, 1)
         yield model, deployed
     finally:
         kube.delete(kube.NAMESPACE, namespace)
@@ -146,8 +147,8 @@ def _run(
     killed = set(chance.sample(range(options.releases), options.kills))
     ends = time.time() + options.min_requests / options.per_second
     number = 0
-    while number < options.releases or time.time() < ends:
-        version = "12"[(number + 1) % 2]
+    while number < MAX_RELEASES and (number < options.releases or time.time() < ends):
+        version = number + 2  # each is a version of its own, that has never been served
         kill_after = chance.uniform(0, 12) if number in killed else None
         result.releases.append(_release(model, deployed, version, kill_after, results))
         print(result.releases[-1], file=sys.stderr, flush=True)
@@ -157,12 +158,12 @@ def _run(
 def _release(
     model: RegisteredModel,
     deployed: DeployedModel,
-    version: str,
+    version: int,
     kill_after: float | None,
     results: Path,
 ) -> Release:
     began, position = time.time(), results.stat().st_size
-    registry_client().set_registered_model_alias(model.name, ALIAS, version)
+    registry_client().set_registered_model_alias(model.name, ALIAS, str(version))
     if kill_after is not None:
         time.sleep(kill_after)
         when_the_operator_is_killed()
@@ -171,24 +172,35 @@ def _release(
     first = min(
         answer.end
         for answer in _answers(results, position)
-        if answer.prediction == version and answer.start >= began
+        if answer.prediction == _label(version) and answer.start >= began
     )
     return Release(version, first - began, complete - began, kill_after)
 
 
-def _wait_until_served(deployed: DeployedModel, version: str) -> None:
+def _label(version: int) -> str:
+    """The prediction of this version."""
+    return "12"[(version - 1) % 2]
+
+
+def _wait_until_served(deployed: DeployedModel, version: int) -> None:
     """Until the status says that this version gets all requests, and a request says so too."""
 
     def is_served() -> bool:
         traffic = deployed.status.get("traffic", ())
-        return [(share["modelVersion"], share["weight"]) for share in traffic] == [
-            (version, 100)
-        ] and deployed.request.send() == version
+        shares = [(share["modelVersion"], share["weight"]) for share in traffic]
+        return shares == [(str(version), 100)] and _prediction(deployed) == _label(version)
 
     def explain() -> str:
         return kubectl("get", "mmd,pods", f"--namespace={deployed.namespace}")
 
     wait_until(f"version {version} is served", is_served, seconds=RELEASE_SECONDS, explain=explain)
+
+
+def _prediction(deployed: DeployedModel) -> str | None:
+    try:
+        return str(deployed.request.send())
+    except RequestFailed:  # the load counts those: here it is not served yet
+        return None
 
 
 def _answers(results: Path, position: int = 0) -> Iterator[_Answer]:
