@@ -154,7 +154,7 @@ def given(api: ApiServer, mlflow_server: TrackingServer, its_operator: OperatorT
     return world
 
 
-@state("applied, the operator has not looked at it yet")
+@state("applied, not observed by the operator yet")
 def _(given: Given) -> Json:
     return given.send(given.spec())
 
@@ -186,7 +186,7 @@ def _(given: Given) -> Json:
     return given.when("Available", "False", "Stopped")
 
 
-@state("changed in Git, the operator has not looked at it yet")
+@state("changed in Git, not observed by the operator yet")
 def _(given: Given) -> Json:
     given.serve()
     return given.send(given.spec(server={"workers": 2}))
@@ -199,14 +199,14 @@ def _(given: Given) -> Json:
     return given.when("Progressing", "True", "NewRevision")
 
 
-@state("an update from Git is stuck, the version before is served")
+@state("an update from Git is stuck, the previous version is served")
 def _(given: Given) -> Json:
     given.serve()
     given.fail_to_pull(given.change_spec(given.spec()))
     return given.when("Progressing", "False", "ImagePullFailed")
 
 
-@state("a URI from Git that does not resolve, the version before is served")
+@state("a URI from Git that does not resolve, the previous version is served")
 def _(given: Given) -> Json:
     given.serve()
     given.apply({"model": {"uri": f"models:/{given.model}@nobody"}})
@@ -248,7 +248,7 @@ def _(given: Given) -> Json:
     return _at(given, "Progressing", "True", "RolloutPaused")
 
 
-@state("a rollout from Git was turned back or aborted")
+@state("a rollout from Git was rolled back or aborted")
 def _(given: Given) -> Json:
     given.create_gateway()
     given.change_spec(given.serve_in_steps())
@@ -273,7 +273,7 @@ def _(given: Given) -> Json:
     return _at(given, "Progressing", "True", "RolloutPaused")
 
 
-@state("a rollout after the alias has moved was turned back or aborted")
+@state("a rollout after the alias has moved was rolled back or aborted")
 def _(given: Given) -> Json:
     given.create_gateway()
     given.serve_in_steps()
