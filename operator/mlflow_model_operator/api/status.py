@@ -196,8 +196,8 @@ class Status(StatusModel):
         description=(
             "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
             "RouteAccepted, CanaryReady and TrafficSplit. While it is False, Reconciling or "
-            "Stalled is present. True is the desired status, except for Progressing, Reconciling and "
-            "Stalled."
+            "Stalled is present. True is the desired status, except for Progressing, "
+            "Reconciling and Stalled."
         ),
     )
     url: str | None = Field(default=None, description="The URL for requests.")
