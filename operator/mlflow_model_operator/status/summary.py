@@ -131,6 +131,9 @@ def _is_from_outside(snapshot: Snapshot, condition: Condition, parts: Sequence[C
             return _was_resolved(snapshot, decision)
         case "Progressing" | "TrafficSplit":
             return _is_rollout_from_outside(snapshot, decision)
+        case "RouteAccepted":  # its weights change with each step
+            is_pending = condition.reason is Reason.WAITING_FOR_GATEWAY
+            return is_pending and _is_rollout_from_outside(snapshot, decision)
         case "CanaryReady":
             return _was_canary_resolved(snapshot, decision.canary)
     return False

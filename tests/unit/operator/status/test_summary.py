@@ -28,6 +28,8 @@ from tests.unit.operator.status.pods import (
     deployment,
     pod,
     resource,
+    route,
+    service,
     snapshot,
 )
 
@@ -111,6 +113,25 @@ def test_an_update_from_git_is_worth_waiting_for() -> None:
 def test_an_update_from_outside_leaves_it_ready(trigger: str) -> None:
     assert summed_up(updating(trigger)) == {"Ready": ("True", "NewRevision")}
     assert summed_up(updating(trigger, STUCK)) == {"Ready": ("True", "ContainerCrashed")}
+
+
+@pytest.mark.parametrize(("trigger", "ready"), [("Registry", "True"), ("Spec", "False")])
+def test_a_gateway_that_has_yet_to_follow_an_update_from_outside_leaves_it_ready(
+    trigger: str, ready: str
+) -> None:
+    routing = {"gateway": {"name": "shared", "namespace": "gateways"}, "hostnames": ["a.example"]}
+    given = snapshot(
+        decision(V3, target=V4, phase=Phase.UPDATING),
+        deployment(V3, 1),
+        deployment(V4),
+        service("wine", "wine-3"),
+        of=resource(recorded(trigger), routing=routing),
+        routes=(route(generation=2, wine_3=100, wine_4=0),),
+    )
+    parts = {entry["type"]: entry["reason"] for entry in status(given)["conditions"]}
+    assert parts["RouteAccepted"] == "WaitingForGateway"
+    assert parts["Available"] == "MinimumReplicasAvailable"
+    assert summed_up(given)["Ready"] == (ready, "NewRevision")
 
 
 def test_an_update_from_outside_is_no_excuse_for_an_outage() -> None:
