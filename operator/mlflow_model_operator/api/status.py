@@ -70,6 +70,11 @@ class RevisionStatus(StatusModel):
             "registered again with the same number."
         ),
     )
+    trigger: str | None = Field(
+        default=None,
+        description="Of a canary: why it was started, as in status.history: Spec, Registry or "
+        "Operator.",
+    )
     ready_replicas: int = Field(default=0, description="The number of ready pods.")
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RevisionStatus
 from mlflow_model_operator.kube.objects import KubeObject, format_time
 from mlflow_model_operator.rollout import Decision
@@ -124,6 +125,23 @@ def trigger(snapshot: Snapshot, decision: Decision) -> str:
         return RolloutTrigger.SPEC
     model = target.model
     is_same_model = (stable.model_uri, stable.model_created) == (model.uri, model.created)
+    return RolloutTrigger.OPERATOR if is_same_model else RolloutTrigger.REGISTRY
+
+
+def canary_trigger(resource: MLflowModelDeployment, canary: Revision) -> str:
+    """Why the present canary was started: as it was recorded when that began."""
+    before = resource.status.canary
+    is_new_spec = resource.status.observed_generation != resource.generation
+    if before is None or (is_new_spec and before.requested_uri != canary.model.requested):
+        return RolloutTrigger.SPEC
+    if before.revision == canary.name:
+        return before.trigger or RolloutTrigger.SPEC
+    if is_new_spec:
+        return RolloutTrigger.SPEC
+    is_same_model = (before.model_uri, before.model_created) == (
+        canary.model.uri,
+        canary.model.created,
+    )
     return RolloutTrigger.OPERATOR if is_same_model else RolloutTrigger.REGISTRY
 
 

@@ -19,7 +19,7 @@ from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.condition import Condition, met, unmet
 from mlflow_model_operator.status.conditions import conditions
-from mlflow_model_operator.status.rollout import history, rollout_status
+from mlflow_model_operator.status.rollout import canary_trigger, history, rollout_status
 from mlflow_model_operator.status.snapshot import Snapshot
 
 _SUMMARY = ("Ready", "Reconciling", "Stalled")
@@ -61,6 +61,8 @@ def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
     present = {role: revision for role, revision in roles.items() if revision}
     versions = {revision.name: revision.model.version for revision in present.values()}
     new: KubeObject = {role: _revision(revision, snapshot) for role, revision in present.items()}
+    if decision.canary:
+        new["canary"]["trigger"] = str(canary_trigger(snapshot.resource, decision.canary))
     new["traffic"] = [
         {"revision": name, "modelVersion": versions[name], "weight": weight}
         for name, weight in decision.traffic

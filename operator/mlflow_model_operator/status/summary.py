@@ -15,7 +15,12 @@ from mlflow_model_operator.kube.objects import KubeObject, parse_time
 from mlflow_model_operator.rollout import Decision, Phase
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.condition import Condition, ConditionStatus, met, unmet
-from mlflow_model_operator.status.rollout import RolloutTrigger, current_target, trigger
+from mlflow_model_operator.status.rollout import (
+    RolloutTrigger,
+    canary_trigger,
+    current_target,
+    trigger,
+)
 from mlflow_model_operator.status.snapshot import Snapshot
 
 # How long what somebody else may bring, like a Secret of the same commit, is worth waiting for.
@@ -129,13 +134,18 @@ def _is_from_outside(snapshot: Snapshot, condition: Condition, parts: Sequence[C
     match condition.type:
         case "ModelResolved":
             return _was_resolved(snapshot, decision)
+        case "TrafficSplit" if condition.reason is Reason.CANARY_NOT_READY:
+            is_canary = _is_canary_from_outside(snapshot, decision)
+            return is_canary or _is_rollout_from_outside(snapshot, decision)
         case "Progressing" | "TrafficSplit":
             return _is_rollout_from_outside(snapshot, decision)
         case "RouteAccepted":  # its weights change with each step
             is_pending = condition.reason is Reason.WAITING_FOR_GATEWAY
             return is_pending and _is_rollout_from_outside(snapshot, decision)
-        case "CanaryReady":
+        case "CanaryReady" if isinstance(snapshot.canary_resolution, ResolutionError):
             return _was_canary_resolved(snapshot, decision.canary)
+        case "CanaryReady":
+            return _is_canary_from_outside(snapshot, decision)
     return False
 
 
@@ -155,8 +165,13 @@ def _was_canary_resolved(snapshot: Snapshot, canary: Revision | None) -> bool:
     written = snapshot.resource.spec.canary
     if canary is None or written is None:
         return False
-    is_unresolved = isinstance(snapshot.canary_resolution, ResolutionError)
-    return is_unresolved and canary.model.requested == written.uri
+    return canary.model.requested == written.uri
+
+
+def _is_canary_from_outside(snapshot: Snapshot, decision: Decision) -> bool:
+    """Whether the registry or an upgrade of the operator began the present canary."""
+    canary = decision.canary
+    return canary is not None and canary_trigger(snapshot.resource, canary) in _OUTSIDE_TRIGGERS
 
 
 def _is_rollout_from_outside(snapshot: Snapshot, decision: Decision) -> bool:

@@ -93,6 +93,16 @@ class Given(Rollouts):
         self.mlflow.point(self.model, "champion", "2")
         return self.until_revision_of("2")
 
+    def move_canary(self) -> str:
+        """Serves version 2 as a canary, and moves its alias to version 3."""
+        self.serve()
+        self.mlflow.point(self.model, "challenger", "2")
+        self.apply(self.spec(canary={"uri": f"models:/{self.model}@challenger", "weight": 50}))
+        self.set_ready(self.until_revision_of("2"))
+        self.when("TrafficSplit", "True", "Applied")
+        self.mlflow.point(self.model, "challenger", "3")
+        return self.until_revision_of("3")
+
     def change_spec(self, spec: Json) -> str:
         """Applies another pod template; returns the new revision."""
         before = set(self.children("deployments"))
@@ -309,6 +319,18 @@ def _(given: Given) -> Json:
     given.serve()
     given.apply(given.spec(canary={"uri": f"models:/{given.model}/2", "weight": 50}))
     given.crash(given.until_revision_of("2"), "ModelLoadFailed")
+    return given.when("CanaryReady", "False", "ModelLoadFailed")
+
+
+@state("the canary's alias has moved, the new canary is starting")
+def _(given: Given) -> Json:
+    given.move_canary()
+    return given.when("CanaryReady", "False", "Starting")
+
+
+@state("the canary's alias has moved, the new canary does not start")
+def _(given: Given) -> Json:
+    given.crash(given.move_canary(), "ModelLoadFailed")
     return given.when("CanaryReady", "False", "ModelLoadFailed")
 
 

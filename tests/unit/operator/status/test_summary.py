@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.api.model_version import ResolutionError
+from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.kube.objects import format_time
 from mlflow_model_operator.rollout import Phase
+from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status import (
     ApplyError,
     Snapshot,
@@ -180,6 +181,47 @@ def test_another_uri_or_server_that_does_not_answer_is_from_git(model: Json) -> 
 def test_a_stopped_resource_is_as_it_should_be() -> None:
     given = snapshot(decision(phase=Phase.STOPPED), deployment(V3, desired=0))
     assert summed_up(given) == {"Ready": ("True", "Stopped")}
+
+
+CANARY: dict[str, Any] = {"uri": "models:/wine@challenger", "weight": 10}
+V5 = Revision("wine-5", ModelVersion(CANARY["uri"], "models:/wine/5", "5", "http://m"))
+
+
+def with_canary(generation: int, **before: Any) -> Snapshot:
+    """A canary that starts where the status has another one, or the same."""
+    entry = {
+        "revision": "wine-4",
+        "modelVersion": "4",
+        "modelUri": "models:/wine/4",
+        "requestedUri": CANARY["uri"],
+        **before,
+    }
+    return snapshot(
+        decision(V3, canary=V5),
+        deployment(V3, 1),
+        deployment(V5),
+        of=resource({"observedGeneration": generation, "canary": entry}, canary=CANARY),
+        canary_resolution=V5.model,
+    )
+
+
+@pytest.mark.parametrize(
+    ("generation", "before", "trigger"),
+    [
+        (GENERATION, {}, "Registry"),
+        (GENERATION, {"modelUri": "models:/wine/5"}, "Operator"),
+        (GENERATION, {"revision": "wine-5", "trigger": "Registry"}, "Registry"),
+        (GENERATION, {"revision": "wine-5", "trigger": "Spec"}, "Spec"),
+        (GENERATION, {"revision": "wine-5"}, "Spec"),
+        (GENERATION - 1, {}, "Spec"),
+        (GENERATION - 1, {"revision": "wine-5", "trigger": "Registry"}, "Registry"),
+        (GENERATION - 1, {"revision": "wine-5", "requestedUri": "models:/wine@x"}, "Spec"),
+    ],
+)
+def test_a_canary_from_outside_leaves_it_ready(generation: int, before: Json, trigger: str) -> None:
+    given = with_canary(generation, **before)
+    assert status(given)["canary"]["trigger"] == trigger
+    assert summed_up(given)["Ready"] == ("False" if trigger == "Spec" else "True", "Starting")
 
 
 def waiting(condition: str, seconds: float, **changed: Any) -> Snapshot:

@@ -39,4 +39,9 @@ end
 if progressing ~= nil and progressing.reason ~= "Complete" then
   return {status = "Suspended", message = progressing.message}
 end
+local canary = conditions["CanaryReady"]
+if canary ~= nil and canary.status ~= "True" then
+  local health = canary.reason == "Starting" and "Progressing" or "Suspended"
+  return {status = health, message = canary.message}
+end
 return {status = "Healthy", message = ready.message}
