@@ -343,7 +343,8 @@ class Predictor:
     def _observe_batch(self, requests: int, rows: int, size: int, observed: Any) -> None:
         self._recorder.observe_batch(requests, rows)
         if observed is not None:
-            self._recorder.observe_rows(*observed, size=size)
+            features, predictions = observed
+            self._recorder.observe_rows(features, predictions, size)
 
 
 def _is_plain_json(headers: Headers) -> bool:
