@@ -62,6 +62,7 @@ EXTERNAL_REASONS = frozenset(
     }
 )
 _WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
+_OF_A_NEW_CANARY = (Reason.DRAINING, Reason.CANARY_NOT_READY)
 # What changes without a change of the resource: Git has nothing to do with it.
 _OUTSIDE_TRIGGERS = (RolloutTrigger.REGISTRY, RolloutTrigger.OPERATOR, RolloutTrigger.RECOVERY)
 
@@ -134,7 +135,7 @@ def _is_from_outside(snapshot: Snapshot, condition: Condition, parts: Sequence[C
     match condition.type:
         case "ModelResolved":
             return _was_resolved(snapshot, decision)
-        case "TrafficSplit" if condition.reason is Reason.CANARY_NOT_READY:
+        case "Progressing" | "TrafficSplit" if condition.reason in _OF_A_NEW_CANARY:
             is_canary = _is_canary_from_outside(snapshot, decision)
             return is_canary or _is_rollout_from_outside(snapshot, decision)
         case "Progressing" | "TrafficSplit":

@@ -331,7 +331,8 @@ def _(given: Given) -> Json:
 @state("the canary's alias has moved, the new canary does not start")
 def _(given: Given) -> Json:
     given.crash(given.move_canary(), "ModelLoadFailed")
-    return given.when("CanaryReady", "False", "ModelLoadFailed")
+    given.when("CanaryReady", "False", "ModelLoadFailed")
+    return given.when("Progressing", "False", "Complete")
 
 
 @state("broken: no such alias, version or model")

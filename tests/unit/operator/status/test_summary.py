@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -222,6 +223,12 @@ def test_a_canary_from_outside_leaves_it_ready(generation: int, before: Json, tr
     given = with_canary(generation, **before)
     assert status(given)["canary"]["trigger"] == trigger
     assert summed_up(given)["Ready"] == ("False" if trigger == "Spec" else "True", "Starting")
+
+
+def test_the_canary_before_it_drains_meanwhile() -> None:
+    given = with_canary(GENERATION)
+    draining = decision(V3, canary=V5, phase=Phase.DRAINING, draining={"wine-4": NOW})
+    assert summed_up(replace(given, decision=draining)) == {"Ready": ("True", "Starting")}
 
 
 def waiting(condition: str, seconds: float, **changed: Any) -> Snapshot:
