@@ -87,11 +87,15 @@ def summary(snapshot: Snapshot, parts: Sequence[Condition]) -> list[Condition]:
 
 def grace_ends_after(conditions: Iterable[KubeObject], now: float) -> float | None:
     """The seconds until what is waited for is taken for missing; None where that is never."""
-    for entry in conditions:
-        since = parse_time(entry.get("lastTransitionTime"))
-        if entry["type"] == "Reconciling" and entry["reason"] in EXTERNAL_REASONS and since:
-            return max(since + GRACE_PERIOD - now, 1.0)
-    return None
+    since = (parse_time(entry.get("lastTransitionTime")) for entry in conditions if _waits(entry))
+    ends = [start + GRACE_PERIOD - now for start in since if start is not None]
+    return min((end for end in ends if end > 0), default=None)
+
+
+def _waits(entry: KubeObject) -> bool:
+    if entry["type"] == "Reconciling":
+        return entry["reason"] in EXTERNAL_REASONS
+    return bool(entry["reason"] == Reason.WAITING_FOR_GATEWAY and entry["status"] == "False")
 
 
 def _ready(snapshot: Snapshot, obstacles: Sequence[Condition]) -> Condition:
@@ -141,13 +145,22 @@ def _is_from_outside(snapshot: Snapshot, condition: Condition, parts: Sequence[C
         case "Progressing" | "TrafficSplit":
             return _is_rollout_from_outside(snapshot, decision)
         case "RouteAccepted":  # its weights change with each step
-            is_pending = condition.reason is Reason.WAITING_FOR_GATEWAY
+            is_pending = _is_briefly_pending(snapshot, condition)
             return is_pending and _is_rollout_from_outside(snapshot, decision)
         case "CanaryReady" if isinstance(snapshot.canary_resolution, ResolutionError):
             return _was_canary_resolved(snapshot, decision.canary)
         case "CanaryReady":
             return _is_canary_from_outside(snapshot, decision)
     return False
+
+
+def _is_briefly_pending(snapshot: Snapshot, route_accepted: Condition) -> bool:
+    """Whether the gateway may just not have had the time yet to follow the route."""
+    before = snapshot.resource.status.condition("RouteAccepted")
+    is_new = before is None or before.status != route_accepted.status
+    since = None if is_new or before is None else parse_time(before.last_transition_time)
+    is_brief = since is None or snapshot.now < since + GRACE_PERIOD
+    return route_accepted.reason is Reason.WAITING_FOR_GATEWAY and is_brief
 
 
 def _is_available(parts: Sequence[Condition]) -> bool:

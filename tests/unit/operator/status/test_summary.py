@@ -117,9 +117,28 @@ def test_an_update_from_outside_leaves_it_ready(trigger: str) -> None:
     assert summed_up(updating(trigger, STUCK)) == {"Ready": ("True", "ContainerCrashed")}
 
 
-@pytest.mark.parametrize(("trigger", "ready"), [("Registry", "True"), ("Spec", "False")])
+def pending(seconds: float | None) -> list[Json]:
+    """The recorded condition of a route that waits for its gateway for so long."""
+    if seconds is None:
+        return []
+    since = format_time(NOW - seconds)
+    reason = "WaitingForGateway"
+    return [
+        {"type": "RouteAccepted", "status": "False", "reason": reason, "lastTransitionTime": since}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "seconds", "ready"),
+    [
+        ("Registry", None, ("True", "NewRevision")),
+        ("Registry", GRACE_PERIOD - 10, ("True", "NewRevision")),
+        ("Registry", GRACE_PERIOD, ("False", "WaitingForGateway")),
+        ("Spec", None, ("False", "NewRevision")),
+    ],
+)
 def test_a_gateway_that_has_yet_to_follow_an_update_from_outside_leaves_it_ready(
-    trigger: str, ready: str
+    trigger: str, seconds: float | None, ready: tuple[str, str]
 ) -> None:
     routing = {"gateway": {"name": "shared", "namespace": "gateways"}, "hostnames": ["a.example"]}
     given = snapshot(
@@ -127,13 +146,15 @@ def test_a_gateway_that_has_yet_to_follow_an_update_from_outside_leaves_it_ready
         deployment(V3, 1),
         deployment(V4),
         service("wine", "wine-3"),
-        of=resource(recorded(trigger), routing=routing),
+        of=resource({**recorded(trigger), "conditions": pending(seconds)}, routing=routing),
         routes=(route(generation=2, wine_3=100, wine_4=0),),
     )
     parts = {entry["type"]: entry["reason"] for entry in status(given)["conditions"]}
     assert parts["RouteAccepted"] == "WaitingForGateway"
     assert parts["Available"] == "MinimumReplicasAvailable"
-    assert summed_up(given)["Ready"] == (ready, "NewRevision")
+    assert summed_up(given)["Ready"] == ready
+    if seconds == GRACE_PERIOD - 10:
+        assert grace_ends_after(status(given)["conditions"], NOW) == 10
 
 
 def test_an_update_from_outside_is_no_excuse_for_an_outage() -> None:
