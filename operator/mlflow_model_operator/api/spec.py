@@ -502,6 +502,32 @@ class RolloutStep(KubeModel):
     )
 
 
+EXAMPLE_TIME = Schema(
+    Rule(
+        f"!{matches(quantity.DURATION)} || "
+        "(duration(self) >= duration('1s') && duration(self) <= duration('1h'))",
+        "write a time from 1s to 1h, like 30s",
+    )
+)
+
+
+class InputExampleGate(KubeModel):
+    """The model's own input example, which each new pod answers before it is ready."""
+
+    required: bool = Field(
+        default=False, description="Whether a model version without an input example is refused."
+    )
+    timeout: Annotated[Duration, EXAMPLE_TIME] = Field(
+        default="30s",
+        description="How long a pod may take to answer it: at least 1s, at most 1h.",
+    )
+
+    @property
+    def seconds(self) -> int:
+        """timeout in whole seconds."""
+        return max(1, round(quantity.seconds(self.timeout)))
+
+
 class Gates(KubeModel):
     """What a new model version must fulfil before it gets any request."""
 
@@ -510,6 +536,23 @@ class Gates(KubeModel):
         description=(
             "Tags that the registered model's version must have, like validation_status: "
             "approved. A version without them waits until it has them."
+        ),
+    )
+    signature: Literal["Off", "Compatible", "Strict"] | None = Field(
+        default=None,
+        description=(
+            "Whether the signature of the version that serves holds for a new one. Compatible: "
+            "inputs that are new and required or have another type, and outputs that are missing "
+            "or have another type, turn it back. Strict: so does any other difference, and a "
+            "signature that can't be read. Left out: Compatible with steps, Off without."
+        ),
+    )
+    input_example: InputExampleGate | None = Field(
+        default=None,
+        description=(
+            "Each new pod answers the model's own input example by POST /invocations before it is "
+            "ready: with a status of 2xx, and an output that fits the signature. Left out, none "
+            "does. A change makes new pods."
         ),
     )
 
@@ -960,6 +1003,13 @@ class Spec(KubeModel):
             "only the scoring image checks the formats and signatures of models: leave out "
             "server.image, or leave out formats and signatures",
             field_path=".policy",
+        ),
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.gates) || "
+            "!has(self.rollout.gates.inputExample) || !has(self.server.image)",
+            "only the scoring image answers a model's own input example: leave out server.image, "
+            "or leave out gates.inputExample",
+            field_path=".rollout",
         ),
         Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "

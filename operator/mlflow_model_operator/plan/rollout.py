@@ -10,6 +10,7 @@ from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RolloutStatus
 from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
+from mlflow_model_operator.plan.gates import GatesResult, has_gates
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
     Rejected,
@@ -39,7 +40,9 @@ from mlflow_model_operator.status import Snapshot
 from mlflow_model_operator.status.diagnosis import diagnose
 
 # What only another version, or another pod template, can mend.
-FINAL_REASONS = frozenset({Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED})
+FINAL_REASONS = frozenset(
+    {Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED, Reason.INPUT_EXAMPLE_FAILED}
+)
 # What may pass by itself while pods start, but not once they had requests or their time is over.
 LATE_REASONS = frozenset(
     {
@@ -67,19 +70,19 @@ def plan_rollout(
     target: Revision,
     stable: Revision | None,
     snapshot: Snapshot,
-    obstacle: Obstacle | None,
+    gates: GatesResult,
 ) -> RolloutPlan:
     """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision."""
     if stable is None:
         return RolloutPlan(target)
     recorded = recorded_progress(resource)
-    observed = _observe(resource, target, stable, snapshot, recorded, obstacle)
+    observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle)
     result = advance(recorded, observed)
     if result.progress is None or result.takes_over:
         return RolloutPlan(target)
     if not result.progress.is_running:
         return RolloutPlan(stable, rejected=Rejected(target, result.progress))
-    trial = _trial(resource, result, result.progress, observed.steps, obstacle)
+    trial = _trial(resource, result, result.progress, observed.steps, gates)
     return RolloutPlan(target, trial=trial, requeue_after=result.requeue_after)
 
 
@@ -114,7 +117,8 @@ def _recorded_rejection(rollout: RolloutStatus) -> Rejection | None:
 def schedule_hash(resource: MLflowModelDeployment) -> str:
     """Another one for another spec.rollout: with it a rollout starts again."""
     rollout = resource.spec.rollout
-    return short_hash(rollout.model_dump(include={"strategy", "steps", "gates"}, mode="json"))
+    fields = {"strategy", "steps", "gates"}
+    return short_hash(rollout.model_dump(include=fields, exclude_none=True, mode="json"))
 
 
 def requested_action(resource: MLflowModelDeployment) -> Action | None:
@@ -149,7 +153,7 @@ def _observe(
         stable=stable.name,
         steps=steps,
         schedule=hashed,
-        has_gates=bool(resource.spec.rollout.gates.tags),
+        has_gates=has_gates(resource),
         target_state=deployment_state(live.deployments.get(target.name)),
         stable_answers=snapshot.answers(stable),
         stable_replicas=_stable_replicas(resource, live, stable, begun),
@@ -253,7 +257,7 @@ def _trial(
     result: Advance,
     progress: Progress,
     steps: Schedule,
-    obstacle: Obstacle | None,
+    gates: GatesResult,
 ) -> Trial:
     weight, following = result.weight, next_weight(progress, steps)
     return Trial(
@@ -262,7 +266,8 @@ def _trial(
         replicas=_target_replicas(resource, progress, weight, following),
         may_serve=result.may_serve,
         steps=steps,
-        obstacle=obstacle,
+        obstacle=gates.obstacle,
+        notice=gates.notice,
     )
 
 

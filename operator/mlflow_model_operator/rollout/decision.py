@@ -46,6 +46,7 @@ class Trial:
     may_serve: bool  # all requests, where the stable revision does not answer
     steps: Schedule = ()
     obstacle: Obstacle | None = None  # the gate that it has not passed yet
+    notice: str = ""  # what a gate could not look at
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,8 @@ def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) 
             return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
         return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, decision.target))
     text = rollout_message(decision, trial)
+    if trial.notice:
+        text = f"{text}. {trial.notice}"
     if progress.stage is Stage.PAUSED:
         resume = control_command(snapshot.resource, Action.RESUME)
         return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To go on: {resume}")

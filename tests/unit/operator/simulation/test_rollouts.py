@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,11 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from mlflow_model_operator.api import names
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.signature import Signature
 from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.kube.objects import name_of
+from mlflow_model_operator.plan.gates import signature_rule
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, World
 
+SIGNATURES = {
+    version: Signature(json.dumps([{"type": type_, "name": "a"}]), "[]")
+    for version, type_ in {"1": "double", "2": "string", "3": "double"}.items()
+}
 STEPS = [{"weight": 10, "hold": "1m"}, {"pause": {}}, {"weight": 50, "hold": "1m"}]
 
 
@@ -215,8 +223,83 @@ def test_a_model_that_does_not_load_is_turned_back_before_its_first_share() -> N
     assert rollout(given)["failed"][0]["modelVersion"] == "2"
 
 
-def broken_pod(revision: str) -> Json:
-    message = '{"reason": "ModelLoadFailed", "message": "the weights are corrupt"}'
+def test_a_version_with_another_signature_gets_neither_pods_nor_requests() -> None:
+    given = world()
+    given.registry.signatures = SIGNATURES
+    given.registry.aliases[ALIAS] = "2"
+    for _ in range(3):
+        go_on(given, 70.0)
+        assert versions_of(given) == ["1"]
+        assert weights(given) == {"1": 100}
+    assert given.condition("Progressing") == ("False", "SignatureIncompatible")
+    assert "the input 'a' was double and is string" in given.message("Progressing")
+    assert "Version 1 is still served" in given.message("Progressing")
+    assert rollout(given)["failed"][0]["modelVersion"] == "2"
+    assert [entry["verdict"] for entry in given.status["history"]] == ["Promoted", "Failed"]
+    given.restart()
+    go_on(given, 70.0)
+    assert versions_of(given) == ["1"]
+
+    given.registry.aliases[ALIAS] = "3"
+    go_on(given)
+    assert weights(given) == {"1": 90, "3": 10}
+
+
+def test_without_the_gate_it_is_rolled_out() -> None:
+    given = world()
+    given.registry.signatures = SIGNATURES
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    given.spec({"rollout": {"gates": {"signature": "Off"}}})
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+
+
+def test_signatures_that_cannot_be_read_are_named_and_turn_back_nothing() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+    assert "Its signature was not compared: its signature" in given.message("Progressing")
+
+
+def test_while_the_registry_is_down_a_new_version_waits_for_its_comparison() -> None:
+    given = world()
+    given.registry.signatures = SIGNATURES
+    given.registry.aliases[ALIAS] = "3"
+    given.reconcile()
+    given.registry.is_down = True
+    given.restart()
+    for _ in range(3):
+        go_on(given, 70.0)
+        assert (weights(given), rollout(given)["waitingFor"]) == ({"1": 100, "3": 0}, "Gates")
+    assert given.condition("Progressing") == ("False", "SignatureUnknown")
+    given.registry.is_down = False
+    go_on(given)
+    assert weights(given) == {"1": 90, "3": 10}
+
+
+def test_a_model_that_fails_on_its_input_example_is_turned_back_without_steps_too() -> None:
+    gates = {"inputExample": {"required": True, "timeout": "10s"}}
+    given = world(rollout={"strategy": "direct", "gates": gates})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    new = given.revision_of("2")
+    env = given.deployments[new]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "INPUT_EXAMPLE", "value": "required"} in env
+    assert {"name": "INPUT_EXAMPLE_TIMEOUT", "value": "10"} in env
+    given.cluster.create(kinds.POD, broken_pod(new, "InputExampleFailed"))
+    given.reconcile()
+    assert given.condition("Progressing") == ("False", "InputExampleFailed")
+    assert "change spec.rollout.gates.inputExample" in given.message("Progressing")
+    assert weights(given) == {"1": 100}
+    go_on(given, 70.0)
+    given.reconcile()
+    assert versions_of(given) == ["1"]
+
+
+def broken_pod(revision: str, reason: str = "ModelLoadFailed") -> Json:
+    message = json.dumps({"reason": reason, "message": "the weights are corrupt"})
     ended = {"exitCode": 1, "message": message, "reason": "Error"}
     server = {"name": "server", "ready": False, "state": {"terminated": ended}, "lastState": {}}
     labels = {names.REVISION: revision, names.DEPLOYMENT: KEY.name}
@@ -427,7 +510,8 @@ class AnyCourseOfRollouts(RuleBasedStateMachine):
     def a_model_does_not_load(self, choice: int) -> None:
         revision = sorted(self.world.deployments)[choice % len(self.world.deployments)]
         if f"{revision}-x" not in self.world.cluster.live(kinds.POD):
-            self.world.cluster.create(kinds.POD, broken_pod(revision))
+            reason = ("ModelLoadFailed", "InputExampleFailed")[choice % 2]
+            self.world.cluster.create(kinds.POD, broken_pod(revision, reason))
 
     @rule()
     def the_broken_pods_go(self) -> None:
@@ -529,6 +613,45 @@ class AnyCourseOfRolloutsWithoutGateway(AnyCourseOfRollouts):
     has_gateway = False
 
 
+class AnyCourseOfGates(AnyCourseOfRollouts):
+    """The same with versions of which one has another signature, and a registry that may be down.
+
+    A version that does not pass never gets a request, whatever happens meanwhile.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.registry.signatures = SIGNATURES
+        self.had_requests: set[str] = set()  # while the gate was off
+
+    @rule(signature=st.sampled_from([None, "Off", "Compatible", "Strict"]))
+    def the_gate_is_edited(self, signature: str | None) -> None:
+        self.world.spec({"rollout": {"gates": {"signature": signature}}})
+
+    @rule(is_down=st.booleans())
+    def the_registry_answers_or_not(self, is_down: bool) -> None:
+        self.world.registry.is_down = is_down
+
+    def check_traffic(self, before: dict[str, int], answering: set[str], listed: set[str]) -> None:
+        super().check_traffic(before, answering, listed)
+        for name in set(self.shares()) - set(before) - self.had_requests:
+            assert not self.is_kept_back(name), "requests to what did not pass its gate"
+        self.had_requests |= set(self.shares())
+
+    def is_kept_back(self, revision: str) -> bool:
+        resource = MLflowModelDeployment.parse(self.world.resource)
+        stable = self.world.status["stable"]
+        versions = {self.world.revision_of(version): version for version in versions_of(self.world)}
+        types = {SIGNATURES[v].inputs for v in (versions[revision], stable["modelVersion"])}
+        is_other = revision != stable["revision"] and len(types) > 1
+        return is_other and signature_rule(resource) != "Off"
+
+    def teardown(self) -> None:
+        self.the_registry_answers_or_not(is_down=False)
+        self.the_gate_is_edited("Off")
+        super().teardown()
+
+
 PROFILE = settings(
     max_examples=60,
     stateful_step_count=30,
@@ -537,5 +660,6 @@ PROFILE = settings(
 )
 TestWithGateway = AnyCourseOfRollouts.TestCase
 TestWithoutGateway = AnyCourseOfRolloutsWithoutGateway.TestCase
-for _case in (TestWithGateway, TestWithoutGateway):
+TestWithGates = AnyCourseOfGates.TestCase
+for _case in (TestWithGateway, TestWithoutGateway, TestWithGates):
     _case.settings = PROFILE
