@@ -138,16 +138,19 @@ def _accepts(target: Spec, source: Spec, *, allows_more: bool, depth: int = 0) -
         return True
     if kinds[0] != kinds[1]:
         return False
-    deeper = {"allows_more": allows_more, "depth": depth + 1}
+    below = depth + 1
     match kinds[1]:
         case "tensor":
             return _accepts_tensor(target["tensor-spec"], source["tensor-spec"])
         case "array":
-            return _accepts(target["items"], source["items"], **deeper)
+            parts = target["items"], source["items"]
+            return _accepts(*parts, allows_more=allows_more, depth=below)
         case "map":
-            return _accepts(target["values"], source["values"], **deeper)
+            parts = target["values"], source["values"]
+            return _accepts(*parts, allows_more=allows_more, depth=below)
         case "object":
-            return _accepts_properties(target["properties"], source["properties"], **deeper)
+            parts = target["properties"], source["properties"]
+            return _accepts_properties(*parts, allows_more=allows_more, depth=below)
     return True
 
 

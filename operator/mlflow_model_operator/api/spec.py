@@ -566,6 +566,14 @@ class Rollout(KubeModel):
             "a strategy stands for steps: write one of the two",
             field_path=".strategy",
         ),
+        Rule(
+            "!has(self.surge) || self.surge == 100 || !(has(self.steps) || has(self.keepOld) || "
+            "(has(self.strategy) && self.strategy != 'direct'))",
+            "steps and keepOld need the pods of both revisions, and a surge below 100 has no room "
+            "for them: leave out surge, or leave out steps and keepOld and write no other strategy "
+            "than direct",
+            field_path=".surge",
+        ),
     )
 
     strategy: Literal["direct", "canary", "blueGreen"] | None = Field(
@@ -590,6 +598,15 @@ class Rollout(KubeModel):
             "How long the pods of a revision that has lost its requests stay, like 10m: going back "
             "to it takes no time then, and one that was turned back can be looked at. Left out, "
             "as long as requests that it has take."
+        ),
+    )
+    surge: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=100,
+        description=(
+            "How many pods a new revision may have beside those of the old one, in percent of "
+            "these, rounded up. With less than 100, pods are exchanged a few at a time, and "
+            "requests follow them; with 0 an old pod ends before a new one begins, and a model "
+            "with one pod does not answer meanwhile."
         ),
     )
     gates: Gates = Field(
@@ -973,6 +990,13 @@ class Spec(KubeModel):
             "(has(self.rollout.strategy) && self.rollout.strategy != 'direct'))",
             "a canary and the steps of a rollout would share the same requests: leave out canary, "
             "or leave out rollout.steps and write no other rollout.strategy than direct",
+            field_path=".rollout",
+        ),
+        Rule(
+            "!has(self.canary) || !has(self.rollout) || !has(self.rollout.surge) || "
+            "self.rollout.surge == 100",
+            "a surge below 100 leaves no room for the pods of a canary: leave out canary, or leave "
+            "out rollout.surge",
             field_path=".rollout",
         ),
         Rule(

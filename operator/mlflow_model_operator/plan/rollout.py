@@ -21,6 +21,7 @@ from mlflow_model_operator.rollout import (
     programmed_weights,
     selected_revisions,
 )
+from mlflow_model_operator.rollout.exchange import Exchange, exchange
 from mlflow_model_operator.rollout.progress import (
     Action,
     Advance,
@@ -82,7 +83,7 @@ def plan_rollout(
         return RolloutPlan(target)
     if not result.progress.is_running:
         return RolloutPlan(stable, rejected=Rejected(target, result.progress))
-    trial = _trial(resource, result, result.progress, observed.steps, gates)
+    trial = _trial(resource, result, result.progress, observed, gates)
     return RolloutPlan(target, trial=trial, requeue_after=result.requeue_after)
 
 
@@ -117,7 +118,7 @@ def _recorded_rejection(rollout: RolloutStatus) -> Rejection | None:
 def schedule_hash(resource: MLflowModelDeployment) -> str:
     """Another one for another spec.rollout: with it a rollout starts again."""
     rollout = resource.spec.rollout
-    fields = {"strategy", "steps", "gates"}
+    fields = {"strategy", "steps", "gates", "surge"}
     return short_hash(rollout.model_dump(include=fields, exclude_none=True, mode="json"))
 
 
@@ -142,10 +143,12 @@ def _observe(
     obstacle: Obstacle | None,
 ) -> Observation:
     live = snapshot.live
-    steps = schedule(resource.spec)
     hashed = schedule_hash(resource)
     is_same = recorded is not None and (recorded.target, recorded.schedule) == (target.name, hashed)
     begun = recorded if is_same else None
+    replicas = _stable_replicas(resource, live, stable, begun)
+    exchanged = exchange(resource.spec.rollout.surge, replicas)
+    steps = exchanged.schedule if exchanged else schedule(resource.spec)
     weights = _weights(resource, snapshot, stable, target, weight_of(begun, steps) if begun else 0)
     return Observation(
         now=snapshot.now,
@@ -156,13 +159,14 @@ def _observe(
         has_gates=has_gates(resource),
         target_state=deployment_state(live.deployments.get(target.name)),
         stable_answers=snapshot.answers(stable),
-        stable_replicas=_stable_replicas(resource, live, stable, begun),
+        stable_replicas=replicas,
         weights=weights.programmed,
         requested=weights.requested,
         is_stopped=resource.spec.scaling.min_replicas == 0,
         failure=_failure(resource, target, snapshot, begun, steps),
         obstacle=obstacle,
         action=requested_action(resource),
+        exchange=exchanged,
     )
 
 
@@ -256,19 +260,36 @@ def _trial(
     resource: MLflowModelDeployment,
     result: Advance,
     progress: Progress,
-    steps: Schedule,
+    observed: Observation,
     gates: GatesResult,
 ) -> Trial:
-    weight, following = result.weight, next_weight(progress, steps)
+    weight, following = result.weight, next_weight(progress, observed.steps)
+    replicas = _target_replicas(resource, progress, weight, following)
+    stable_replicas = progress.stable_replicas
+    if observed.exchange is not None:
+        replicas = _exchanged_pods(progress, observed.exchange)
+        stable_replicas = observed.exchange.stable_pods(replicas)
     return Trial(
         progress=progress,
         weight=weight,
-        replicas=_target_replicas(resource, progress, weight, following),
+        replicas=replicas,
+        stable_replicas=stable_replicas,
+        is_exchange=observed.exchange is not None,
         may_serve=result.may_serve,
-        steps=steps,
+        steps=observed.steps,
         obstacle=gates.obstacle,
         notice=gates.notice,
     )
+
+
+def _exchanged_pods(progress: Progress, exchanged: Exchange) -> int:
+    """The pods of the target: those of the next step, once the present one has its share."""
+    if progress.waiting_for is Cause.GATES:
+        return exchanged.first_pods
+    if progress.stage is Stage.PROMOTING:
+        return exchanged.pods_at(len(exchanged.schedule))
+    is_shared = progress.step < 0 or progress.step_started_at is not None
+    return exchanged.pods_at(progress.step + 1 if is_shared else progress.step)
 
 
 def _target_replicas(

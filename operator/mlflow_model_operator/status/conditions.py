@@ -241,6 +241,12 @@ def _moving(snapshot: Snapshot, decision: Decision) -> str:
 
 def _complete(snapshot: Snapshot, target: Revision) -> str:
     text = f"Revision {target.name} is fully rolled out"
+    scaling, surge = snapshot.resource.spec.scaling, snapshot.resource.spec.rollout.surge
+    if surge == 0 and scaling.min_replicas == 1 and snapshot.state(target).desired == 1:
+        text += (
+            ". The next one will interrupt it for as long as a pod takes to start: for none, set "
+            "spec.rollout.surge above 0 or spec.scaling.minReplicas above 1"
+        )
     if not snapshot.is_deferred:
         return text
     return (

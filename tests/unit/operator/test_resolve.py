@@ -36,7 +36,7 @@ SERVED = {
 class FakeRegistry:
     """Answers from a table; what it lacks is pending."""
 
-    def __init__(self, **answers: ModelVersion | ResolutionError) -> None:
+    def __init__(self, answers: dict[str, ModelVersion | ResolutionError]) -> None:
         self.answers = answers
         self.subscriptions: set[str] = set()
 
@@ -71,7 +71,7 @@ async def resolve(registry: FakeRegistry, of: MLflowModelDeployment) -> Resoluti
 
 
 async def test_the_stable_version_is_asked_for_while_another_is_to_take_over() -> None:
-    registry = FakeRegistry(**{URI: version("4"), STABLE: version("3")})
+    registry = FakeRegistry({URI: version("4"), STABLE: version("3")})
     found = await resolve(registry, given())
     assert found.stable == version("3")
     assert registry.subscriptions == {URI, STABLE}
@@ -82,7 +82,7 @@ async def test_the_stable_version_is_asked_for_while_another_is_to_take_over() -
 
 
 async def test_without_the_gate_nothing_is_asked_for() -> None:
-    registry = FakeRegistry(**{URI: version("4"), STABLE: version("3")})
+    registry = FakeRegistry({URI: version("4"), STABLE: version("3")})
     registry.subscriptions = {URI, STABLE}
     off = {**STEPS, "gates": {"signature": "Off"}}
     for rollout in (off, {"strategy": "direct"}):
@@ -91,18 +91,18 @@ async def test_without_the_gate_nothing_is_asked_for() -> None:
 
 
 async def test_a_version_of_another_server_is_not_asked_for() -> None:
-    registry = FakeRegistry(**{URI: version("4", "http://other"), STABLE: version("3")})
+    registry = FakeRegistry({URI: version("4", "http://other"), STABLE: version("3")})
     assert (await resolve(registry, given())).stable is None
 
 
 async def test_a_version_that_is_gone_is_a_result_too() -> None:
     gone = ResolutionError(Reason.VERSION_NOT_FOUND, "deleted")
-    registry = FakeRegistry(**{URI: version("4"), STABLE: gone})
+    registry = FakeRegistry({URI: version("4"), STABLE: gone})
     assert (await resolve(registry, given())).stable is gone
 
 
 async def test_a_first_answer_is_waited_for_unless_the_registry_is_down() -> None:
-    registry = FakeRegistry(**{URI: version("4")})
+    registry = FakeRegistry({URI: version("4")})
     with pytest.raises(ResolutionPending):
         await resolve(registry, given())
     registry.answers[URI] = ResolutionError(Reason.REGISTRY_UNREACHABLE, "no answer")

@@ -92,9 +92,9 @@ def test_a_compatible_signature_passes_and_an_incompatible_one_never_does() -> N
 
 
 def test_strictly_any_other_signature_is_refused() -> None:
-    strict = {"gates": {"signature": "Strict"}}
-    assert signed(OLD, **strict) == GatesResult()
-    found = signed(MORE, **strict).obstacle
+    strict = {"signature": "Strict"}
+    assert signed(OLD, gates=strict) == GatesResult()
+    found = signed(MORE, gates=strict).obstacle
     assert found is not None
     assert "the output 'rank' (long) is new" in found.message
 

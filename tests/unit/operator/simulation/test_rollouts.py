@@ -16,6 +16,7 @@ from mlflow_model_operator.api.signature import Signature
 from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.kube.objects import name_of
 from mlflow_model_operator.plan.gates import signature_rule
+from mlflow_model_operator.rollout.exchange import exchange
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, World
 
@@ -326,6 +327,127 @@ def test_an_old_revision_is_kept_as_long_as_the_spec_says_and_going_back_takes_n
     assert versions_of(given) == ["1"]
 
 
+def replicas_of(given: World) -> dict[str, int]:
+    """By version."""
+    return {
+        version: given.deployments[given.revision_of(version)]["spec"]["replicas"]
+        for version in versions_of(given)
+    }
+
+
+def exchanged(given: World) -> list[tuple[dict[str, int], dict[str, int]]]:
+    """The different numbers of pods and weights until version 2 serves alone."""
+    given.registry.aliases[ALIAS] = "2"
+    story: list[tuple[dict[str, int], dict[str, int]]] = []
+    for _ in range(60):
+        given.reconcile()
+        if versions_of(given) == ["2"]:
+            return story
+        if not story or story[-1] != (replicas_of(given), weights(given)):
+            story.append((replicas_of(given), weights(given)))
+        given.data_plane.gateway_looks("True")
+        for name in list(given.deployments):
+            given.set_ready(name)
+        given.now += 6.0
+    raise AssertionError("version 2 does not take over")
+
+
+def test_with_little_room_pods_are_exchanged_a_few_at_a_time_and_requests_follow() -> None:
+    given = world(rollout={"surge": 25}, scaling={"minReplicas": 4})
+    assert exchanged(given) == [
+        ({"1": 4, "2": 1}, {"1": 100, "2": 0}),
+        ({"1": 4, "2": 1}, {"1": 75, "2": 25}),
+        ({"1": 3, "2": 2}, {"1": 75, "2": 25}),
+        ({"1": 3, "2": 2}, {"1": 50, "2": 50}),
+        ({"1": 2, "2": 3}, {"1": 50, "2": 50}),
+        ({"1": 2, "2": 3}, {"1": 25, "2": 75}),
+        ({"1": 1, "2": 4}, {"1": 25, "2": 75}),
+        ({"1": 1, "2": 4}, {"2": 100}),
+    ]
+    given.settle()
+    assert replicas_of(given) == {"2": 4}
+    assert given.condition("Ready") == ("True", "Ready")
+
+
+def test_without_room_an_old_pod_ends_before_a_new_one_begins() -> None:
+    given = world(rollout={"surge": 0}, scaling={"minReplicas": 3})
+    assert exchanged(given) == [
+        ({"1": 2, "2": 1}, {"1": 100, "2": 0}),
+        ({"1": 2, "2": 1}, {"1": 50, "2": 50}),
+        ({"1": 1, "2": 2}, {"1": 50, "2": 50}),
+        ({"1": 1, "2": 3}, {"2": 100}),
+    ]
+    given.settle()
+    assert replicas_of(given) == {"2": 3}
+
+
+@pytest.mark.parametrize("has_gateway", [True, False])
+def test_without_room_for_a_second_pod_there_is_a_gap_of_which_the_status_warns(
+    has_gateway: bool,
+) -> None:
+    given = world(has_gateway=has_gateway, rollout={"surge": 0})
+    assert "The next one will interrupt it" in given.message("Progressing")
+    old = given.revision_of("1")
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert replicas_of(given) == {"1": 0, "2": 1}
+    given.set_ready(old)
+    given.reconcile()
+    assert given.condition("Available") == ("False", "Starting")
+    go_on(given)
+    given.settle()
+    assert replicas_of(given) == {"2": 1}
+    assert given.condition("Ready") == ("True", "Ready")
+
+
+def test_before_its_gates_are_passed_a_version_takes_no_pod_from_the_old_one() -> None:
+    gates = {"tags": {"validation_status": "approved"}}
+    given = world(rollout={"surge": 0, "gates": gates}, scaling={"minReplicas": 2})
+    given.registry.aliases[ALIAS] = "2"
+    for _ in range(3):
+        go_on(given, 70.0)
+        assert replicas_of(given) == {"1": 2, "2": 0}
+    assert given.condition("Progressing") == ("False", "TagsMissing")
+
+
+def test_a_version_that_fails_amid_an_exchange_gives_its_room_back() -> None:
+    given = world(rollout={"surge": 0}, scaling={"minReplicas": 2})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert replicas_of(given) == {"1": 1, "2": 1}
+    given.cluster.create(kinds.POD, broken_pod(given.revision_of("2"), "InputExampleFailed"))
+    given.reconcile()
+    assert weights(given) == {"1": 100}
+    go_on(given, 70.0)
+    given.reconcile()
+    assert replicas_of(given) == {"1": 2}
+
+
+def test_amid_an_exchange_no_autoscaler_adds_pods_for_which_there_is_no_room() -> None:
+    given = world(rollout={"surge": 50}, scaling={"minReplicas": 2, "maxReplicas": 8})
+    old = given.revision_of("1")
+    given.cluster.edit(kinds.DEPLOYMENT, old, {"spec": {"replicas": 6}})
+    given.set_ready(old)
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert replicas_of(given) == {"1": 6, "2": 3}
+    assert not given.cluster.live(kinds.AUTOSCALER)
+    given.settle()
+    assert replicas_of(given) == {"2": 6}
+    assert list(given.cluster.live(kinds.AUTOSCALER)) == [given.revision_of("2")]
+
+
+def test_fewer_pods_amid_an_exchange_end_it_sooner() -> None:
+    for replicas in (3, 2, 1):
+        given = world(rollout={"surge": 10}, scaling={"minReplicas": 6})
+        given.registry.aliases[ALIAS] = "2"
+        for _ in range(3):
+            go_on(given)
+        given.spec({"scaling": {"minReplicas": replicas}})
+        given.settle()
+        assert replicas_of(given) == {"2": replicas}
+
+
 def test_without_a_gateway_pods_approximate_the_steps() -> None:
     given = world(has_gateway=False, scaling={"minReplicas": 3})
     given.registry.aliases[ALIAS] = "2"
@@ -613,6 +735,40 @@ class AnyCourseOfRolloutsWithoutGateway(AnyCourseOfRollouts):
     has_gateway = False
 
 
+class AnyCourseOfExchanges(AnyCourseOfRollouts):
+    """Without room for a second set of pods: both revisions together have no more than allowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.it_has_little_room(50)
+
+    @rule(surge=st.sampled_from([0, 10, 50, 100]))
+    def it_has_little_room(self, surge: int) -> None:
+        absent = dict.fromkeys(("strategy", "steps", "keepOld"))
+        self.world.spec({"rollout": {**absent, "surge": surge}})
+
+    def the_rollout_is_edited(self, index: int) -> None:
+        """Steps need room."""
+
+    def check_traffic(self, before: dict[str, int], answering: set[str], listed: set[str]) -> None:
+        super().check_traffic(before, answering, listed)
+        resource = MLflowModelDeployment.parse(self.world.resource)
+        progress = rollout(self.world)
+        if progress["phase"] not in ("Preparing", "Progressing", "Paused", "Promoting"):
+            return
+        replicas = progress["stableReplicas"]
+        room = exchange(resource.spec.rollout.surge, replicas)
+        sides = (self.world.status["stable"]["revision"], self.world.status["target"]["revision"])
+        pods = [self.world.deployments[name]["spec"]["replicas"] for name in sides]
+        if room is not None:
+            assert sum(pods) <= replicas + room.surge, "more pods than there is room for"
+            assert pods[0] > 0 or room.has_gap, "the old revision has lost its last pod"
+
+
+class AnyCourseOfExchangesWithoutGateway(AnyCourseOfExchanges):
+    has_gateway = False
+
+
 class AnyCourseOfGates(AnyCourseOfRollouts):
     """The same with versions of which one has another signature, and a registry that may be down.
 
@@ -661,5 +817,11 @@ PROFILE = settings(
 TestWithGateway = AnyCourseOfRollouts.TestCase
 TestWithoutGateway = AnyCourseOfRolloutsWithoutGateway.TestCase
 TestWithGates = AnyCourseOfGates.TestCase
-for _case in (TestWithGateway, TestWithoutGateway, TestWithGates):
+TestExchanges = AnyCourseOfExchanges.TestCase
+TestExchangesWithoutGateway = AnyCourseOfExchangesWithoutGateway.TestCase
+_CASES = (
+    *(TestWithGateway, TestWithoutGateway, TestWithGates),
+    *(TestExchanges, TestExchangesWithoutGateway),
+)
+for _case in _CASES:
     _case.settings = PROFILE
