@@ -600,19 +600,24 @@ class Rollout(KubeModel):
             "as long as requests that it has take."
         ),
     )
-    surge: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=100,
+    surge: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        default=None,
         description=(
             "How many pods a new revision may have beside those of the old one, in percent of "
             "these, rounded up. With less than 100, pods are exchanged a few at a time, and "
             "requests follow them; with 0 an old pod ends before a new one begins, and a model "
-            "with one pod does not answer meanwhile."
+            "with one pod does not answer meanwhile. Left out, 100: a second set of pods."
         ),
     )
     gates: Gates = Field(
         default=Gates(),
         description="What a new model version must fulfil before it gets any request.",
     )
+
+    @property
+    def surge_percent(self) -> int:
+        """surge, or what it is where it is left out."""
+        return 100 if self.surge is None else self.surge
 
     @property
     def keep_seconds(self) -> float:

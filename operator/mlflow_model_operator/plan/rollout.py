@@ -147,7 +147,7 @@ def _observe(
     is_same = recorded is not None and (recorded.target, recorded.schedule) == (target.name, hashed)
     begun = recorded if is_same else None
     replicas = _stable_replicas(resource, live, stable, begun)
-    exchanged = exchange(resource.spec.rollout.surge, replicas)
+    exchanged = exchange(resource.spec.rollout.surge_percent, replicas)
     steps = exchanged.schedule if exchanged else schedule(resource.spec)
     weights = _weights(resource, snapshot, stable, target, weight_of(begun, steps) if begun else 0)
     return Observation(

@@ -757,7 +757,7 @@ class AnyCourseOfExchanges(AnyCourseOfRollouts):
         if progress["phase"] not in ("Preparing", "Progressing", "Paused", "Promoting"):
             return
         replicas = progress["stableReplicas"]
-        room = exchange(resource.spec.rollout.surge, replicas)
+        room = exchange(resource.spec.rollout.surge_percent, replicas)
         sides = (self.world.status["stable"]["revision"], self.world.status["target"]["revision"])
         pods = [self.world.deployments[name]["spec"]["replicas"] for name in sides]
         if room is not None:
