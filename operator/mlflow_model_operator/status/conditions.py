@@ -45,6 +45,7 @@ class Condition:
 
 
 _WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
+_NO_ROOM = (Reason.UNSCHEDULABLE, Reason.NO_GPU_NODE, Reason.QUOTA_EXCEEDED)
 
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
 _ROUTE_FIXES = {
@@ -513,7 +514,10 @@ def _stuck(snapshot: Snapshot, decision: Decision, failure: Failure) -> str:
     if decision.stable.name == decision.target.name:
         return failure.message
     version = decision.target.model.version
-    return f"Version {version} does not take over: {failure.message}{_still_served(snapshot)}"
+    text = f"Version {version} does not take over: {failure.message}"
+    if failure.reason in _NO_ROOM and snapshot.resource.spec.rollout.surge_percent == 100:
+        text += ". To update in the room that there is, set spec.rollout.surge below 100"
+    return text + _still_served(snapshot)
 
 
 def _starting(snapshot: Snapshot, revision: Revision) -> str:
