@@ -90,9 +90,9 @@ def _absence(old: Signature, new: Signature) -> str | None:
     if old == Signature():
         return "the stable version has no signature"
     if new == Signature():
-        return "it has no signature"
+        return "the new version has no signature"
     if new.outputs is None and old.outputs is not None:
-        return "its signature has no outputs"
+        return "the new version's signature has no outputs"
     if old.inputs is None and new.inputs is not None:
         return "the stable version's signature has no inputs"
     return None

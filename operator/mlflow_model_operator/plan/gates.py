@@ -105,8 +105,8 @@ def _signature(
         return GatesResult(_unknown(version))
     old, new = _known(stable_resolved, stable), _known(resolved, target)
     if old is None or new is None:
-        owner = "its signature" if new is None else f"the signature of version {version}"
-        result = Comparison(unknown=f"{owner} can't be read")
+        owner = "the new version" if new is None else f"version {version}"
+        result = Comparison(unknown=f"the signature of {owner} can't be read")
     elif rule == STRICT:
         result = Comparison(difference(old, new))
     else:
@@ -121,7 +121,7 @@ def _judged(result: Comparison, rule: str, version: str) -> GatesResult:
         return PASSED
     if rule == STRICT:
         return GatesResult(_incompatible(version, result.unknown))
-    return GatesResult(notice=f"Its signature was not compared: {result.unknown}")
+    return GatesResult(notice=f"Signatures were not compared: {result.unknown}")
 
 
 def _known(resolved: ResolutionResult | None, revision: Revision) -> Signature | None:

@@ -267,7 +267,8 @@ def _trial(
     replicas = _target_replicas(resource, progress, weight, following)
     stable_replicas = progress.stable_replicas
     if observed.exchange is not None:
-        replicas = _exchanged_pods(progress, observed.exchange)
+        is_kept_back = gates.obstacle is not None and weight == 0
+        replicas = _exchanged_pods(progress, observed.exchange, is_kept_back)
         stable_replicas = observed.exchange.stable_pods(replicas)
     return Trial(
         progress=progress,
@@ -282,9 +283,12 @@ def _trial(
     )
 
 
-def _exchanged_pods(progress: Progress, exchanged: Exchange) -> int:
-    """The pods of the target: those of the next step, once the present one has its share."""
-    if progress.waiting_for is Cause.GATES:
+def _exchanged_pods(progress: Progress, exchanged: Exchange, is_kept_back: bool) -> int:
+    """The pods of the target: those of the next step, once the present one has its share.
+
+    `is_kept_back`: by a gate, which costs the stable revision no pod.
+    """
+    if is_kept_back:
         return exchanged.first_pods
     if progress.stage is Stage.PROMOTING:
         return exchanged.pods_at(len(exchanged.schedule))

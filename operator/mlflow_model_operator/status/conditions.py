@@ -148,10 +148,13 @@ def _unavailable(snapshot: Snapshot, decision: Decision) -> Failure | None:
 
 def _not_ready(snapshot: Snapshot, revision: Revision) -> Failure:
     """Why a revision that gets requests has no ready pod."""
+    decision = snapshot.decision
+    trial = decision.trial if decision else None
+    if decision and trial and trial.stable_replicas == 0 and revision == decision.stable:
+        return _not_ready(snapshot, decision.target)  # which has its place
     failure = diagnose(snapshot, revision)
     if failure:
         return failure
-    decision = snapshot.decision
     is_lost = decision is not None and decision.target.name != revision.name
     if is_lost and revision.name not in snapshot.live.deployments:
         return _missing(revision)

@@ -140,8 +140,8 @@ def test_a_retyped_param_is_named() -> None:
 def test_what_cannot_be_compared_is_named() -> None:
     full = signature([A], OUT)
     assert compare(Signature(), full).unknown == "the stable version has no signature"
-    assert compare(full, Signature()).unknown == "it has no signature"
-    assert compare(full, signature([A])).unknown == "its signature has no outputs"
+    assert compare(full, Signature()).unknown == "the new version has no signature"
+    assert compare(full, signature([A])).unknown == "the new version's signature has no outputs"
     assert compare(signature(None, OUT), full).unknown is not None
     assert compare(full, full).unknown is None
 

@@ -109,16 +109,16 @@ def test_signatures_are_compared_where_there_are_steps_or_the_spec_says_so() -> 
 @pytest.mark.parametrize(
     ("new", "old", "notice"),
     [
-        (None, OLD, "its signature can't be read"),
+        (None, OLD, "the signature of the new version can't be read"),
         (OLD, None, "the signature of version 3 can't be read"),
-        (Signature(), OLD, "it has no signature"),
+        (Signature(), OLD, "the new version has no signature"),
         (Signature("nonsense"), OLD, "a signature is not as MLflow writes it"),
     ],
 )
 def test_what_cannot_be_compared_passes_unless_strictly_and_is_named(
     new: Signature | None, old: Signature | None, notice: str
 ) -> None:
-    assert signed(new, old) == GatesResult(notice=f"Its signature was not compared: {notice}")
+    assert signed(new, old) == GatesResult(notice=f"Signatures were not compared: {notice}")
     found = signed(new, old, gates={"signature": "Strict"}).obstacle
     assert found is not None
     assert found.is_final

@@ -261,7 +261,7 @@ def test_signatures_that_cannot_be_read_are_named_and_turn_back_nothing() -> Non
     given.registry.aliases[ALIAS] = "2"
     go_on(given)
     assert weights(given) == {"1": 90, "2": 10}
-    assert "Its signature was not compared: its signature" in given.message("Progressing")
+    assert "Signatures were not compared: the signature of" in given.message("Progressing")
 
 
 def test_while_the_registry_is_down_a_new_version_waits_for_its_comparison() -> None:
@@ -394,6 +394,7 @@ def test_without_room_for_a_second_pod_there_is_a_gap_of_which_the_status_warns(
     given.set_ready(old)
     given.reconcile()
     assert given.condition("Available") == ("False", "Starting")
+    assert given.message("Available").startswith("Version 2 (wine-")
     go_on(given)
     given.settle()
     assert replicas_of(given) == {"2": 1}
@@ -407,6 +408,8 @@ def test_before_its_gates_are_passed_a_version_takes_no_pod_from_the_old_one() -
     for _ in range(3):
         go_on(given, 70.0)
         assert replicas_of(given) == {"1": 2, "2": 0}
+        control(given, "pause/1")
+    control(given, "resume/2")
     assert given.condition("Progressing") == ("False", "TagsMissing")
 
 
