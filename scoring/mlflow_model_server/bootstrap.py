@@ -31,9 +31,9 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     loaded = _load(settings)
     shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
     recorder.set_column_names(*column_names(loaded.signature))
+    _configure_traces(settings, loaded)
     if settings.input_example != "off":
         check_input_example(loaded, settings)
-    _configure_traces(settings, loaded)
     predictor = Predictor(loaded, settings, recorder)
     return Application(InferenceService(predictor, settings, recorder, authenticator))
 

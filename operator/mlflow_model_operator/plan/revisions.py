@@ -152,6 +152,7 @@ def _desired(
         trial=rollout.trial,
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
+        takes_over=rollout.takes_over,
     )
 
 

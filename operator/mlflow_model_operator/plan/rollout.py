@@ -64,6 +64,7 @@ class RolloutPlan:
     trial: Trial | None = None
     rejected: Rejected | None = None
     requeue_after: float | None = None
+    takes_over: bool = False  # also before it has all pods: the others come in the room of the old
 
 
 def plan_rollout(
@@ -80,7 +81,8 @@ def plan_rollout(
     observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle)
     result = advance(recorded, observed)
     if result.progress is None or result.takes_over:
-        return RolloutPlan(target)
+        is_exchanged = result.takes_over and observed.exchange is not None
+        return RolloutPlan(target, takes_over=is_exchanged)
     if not result.progress.is_running:
         return RolloutPlan(stable, rejected=Rejected(target, result.progress))
     trial = _trial(resource, result, result.progress, observed, gates)

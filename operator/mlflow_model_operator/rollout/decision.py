@@ -73,6 +73,7 @@ class Desired:
     trial: Trial | None = None
     rejected: Rejected | None = None
     keep_delay: float = 0.0  # seconds for which the pods of a revision stay after its traffic
+    takes_over: bool = False  # the target, with the pods that it has
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
     if desired.stopped:
         return current
     if desired.trial is None and _is_ready(target, states):
+        return target
+    if desired.takes_over and _answers(target, states):
         return target
     # A target on trial may get all requests, but takes over by its steps alone.
     successor = (target,) if desired.trial is None else ()

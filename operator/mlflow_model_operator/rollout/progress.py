@@ -376,7 +376,7 @@ def _obstacle_to_first_share(progress: Progress, observed: Observation) -> Cause
     weight = next_weight(progress, observed.steps)
     if observed.obstacle is not None:
         return Cause.GATES
-    if not observed.target_state.is_ready or not _has_pods(progress, progress.step + 1, observed):
+    if not _is_ready(progress, progress.step + 1, observed):
         return Cause.PODS
     has_gap = observed.exchange is not None and observed.exchange.has_gap
     if observed.is_stopped or not (observed.stable_answers or has_gap):
@@ -401,10 +401,19 @@ def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | 
     has_share = weight_of(progress, observed.steps) > 0
     if not has_share and observed.obstacle is not None:
         return Cause.GATES
-    if not observed.target_state.is_ready or not _has_pods(progress, len(observed.steps), observed):
+    if not _is_ready(progress, len(observed.steps), observed):
         return Cause.PODS
     is_in_route = has_share or observed.is_listed or _is_requested(observed, 100)
     return None if is_in_route else Cause.ROUTE
+
+
+def _is_ready(progress: Progress, step: int, observed: Observation) -> bool:
+    """Whether it has the pods for a step, and all that it is to have now.
+
+    Amid an exchange it may be to have more, for the step after: once it has taken over, say.
+    """
+    is_ready = observed.exchange is not None or observed.target_state.is_ready
+    return is_ready and _has_pods(progress, step, observed)
 
 
 def _has_pods(progress: Progress, step: int, observed: Observation) -> bool:

@@ -548,6 +548,22 @@ def test_where_the_stable_version_is_down_the_target_serves_and_does_not_take_ov
     assert weights(given) == {"1": 90, "2": 10}
 
 
+def test_where_the_stable_version_is_down_going_back_to_it_waits_until_it_answers() -> None:
+    given = world(rollout={"steps": [{"pause": {}}]})
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    given.set_ready(given.revision_of("1"), 0)
+    given.reconcile()
+    assert weights(given) == {"1": 0, "2": 100}
+    given.registry.aliases[ALIAS] = "1"
+    given.reconcile()
+    assert weights(given)["2"] == 100
+    go_on(given)
+    control(given, "resume/1")
+    given.settle()
+    assert weights(given) == {"1": 100}
+
+
 def test_a_template_that_was_turned_back_is_not_taken_for_a_change_of_the_operator() -> None:
     given = world()
     given.spec({"server": {"env": [{"name": "MODE", "value": "new"}]}})
@@ -743,6 +759,7 @@ class AnyCourseOfExchanges(AnyCourseOfRollouts):
 
     def __init__(self) -> None:
         super().__init__()
+        self.were_ready: set[str] = set()
         self.it_has_little_room(50)
 
     @rule(surge=st.sampled_from([0, 10, 50, 100]))
@@ -752,6 +769,15 @@ class AnyCourseOfExchanges(AnyCourseOfRollouts):
 
     def the_rollout_is_edited(self, index: int) -> None:
         """Steps need room."""
+
+    def answering(self) -> set[str]:
+        is_ready = super().is_ready
+        self.were_ready = {name for name in self.world.deployments if is_ready(name)}
+        return super().answering()
+
+    def is_ready(self, name: str) -> bool:
+        """As the operator has seen it: more pods may be asked for as soon as it takes over."""
+        return name in self.were_ready
 
     def check_traffic(self, before: dict[str, int], answering: set[str], listed: set[str]) -> None:
         super().check_traffic(before, answering, listed)
@@ -799,11 +825,16 @@ class AnyCourseOfGates(AnyCourseOfRollouts):
 
     def is_kept_back(self, revision: str) -> bool:
         resource = MLflowModelDeployment.parse(self.world.resource)
-        stable = self.world.status["stable"]
-        versions = {self.world.revision_of(version): version for version in versions_of(self.world)}
-        types = {SIGNATURES[v].inputs for v in (versions[revision], stable["modelVersion"])}
-        is_other = revision != stable["revision"] and len(types) > 1
+        stable, env = self.world.status["stable"], self.container(revision)["env"]
+        uri = next(entry["value"] for entry in env if entry["name"] == "MODEL_URI")
+        versions = uri.rpartition("/")[2], stable["modelVersion"]
+        is_other = len({SIGNATURES[version].inputs for version in versions}) > 1
         return is_other and signature_rule(resource) != "Off"
+
+    def container(self, revision: str) -> Json:
+        template = self.world.deployments[revision]["spec"]["template"]
+        container: Json = template["spec"]["containers"][0]
+        return container
 
     def teardown(self) -> None:
         self.the_registry_answers_or_not(is_down=False)
@@ -828,3 +859,4 @@ _CASES = (
 )
 for _case in _CASES:
     _case.settings = PROFILE
+del _case  # else pytest would run it once more
