@@ -33,7 +33,7 @@ PASSED = GatesResult()
 
 
 def has_gates(resource: MLflowModelDeployment) -> bool:
-    """Whether a new version may be turned back before it gets any request."""
+    """Whether a new version may be rolled back before it gets any request."""
     gates = resource.spec.rollout.gates
     return bool(gates.tags) or gates.input_example is not None or signature_rule(resource) != OFF
 
@@ -75,10 +75,10 @@ def _missing_tags(
         return None
     if target.model.name is None:
         return _tags_missing(
-            f"{target.model.uri} is no version of a registered model, so has no tags"
+            f"{target.model.uri} is not a version of a registered model, so it has no tags"
         )
     if not isinstance(resolved, ModelVersion):
-        return _tags_missing("its tags can't be read; see condition ModelResolved")
+        return _tags_missing("its tags cannot be read; see condition ModelResolved")
     present = dict(resolved.tags)
     missing = {name: value for name, value in tags.items() if present.get(name) != value}
     if not missing:

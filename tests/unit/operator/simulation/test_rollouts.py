@@ -217,7 +217,7 @@ def test_a_model_that_does_not_load_is_turned_back_before_its_first_share() -> N
     given.cluster.create(kinds.POD, broken_pod(new))
     given.reconcile()
     assert given.condition("Progressing") == ("False", "ModelLoadFailed")
-    assert "was turned back" in given.message("Progressing")
+    assert "was rolled back" in given.message("Progressing")
     go_on(given, 70.0)
     given.reconcile()
     assert versions_of(given) == ["1"]
@@ -386,7 +386,7 @@ def test_without_room_for_a_second_pod_there_is_a_gap_of_which_the_status_warns(
     has_gateway: bool,
 ) -> None:
     given = world(has_gateway=has_gateway, rollout={"surge": 0})
-    assert "The next one will interrupt it" in given.message("Progressing")
+    assert "The next update makes the model unavailable" in given.message("Progressing")
     old = given.revision_of("1")
     given.registry.aliases[ALIAS] = "2"
     given.reconcile()
