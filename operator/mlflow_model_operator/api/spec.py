@@ -554,8 +554,8 @@ class Gates(KubeModel):
         description=(
             "Whether the signature of a new version must fit clients of the version that serves. "
             "Compatible rejects inputs that are new and required or have another type, and outputs "
-            "that are missing or have another type. Strict rejects any difference, and a signature "
-            "that cannot be read. The default is Compatible with steps, and Off without."
+            "that are missing or have another type. Strict rejects any difference, and waits if a "
+            "signature cannot be read. The default is Compatible with steps, and Off without."
         ),
     )
     input_example: InputExampleGate | None = Field(

@@ -101,9 +101,11 @@ def _signature(
     rule, version = signature_rule(resource), stable.model.version
     if rule == OFF:
         return PASSED
-    if _is_unreachable(resolved, target) or _is_unreachable(stable_resolved, stable):
-        return GatesResult(_unknown(version))
     old, new = _known(stable_resolved, stable), _known(resolved, target)
+    if new is None and isinstance(resolved, ResolutionError):
+        return GatesResult(_unknown(version, "see condition ModelResolved"))
+    if old is None and _is_unreachable(stable_resolved):
+        return GatesResult(_unknown(version, "the tracking server does not answer"))
     if old is None or new is None:
         owner = "the new version" if new is None else f"version {version}"
         result = Comparison(unknown=f"the signature of {owner} can't be read")
@@ -120,7 +122,7 @@ def _judged(result: Comparison, rule: str, version: str) -> GatesResult:
     if result.unknown is None:
         return PASSED
     if rule == STRICT:
-        return GatesResult(_incompatible(version, result.unknown))
+        return GatesResult(_unknown(version, result.unknown))
     return GatesResult(notice=f"Signatures were not compared: {result.unknown}")
 
 
@@ -135,20 +137,18 @@ def _version_of(resolved: ResolutionResult | None) -> ModelVersion | None:
     return resolved.last_resolved if isinstance(resolved, ResolutionError) else resolved
 
 
-def _is_unreachable(resolved: ResolutionResult | None, revision: Revision) -> bool:
-    """Whether the signature is not known only because the registry does not answer for now."""
-    return (
-        isinstance(resolved, ResolutionError)
-        and resolved.reason is Reason.REGISTRY_UNREACHABLE
-        and _known(resolved, revision) is None
-    )
+def _is_unreachable(resolved: ResolutionResult | None) -> bool:
+    if not isinstance(resolved, ResolutionError):
+        return False
+    return resolved.reason is Reason.REGISTRY_UNREACHABLE
 
 
-def _unknown(version: str) -> Obstacle:
+def _unknown(version: str, why: str) -> Obstacle:
+    """It waits: what is not known now may be known later, and is no reason to go back."""
     return Obstacle(
         Reason.SIGNATURE_UNKNOWN,
-        f"its signature can't be compared with that of version {version} before the tracking "
-        "server answers; to go on without, set spec.rollout.gates.signature to Off",
+        f"its signature can't be compared with that of version {version}: {why}. To go on without, "
+        "set spec.rollout.gates.signature to Off",
     )
 
 

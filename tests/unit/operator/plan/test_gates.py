@@ -121,7 +121,7 @@ def test_what_cannot_be_compared_passes_unless_strictly_and_is_named(
     assert signed(new, old) == GatesResult(notice=f"Signatures were not compared: {notice}")
     found = signed(new, old, gates={"signature": "Strict"}).obstacle
     assert found is not None
-    assert found.is_final
+    assert found.is_final is (new is not None and old is not None)
 
 
 def test_while_the_registry_does_not_answer_it_waits() -> None:
@@ -132,6 +132,10 @@ def test_while_the_registry_does_not_answer_it_waits() -> None:
         found = check_gates(given, resolved, V4, V3, stable).obstacle
         assert found is not None
         assert (found.reason, found.is_final) == (Reason.SIGNATURE_UNKNOWN, False)
+    gone = ResolutionError(Reason.ALIAS_NOT_FOUND, "deleted")
+    found = check_gates(given, gone, V4, V3, old).obstacle
+    assert found is not None
+    assert (found.reason, found.is_final) == (Reason.SIGNATURE_UNKNOWN, False)
     last = ResolutionError(Reason.REGISTRY_UNREACHABLE, "no answer", new)
     assert check_gates(given, last, V4, V3, old) == GatesResult()
 
