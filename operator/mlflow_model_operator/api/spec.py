@@ -512,6 +512,32 @@ class RolloutStep(KubeModel):
     )
 
 
+EXAMPLE_TIME = Schema(
+    Rule(
+        f"!{matches(quantity.DURATION)} || "
+        "(duration(self) >= duration('1s') && duration(self) <= duration('1h'))",
+        "write a time from 1s to 1h, like 30s",
+    )
+)
+
+
+class InputExampleGate(KubeModel):
+    """The model's own input example, which each new pod answers before it is ready."""
+
+    required: bool = Field(
+        default=False, description="Whether to reject a model version without an input example."
+    )
+    timeout: Annotated[Duration, EXAMPLE_TIME] = Field(
+        default="30s",
+        description="How long the answer may take: at least 1s, at most 1h.",
+    )
+
+    @property
+    def seconds(self) -> int:
+        """timeout in whole seconds."""
+        return max(1, round(quantity.seconds(self.timeout)))
+
+
 class Gates(KubeModel):
     """What a new model version must fulfill before it receives requests."""
 
@@ -521,6 +547,23 @@ class Gates(KubeModel):
             "Tags that the registered model's version must have, like "
             "validation_status: approved. The rollout of a version without them "
             "waits until they are set."
+        ),
+    )
+    signature: Literal["Off", "Compatible", "Strict"] | None = Field(
+        default=None,
+        description=(
+            "Whether the signature of a new version must fit clients of the version that serves. "
+            "Compatible rejects inputs that are new and required or have another type, and outputs "
+            "that are missing or have another type. Strict rejects any difference, and waits if a "
+            "signature cannot be read. The default is Compatible with steps, and Off without."
+        ),
+    )
+    input_example: InputExampleGate | None = Field(
+        default=None,
+        description=(
+            "Each new pod must answer the model's own input example through POST /invocations "
+            "before it becomes ready, with a 2xx status and an output that fits the signature. "
+            "Disabled by default. A change creates new pods."
         ),
     )
 
@@ -533,6 +576,14 @@ class Rollout(KubeModel):
             "!(has(self.strategy) && has(self.steps))",
             "a strategy is a set of predefined steps: write strategy or steps, not both",
             field_path=".strategy",
+        ),
+        Rule(
+            "!has(self.surge) || self.surge == 100 || !(has(self.steps) || has(self.keepOld) || "
+            "(has(self.strategy) && self.strategy != 'direct'))",
+            "steps and keepOld need the pods of both revisions, and a surge below 100 has no room "
+            "for them: leave out surge, or leave out steps and keepOld and write no other strategy "
+            "than direct",
+            field_path=".surge",
         ),
     )
 
@@ -563,10 +614,24 @@ class Rollout(KubeModel):
             "omitted, the pods are removed when they have finished their requests."
         ),
     )
+    surge: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        default=None,
+        description=(
+            "The number of pods that an update can add to those of the old revision, as a "
+            "percentage of these, rounded up. Below 100, pods are exchanged a few at a time, and "
+            "requests follow them. With 0, an old pod stops before a new one starts, and a model "
+            "with one pod is unavailable meanwhile. The default is 100: a second set of pods."
+        ),
+    )
     gates: Gates = Field(
         default=Gates(),
         description="What a new model version must fulfill before it receives requests.",
     )
+
+    @property
+    def surge_percent(self) -> int:
+        """surge, or what it is where it is left out."""
+        return 100 if self.surge is None else self.surge
 
     @property
     def keep_seconds(self) -> float:
@@ -966,6 +1031,13 @@ class Spec(KubeModel):
             field_path=".rollout",
         ),
         Rule(
+            "!has(self.canary) || !has(self.rollout) || !has(self.rollout.surge) || "
+            "self.rollout.surge == 100",
+            "a surge below 100 leaves no room for the pods of a canary: leave out canary, or leave "
+            "out rollout.surge",
+            field_path=".rollout",
+        ),
+        Rule(
             "!has(self.gpu) || !has(self.server.resources) || "
             "!((has(self.server.resources.limits) && self.gpu.resource in "
             "self.server.resources.limits) || (has(self.server.resources.requests) && "
@@ -993,6 +1065,13 @@ class Spec(KubeModel):
             "only the scoring image checks the formats and signatures of models: leave out "
             "server.image, or leave out formats and signatures",
             field_path=".policy",
+        ),
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.gates) || "
+            "!has(self.rollout.gates.inputExample) || !has(self.server.image)",
+            "only the scoring image answers a model's own input example: leave out server.image, "
+            "or leave out rollout.gates.inputExample",
+            field_path=".rollout",
         ),
         Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "

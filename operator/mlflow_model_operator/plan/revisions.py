@@ -10,7 +10,7 @@ from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResu
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import LiveChildren
-from mlflow_model_operator.plan.gates import first_obstacle
+from mlflow_model_operator.plan.gates import check_gates
 from mlflow_model_operator.plan.previous import (
     live_revisions,
     model_to_serve,
@@ -38,6 +38,7 @@ class Resolution:
 
     model: ResolutionResult
     canary: ResolutionResult | None = None
+    stable: ResolutionResult | None = None  # of the stable version, where signatures are compared
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ def make_plan(
     if is_deferred and previous.stable is not None:
         target = previous.stable
     snapshot = _snapshot(resource, resolution, live, now, around)
-    obstacle = first_obstacle(resource, resolution.model, target, previous.stable)
-    rollout = plan_rollout(resource, target, previous.stable, snapshot, obstacle)
+    gates = check_gates(resource, resolution.model, target, previous.stable, resolution.stable)
+    rollout = plan_rollout(resource, target, previous.stable, snapshot, gates)
     renderable = _renderable(resource, previous, rollout.target, canary, names)
     decision = decide(
         _desired(resource, rollout, canary),
@@ -151,6 +152,7 @@ def _desired(
         trial=rollout.trial,
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
+        takes_over=rollout.takes_over,
     )
 
 

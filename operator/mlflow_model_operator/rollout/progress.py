@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.rollout.exchange import Exchange
 from mlflow_model_operator.rollout.state import RevisionState
 from mlflow_model_operator.rollout.steps import Schedule, Step, required_replicas
 
@@ -157,7 +158,9 @@ class Observation:
     stable: str
     steps: Schedule
     schedule: str
-    has_gates: bool  # without steps and gates the target takes over as soon as it is ready
+    # Whether it may have to wait, or be rolled back, also without steps. If not, it takes over as
+    # soon as it is ready.
+    has_gates: bool
     target_state: RevisionState
     stable_answers: bool
     stable_replicas: int
@@ -171,6 +174,7 @@ class Observation:
     obstacle: Obstacle | None = None  # the first gate that the target does not pass
     verdict: Verdict | None = None  # None: nothing is measured
     action: Action | None = None  # what a person asks for now
+    exchange: Exchange | None = None  # None: there is room for both revisions
 
     @property
     def is_listed(self) -> bool:
@@ -195,7 +199,7 @@ def advance(progress: Progress | None, observed: Observation) -> Advance:
     if progress is None:
         return Advance(None)
     progress = replace(progress, stable_replicas=observed.stable_replicas)
-    progress = _obey(progress, observed)
+    progress = _obey(_within_steps(progress, observed), observed)
     progress = _fail(progress, observed)
     if not progress.is_running:
         return Advance(progress)
@@ -230,7 +234,8 @@ def next_weight(progress: Progress, steps: Schedule) -> int:
 
 def _for_target(progress: Progress | None, observed: Observation) -> Progress | None:
     """The progress of the rollout of the present target: a new one if that is another."""
-    if observed.target == observed.stable or not (observed.steps or observed.has_gates):
+    has_stages = observed.steps or observed.has_gates or observed.exchange
+    if observed.target == observed.stable or not has_stages:
         return None
     if progress is None or (progress.target, progress.schedule) != (
         observed.target,
@@ -252,6 +257,16 @@ def _from_the_start(progress: Progress, observed: Observation) -> Progress:
     return Progress(progress.target, progress.schedule, observed.now, observed.stable_replicas)
 
 
+def _within_steps(progress: Progress, observed: Observation) -> Progress:
+    """The same where an exchange has fewer steps by now, as the model has fewer pods."""
+    last = len(observed.steps) - 1
+    if progress.step <= last:
+        return progress
+    if last < 0 and progress.stage is Stage.PROGRESSING:
+        progress = _move(progress, Trigger.LAST_STEP_DONE, Stage.PROMOTING)
+    return replace(progress, step=last, step_started_at=None)
+
+
 def _obey(progress: Progress, observed: Observation) -> Progress:
     """What a person asks for, where the stage allows it."""
     match observed.action, progress.stage:
@@ -261,6 +276,8 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
             stage = Stage.PREPARING if progress.step < 0 else Stage.PROGRESSING
             resumed = _move(progress, Trigger.RESUME, stage)
             return replace(resumed, paused_at=None, resumed_at=observed.now)
+        case Action.PROMOTE, _ if observed.exchange is not None:
+            return progress  # pods can't be exchanged any faster
         case Action.PROMOTE, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED):
             promoted = _move(progress, Trigger.PROMOTE, Stage.PROMOTING)
             return replace(promoted, paused_at=None)
@@ -347,7 +364,7 @@ def _go_on(progress: Progress, observed: Observation) -> Progress:
     following = progress.step + 1
     if following == len(observed.steps):
         return _move(progress, Trigger.LAST_STEP_DONE, Stage.PROMOTING)
-    if not _has_pods(progress, observed.steps[following].weight, observed):
+    if not _has_pods(progress, following, observed):
         return replace(progress, waiting_for=Cause.PODS)
     if not _is_route_free(observed, observed.steps[following].weight):
         return replace(progress, waiting_for=Cause.ROUTE)
@@ -359,9 +376,10 @@ def _obstacle_to_first_share(progress: Progress, observed: Observation) -> Cause
     weight = next_weight(progress, observed.steps)
     if observed.obstacle is not None:
         return Cause.GATES
-    if not observed.target_state.is_ready or not _has_pods(progress, weight, observed):
+    if not _is_ready(progress, progress.step + 1, observed):
         return Cause.PODS
-    if observed.is_stopped or not observed.stable_answers:
+    has_gap = observed.exchange is not None and observed.exchange.has_gap
+    if observed.is_stopped or not (observed.stable_answers or has_gap):
         return Cause.STABLE
     is_in_route = observed.is_listed or _is_requested(observed, weight)
     return None if is_in_route else Cause.ROUTE
@@ -383,14 +401,26 @@ def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | 
     has_share = weight_of(progress, observed.steps) > 0
     if not has_share and observed.obstacle is not None:
         return Cause.GATES
-    if not observed.target_state.is_ready or not _has_pods(progress, 100, observed):
+    if not _is_ready(progress, len(observed.steps), observed):
         return Cause.PODS
     is_in_route = has_share or observed.is_listed or _is_requested(observed, 100)
     return None if is_in_route else Cause.ROUTE
 
 
-def _has_pods(progress: Progress, weight: int, observed: Observation) -> bool:
-    """Whether the target has pods for that share of what the stable revision serves."""
+def _is_ready(progress: Progress, step: int, observed: Observation) -> bool:
+    """Whether it has the pods for a step, and all that it is to have now.
+
+    Amid an exchange it may be to have more, for the step after: once it has taken over, say.
+    """
+    is_ready = observed.exchange is not None or observed.target_state.is_ready
+    return is_ready and _has_pods(progress, step, observed)
+
+
+def _has_pods(progress: Progress, step: int, observed: Observation) -> bool:
+    """Whether the target has the pods for a step; after the last, for all that is served."""
+    if observed.exchange is not None:
+        return observed.target_state.ready >= observed.exchange.pods_at(step)
+    weight = observed.steps[step].weight if step < len(observed.steps) else 100
     return observed.target_state.ready >= required_replicas(progress.stable_replicas, weight)
 
 

@@ -45,6 +45,7 @@ class Condition:
 
 
 _WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
+_NO_ROOM = (Reason.UNSCHEDULABLE, Reason.NO_GPU_NODE, Reason.QUOTA_EXCEEDED)
 
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
 _ROUTE_FIXES = {
@@ -147,10 +148,13 @@ def _unavailable(snapshot: Snapshot, decision: Decision) -> Failure | None:
 
 def _not_ready(snapshot: Snapshot, revision: Revision) -> Failure:
     """Why a revision that gets requests has no ready pod."""
+    decision = snapshot.decision
+    trial = decision.trial if decision else None
+    if decision and trial and trial.stable_replicas == 0 and revision == decision.stable:
+        return _not_ready(snapshot, decision.target)  # which has its place
     failure = diagnose(snapshot, revision)
     if failure:
         return failure
-    decision = snapshot.decision
     is_lost = decision is not None and decision.target.name != revision.name
     if is_lost and revision.name not in snapshot.live.deployments:
         return _missing(revision)
@@ -215,6 +219,8 @@ def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) 
             return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
         return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, decision.target))
     text = rollout_message(decision, trial)
+    if trial.notice:
+        text = f"{text}. {trial.notice}"
     if progress.stage is Stage.PAUSED:
         resume = control_command(snapshot.resource, Action.RESUME)
         return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To continue: {resume}")
@@ -242,6 +248,12 @@ def _moving(snapshot: Snapshot, decision: Decision) -> str:
 
 def _complete(snapshot: Snapshot, target: Revision) -> str:
     text = f"Revision {target.name} is fully rolled out"
+    scaling, surge = snapshot.resource.spec.scaling, snapshot.resource.spec.rollout.surge
+    if surge == 0 and scaling.min_replicas == 1 and snapshot.state(target).desired == 1:
+        text += (
+            ". The next update makes the model unavailable until its new pod is ready: to avoid "
+            "that, set spec.rollout.surge above 0 or spec.scaling.minReplicas above 1"
+        )
     if not snapshot.is_deferred:
         return text
     return (
@@ -508,7 +520,10 @@ def _stuck(snapshot: Snapshot, decision: Decision, failure: Failure) -> str:
     if decision.stable.name == decision.target.name:
         return failure.message
     version = decision.target.model.version
-    return f"Version {version} does not take over: {failure.message}{_still_served(snapshot)}"
+    text = f"Version {version} does not take over: {failure.message}"
+    if failure.reason in _NO_ROOM and snapshot.resource.spec.rollout.surge_percent == 100:
+        text += ". To update within the available capacity, set spec.rollout.surge below 100"
+    return text + _still_served(snapshot)
 
 
 def _starting(snapshot: Snapshot, revision: Revision) -> str:

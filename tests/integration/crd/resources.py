@@ -70,7 +70,11 @@ FULL: Resource = {
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
-        "rollout": {"strategy": "direct", "keepOld": "10m", "gates": {"tags": {"approved": "yes"}}},
+        "rollout": {
+            "strategy": "direct",
+            "keepOld": "10m",
+            "gates": {"tags": {"approved": "yes"}, "signature": "Strict"},
+        },
         "policy": {"sources": ["models:/wine*", "s3://models/", "/mnt/models/", "runs:"]},
         "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
 
 from dev.cluster.binaries import source_folder
 from mlflow_model_operator.api import names
@@ -115,6 +118,32 @@ class Rollouts(World):
         replicas = deployment["spec"]["replicas"] if deployment else 0
         if deployment and deployment.get("status", {}).get("readyReplicas", 0) != replicas:
             self.set_ready(revision)
+
+    def create_failed_pod(self, revision: str, template: Json, reason: str, message: str) -> None:
+        """Plays the kubelet: a pod whose server has ended and left the word."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        server = template["spec"]["containers"][0]
+        body = {
+            "metadata": {"name": f"{revision}-x", "labels": template["metadata"]["labels"]},
+            "spec": {"containers": [{"name": server["name"], "image": server["image"]}]},
+        }
+        assert self.api.request("POST", path, body).ok
+        ended = {"exitCode": 1, "message": json.dumps({"reason": reason, "message": message})}
+        status = {
+            "name": server["name"],
+            "image": server["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 1,
+            "state": {"terminated": {**ended, "reason": "Error"}},
+        }
+        response = self.api.request(
+            "PATCH",
+            f"{path}/{revision}-x/status",
+            {"status": {"phase": "Running", "containerStatuses": [status]}},
+            "application/merge-patch+json",
+        )
+        assert response.ok, response.text
 
     def control(self, value: str) -> None:
         """As a person does it with kubectl."""
@@ -242,3 +271,51 @@ def test_a_version_waits_for_its_tags_and_no_longer(world: Rollouts) -> None:
     world.mlflow.tag(world.model, "2", "validation_status", "approved")
     world.play_until("version 2", lambda: world.status()["stable"]["modelVersion"] == "2")
     world.play_until("ready", lambda: world.condition("Ready").get("status") == "True")
+
+
+def signature(*inputs: ColSpec) -> ModelSignature:
+    return ModelSignature(Schema(list(inputs)), Schema([ColSpec(DataType.double, "price")]))
+
+
+def test_a_version_with_another_signature_gets_neither_pods_nor_requests(
+    api: ApiServer, mlflow_server: TrackingServer, its_operator: OperatorThread
+) -> None:
+    world = Rollouts(api, mlflow_server, api.make_namespace())
+    age = ColSpec(DataType.long, "the age of the wine, which is long enough for a second line")
+    other = ColSpec(DataType.string, age.name)
+    grape = ColSpec(DataType.string, "grape", required=False)
+    mlflow_server.register_with_signature(
+        world.model, signature(age), signature(other), signature(age, grape)
+    )
+    mlflow_server.point(world.model, "champion", "1")
+    world.create_gateway()
+    old = world.given_version_1_is_served()
+
+    mlflow_server.point(world.model, "champion", "2")
+    message = world.until_condition("Progressing", "False", "SignatureIncompatible")["message"]
+    assert "which is long enough for a second line' was long and is string" in message
+    assert world.rollout()["phase"] == "Failed"
+    assert set(world.children("deployments")) == {old}
+    assert world.weights() == {"1": 100}
+
+    mlflow_server.point(world.model, "champion", "3")
+    world.play_until("a pause", lambda: world.rollout()["phase"] == "Paused")
+    assert world.weights() == {"1": 90, "3": 10}
+
+
+def test_a_version_that_fails_on_its_input_example_is_turned_back(world: Rollouts) -> None:
+    old = world.given_version_1_is_served(gates={"inputExample": {"timeout": "10s"}})
+    world.mlflow.point(world.model, "champion", "2")
+    new = world.until_revision_of("2")
+    template = world.children("deployments")[new]["spec"]["template"]
+    env = {entry["name"]: entry.get("value") for entry in template["spec"]["containers"][0]["env"]}
+    assert (env["INPUT_EXAMPLE"], env["INPUT_EXAMPLE_TIMEOUT"]) == ("if-present", "10")
+
+    world.create_failed_pod(new, template, "InputExampleFailed", "wine answers with 500")
+
+    message = world.until_condition("Progressing", "False", "InputExampleFailed")["message"]
+    assert "wine answers with 500: see the log of the container" in message
+    assert "Version 1 is still served" in message
+    world.accept_route()
+    assert world.weights() == {"1": 100}
+    world.play_until("only the old one", lambda: set(world.children("deployments")) == {old})

@@ -97,6 +97,7 @@ def test_only_defaults_that_say_something_are_written() -> None:
         ".spec.server.storage.tmp",
         ".spec.dependencies.caConfigMap.key",
         ".spec.access.apiKeysSecret.key",
+        ".spec.rollout.gates.inputExample.timeout",
         ".spec.gpu.resource",
         ".spec.scaling",
         ".spec.scaling.minReplicas",

@@ -9,6 +9,7 @@ from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.api.signature import Signature
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
@@ -34,13 +35,21 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.aliases = {ALIAS: "1"}
+        self.signatures: dict[str, Signature] = {}  # by version; of others none can be read
         self.is_down = False
 
     async def resolve(self, key: Key, uri: str, tracking_uri: str | None) -> ModelVersion:
         if self.is_down:
             raise ResolutionError(Reason.REGISTRY_UNREACHABLE, "no answer")
         version = self.aliases.get(uri) or uri.rpartition("/")[2]
-        return ModelVersion(uri, f"models:/wine/{version}", version, "http://mlflow", "wine")
+        return ModelVersion(
+            uri,
+            f"models:/wine/{version}",
+            version,
+            "http://mlflow",
+            "wine",
+            signature=self.signatures.get(version),
+        )
 
     def unsubscribe(self, key: Key, except_for: object = ()) -> None:
         """Nobody is notified: tests reconcile by themselves."""
