@@ -76,6 +76,8 @@ class Reason(StrEnum):
     ROLLOUT_FAILED = "RolloutFailed"
     ROLLOUT_ABORTED = "RolloutAborted"
     TAGS_MISSING = "TagsMissing"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
     CANARY_UNRESOLVED = "CanaryUnresolved"

@@ -46,6 +46,7 @@ from mlflow_model_operator.api.values import (
     ModelUriText,
     Native,
     ObjectName,
+    PrometheusUrl,
     PublicKey,
     Quantity,
     RoutePath,
@@ -460,6 +461,14 @@ HOLD_TIME = Schema(
     )
 )
 Hold = Annotated[Duration, HOLD_TIME]
+INTERVAL = Schema(
+    Rule(
+        f"!{matches(quantity.DURATION)} || "
+        "(duration(self) >= duration('1s') && duration(self) <= duration('1h'))",
+        "write a time from 1s to 1h, like 30s",
+    )
+)
+AnalysisInterval = Annotated[Duration, INTERVAL]
 
 
 class Pause(KubeModel):
@@ -514,10 +523,147 @@ class Gates(KubeModel):
     )
 
 
+_LIMIT_MISSING = "nothing is limited: write one of the two, or both"
+
+
+class ErrorLimits(KubeModel):
+    """How many requests may fail."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.maxPercent) || has(self.maxIncrease)", _LIMIT_MISSING),
+    )
+
+    max_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, description="Of all requests to the new revision, in percent."
+    )
+    max_increase: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None,
+        description=(
+            "How much more than of the requests to the stable revision in the same time, in "
+            "percentage points: with 1, 1.9 % where stable has 1 %."
+        ),
+    )
+
+
+class LatencyLimits(KubeModel):
+    """How long requests may take."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.max) || has(self.maxRatio)", _LIMIT_MISSING),
+    )
+
+    percentile: Annotated[float, Field(ge=1, le=99.9)] = Field(
+        default=95, description="The share of the requests that must be as fast, in percent."
+    )
+    max: Duration | None = Field(default=None, description="A time, like 250ms.")
+    max_ratio: Annotated[float, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description=(
+            "How many times as long as requests to the stable revision in the same time, like 2."
+        ),
+    )
+
+
+class PredictionLimits(KubeModel):
+    """How far the distribution of the predictions may be from the stable revision's."""
+
+    max_psi: Annotated[float, Field(ge=0.01, le=100)] = Field(
+        default=0.25,
+        description=(
+            "Population stability index over the bins that both have: by custom up to 0.1 is "
+            "little, above 0.25 much."
+        ),
+    )
+
+
+class PrometheusQuery(KubeModel):
+    """A query whose value must be within limits."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (Rule("has(self.min) || has(self.max)", _LIMIT_MISSING),)
+
+    name: LabelName = Field(description="A name for it.")
+    url: PrometheusUrl = Field(
+        description=(
+            "The address of Prometheus, which the administrator must allow (chart value "
+            "policy.prometheusUrls), like http://prometheus.monitoring:9090."
+        )
+    )
+    query: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description=(
+            "PromQL with one value as result. $target and $stable stand for the names of the "
+            "revisions, $namespace and $name for those of the resource."
+        )
+    )
+    min: float | None = Field(default=None, description="The least that the value may be.")
+    max: float | None = Field(default=None, description="The most that the value may be.")
+
+
+class Analysis(KubeModel):
+    """What is measured while a step holds, and how it is judged."""
+
+    interval: AnalysisInterval = Field(
+        default="30s", description="How often the metrics are read and judged."
+    )
+    min_requests: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=100,
+        description="How many requests the new revision must have had before it is judged.",
+    )
+    confidence: Annotated[float, Field(ge=50, le=99.999)] = Field(
+        default=95,
+        description=(
+            "How sure each verdict must be, in percent: with 95, at most one of twenty good "
+            "revisions is turned back by chance."
+        ),
+    )
+    failure_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0,
+        description="At how many looks of a step the new revision may be bad without being "
+        "turned back.",
+    )
+    on_inconclusive: Literal["Wait", "Promote", "RollBack"] = Field(
+        default="Wait",
+        description=(
+            "What happens at the end of a step where it is neither known that the new revision is "
+            "good nor that it is bad, for want of requests. Wait: until it is known, or a person "
+            "resumes. Promote: it goes on. RollBack: it is turned back."
+        ),
+    )
+    dry_run: bool = Field(
+        default=False, description="Only say what the verdict is; the steps go on as without."
+    )
+    errors: ErrorLimits = Field(
+        default=ErrorLimits(max_increase=1),
+        description=(
+            "Limits of requests that the server failed (5xx, so timeouts too), or that the client "
+            "gave up."
+        ),
+    )
+    client_errors: ErrorLimits | None = Field(
+        default=None,
+        description="Limits of requests that were refused (4xx), as after a change of the "
+        "signature.",
+    )
+    latency: Annotated[list[LatencyLimits], Field(max_length=4), ATOMIC] = Field(
+        default_factory=list, description="Limits of the time that requests take."
+    )
+    predictions: PredictionLimits | None = Field(
+        default=None, description="Limits of the difference of the predictions."
+    )
+    queries: Annotated[list[PrometheusQuery], Field(max_length=8), map_by("name")] = Field(
+        default_factory=list, description="Queries to a Prometheus."
+    )
+
+
 class Rollout(KubeModel):
     """How a new revision takes over."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.analysis) || has(self.steps) || "
+            "(has(self.strategy) && self.strategy != 'direct')",
+            "an analysis judges the steps of a rollout: write steps, or strategy: canary",
+            field_path=".analysis",
+        ),
         Rule(
             "!(has(self.strategy) && has(self.steps))",
             "a strategy stands for steps: write one of the two",
@@ -552,6 +698,13 @@ class Rollout(KubeModel):
     gates: Gates = Field(
         default=Gates(),
         description="What a new model version must fulfil before it gets any request.",
+    )
+    analysis: Analysis | None = Field(
+        default=None,
+        description=(
+            "Compare the new revision with the stable one while a step holds, by the metrics of "
+            "their pods, and turn it back if it is worse; see docs/how-to/analysis.md."
+        ),
     )
 
     @property

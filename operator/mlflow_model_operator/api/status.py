@@ -116,6 +116,52 @@ class HistoryEntry(StatusModel):
     at: Time | None = Field(default=None, description="When that was decided.")
 
 
+class MetricStatus(StatusModel):
+    """What one metric of an analysis says."""
+
+    name: str = Field(description="The metric.")
+    verdict: str = Field(default="", description="Good, Bad or Inconclusive.")
+    stable: str | None = Field(default=None, description="Its value for the stable revision.")
+    target: str | None = Field(default=None, description="Its value for the new revision.")
+    message: str = Field(default="", description="The values and the limit, for people.")
+
+
+class AnalysisStatus(StatusModel):
+    """What was measured at a step, up to the last look."""
+
+    step: int = Field(default=0, description="The step that is judged, from 1.")
+    step_started_at: Time | None = Field(default=None, description="When that step began.")
+    window_started_at: Time | None = Field(
+        default=None, description="Since when is counted what the verdict is based on."
+    )
+    checked_at: Time | None = Field(default=None, description="When the last look was.")
+    verdict: str = Field(
+        default="",
+        description="Good, Bad or Inconclusive: neither is known.",
+    )
+    message: str = Field(default="", description="What decides, for people.")
+    dry_run: bool | None = Field(
+        default=None, description="True where the verdict decides nothing."
+    )
+    stable_requests: int = Field(default=0, description="Requests to the stable revision.")
+    target_requests: int = Field(default=0, description="Requests to the new revision.")
+    pods: int = Field(default=0, description="Pods whose metrics were read at the last look.")
+    unreachable_pods: int = Field(
+        default=0, description="Pods whose metrics could not be read at the last look."
+    )
+    unreachable_reason: str | None = Field(default=None, description="Why one of them couldn't.")
+    counter_resets: int = Field(
+        default=0, description="How often counters began again, because a container was restarted."
+    )
+    tests: int = Field(
+        default=0, description="How often the step was judged: each test must be surer."
+    )
+    failures: int = Field(default=0, description="At how many looks a metric was bad.")
+    metrics: Annotated[list[MetricStatus], ATOMIC] = Field(
+        default_factory=list, description="What each metric says."
+    )
+
+
 class RolloutStatus(StatusModel):
     """The state of the change from one revision to the next."""
 
@@ -145,6 +191,20 @@ class RolloutStatus(StatusModel):
     steps: int | None = Field(default=None, description="How many steps the rollout has.")
     weight: int | None = Field(
         default=None, description="The share of the requests at this step, in percent."
+    )
+    accepted_weight: int | None = Field(
+        default=None,
+        description="The share that the gateway has accepted, in percent; absent without gateway.",
+    )
+    observed_weight: int | None = Field(
+        default=None,
+        description=(
+            "The share of the requests since the look before the last, counted by the pods, in "
+            "percent; with an analysis only."
+        ),
+    )
+    analysis: AnalysisStatus | None = Field(
+        default=None, description="What spec.rollout.analysis has measured."
     )
     target_since: Time | None = Field(
         default=None, description="When the rollout of this revision began."

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RolloutStatus
 from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
+from mlflow_model_operator.plan.analysis import judgement
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
     Rejected,
@@ -68,12 +70,17 @@ def plan_rollout(
     stable: Revision | None,
     snapshot: Snapshot,
     obstacle: Obstacle | None,
+    report: Report | None = None,
 ) -> RolloutPlan:
-    """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision."""
+    """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
+
+    `report` is what an analysis says of the step that the status records, if it says anything.
+    """
     if stable is None:
         return RolloutPlan(target)
     recorded = recorded_progress(resource)
     observed = _observe(resource, target, stable, snapshot, recorded, obstacle)
+    observed = _judged(observed, resource, report, recorded)
     result = advance(recorded, observed)
     if result.progress is None or result.takes_over:
         return RolloutPlan(target)
@@ -114,7 +121,10 @@ def _recorded_rejection(rollout: RolloutStatus) -> Rejection | None:
 def schedule_hash(resource: MLflowModelDeployment) -> str:
     """Another one for another spec.rollout: with it a rollout starts again."""
     rollout = resource.spec.rollout
-    return short_hash(rollout.model_dump(include={"strategy", "steps", "gates"}, mode="json"))
+    parts = rollout.model_dump(include={"strategy", "steps", "gates"}, mode="json")
+    if rollout.analysis is not None:
+        parts["analysis"] = rollout.analysis.model_dump(mode="json")
+    return short_hash(parts)
 
 
 def requested_action(resource: MLflowModelDeployment) -> Action | None:
@@ -159,6 +169,24 @@ def _observe(
         failure=_failure(resource, target, snapshot, begun, steps),
         obstacle=obstacle,
         action=requested_action(resource),
+    )
+
+
+def _judged(
+    observed: Observation,
+    resource: MLflowModelDeployment,
+    report: Report | None,
+    recorded: Progress | None,
+) -> Observation:
+    """The same, with what the analysis says."""
+    judged = judgement(resource, report, recorded, observed.stable)
+    return replace(
+        observed,
+        verdict=judged.verdict,
+        verdict_message=judged.message,
+        judged_step=judged.step,
+        judged_at=judged.at,
+        on_inconclusive=judged.on_inconclusive,
     )
 
 

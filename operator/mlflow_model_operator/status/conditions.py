@@ -215,7 +215,17 @@ def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) 
     if progress.stage is Stage.PAUSED:
         resume = control_command(snapshot.resource, Action.RESUME)
         return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To go on: {resume}")
+    if progress.waiting_for is Cause.ANALYSIS:
+        return _true("Progressing", Reason.ANALYSIS_INCONCLUSIVE, _unjudged(snapshot, text))
     return _true("Progressing", Reason.ROLLOUT_PROGRESSING, text)
+
+
+def _unjudged(snapshot: Snapshot, text: str) -> str:
+    """What an analysis lacks, and how to go on without."""
+    report = snapshot.analysis
+    why = report.message if report else "nothing is measured yet"
+    resume = control_command(snapshot.resource, Action.RESUME)
+    return f"{text}: {why}. To go on to the next step: {resume}"
 
 
 def _turned_back(snapshot: Snapshot, rejected: Rejected) -> Condition:
