@@ -79,10 +79,10 @@ def judge(
     analysis: Analysis, window: Window, reading: Reading, accepted: Levels
 ) -> tuple[MetricReport, ...]:
     """What each metric says."""
-    reports = [_shares(analysis, window, "errors", analysis.errors, accepted)]
-    if analysis.client_errors is not None:
-        limits = analysis.client_errors
-        reports.append(_shares(analysis, window, "clientErrors", limits, accepted))
+    reports = [
+        _shares(analysis, window, "errors", analysis.errors, accepted),
+        _shares(analysis, window, "clientErrors", analysis.client_errors, accepted),
+    ]
     reports += [_latency(analysis, window, limits, accepted) for limits in analysis.latency]
     reports += _predictions(analysis, window, accepted)
     reports += [_query(query, reading.queries.get(query.name)) for query in analysis.queries]
@@ -98,9 +98,9 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 def _limit_count(analysis: Analysis) -> int:
     """How many limits are tested."""
-    limits: list[object] = [analysis.errors.max_percent, analysis.errors.max_increase]
-    if analysis.client_errors is not None:
-        limits += [analysis.client_errors.max_percent, analysis.client_errors.max_increase]
+    limits: list[object] = []
+    for errors in (analysis.errors, analysis.client_errors):
+        limits += [errors.max_percent, errors.max_increase]
     for latency in analysis.latency:
         limits += [latency.max, latency.max_ratio]
     limits += [analysis.predictions]

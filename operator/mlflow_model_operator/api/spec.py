@@ -638,10 +638,12 @@ class Analysis(KubeModel):
             "gave up."
         ),
     )
-    client_errors: ErrorLimits | None = Field(
-        default=None,
-        description="Limits of requests that were refused (4xx), as after a change of the "
-        "signature.",
+    client_errors: ErrorLimits = Field(
+        default=ErrorLimits(max_increase=1),
+        description=(
+            "Limits of requests that were refused (4xx): as MLflow does, the scoring server "
+            "answers with 400 also where the model raises an exception."
+        ),
     )
     latency: Annotated[list[LatencyLimits], Field(max_length=4), ATOMIC] = Field(
         default_factory=list, description="Limits of the time that requests take."

@@ -243,10 +243,13 @@ class AnyCourseOfAnalyses(AnyCourseOfRollouts):
 
     @rule(verdict=st.sampled_from(list(Verdict)))
     def the_metrics_are_looked_at(self, verdict: Verdict) -> None:
-        followed = self.world.measurements.followed
-        if followed is not None:
-            assert self.world.status["rollout"]["phase"] in ("Progressing", "Paused")
         self.world.measurements.look(verdict)
+
+    def check_wait(self) -> None:
+        """Besides: nothing is measured but a rollout that holds a step."""
+        super().check_wait()
+        if self.world.measurements.followed is not None:
+            assert rollout(self.world)["phase"] in ("Progressing", "Paused")
 
     @rule()
     def a_bad_version_has_no_requests_after_one_reconcile(self) -> None:
