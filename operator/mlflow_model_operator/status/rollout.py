@@ -68,7 +68,7 @@ def _accepted_weight(snapshot: Snapshot, decision: Decision) -> int | None:
 
 
 def current_target(decision: Decision) -> Revision:
-    """The revision that is rolled out, or was turned back."""
+    """The revision that is rolled out, or was rolled back."""
     return decision.rejected.revision if decision.rejected else decision.target
 
 

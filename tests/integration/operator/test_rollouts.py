@@ -316,7 +316,7 @@ def test_a_version_that_fails_is_turned_back_by_its_pods_own_counters(
     new.count(300, 200)
 
     message = world.until_condition("Progressing", "False", "AnalysisFailed")["message"]
-    assert "was turned back: errors 40 % of 500 requests, stable 0.0999 % of 2,002" in message
+    assert "was rolled back: errors 40 % of 500 requests, stable 0.0999 % of 2,002" in message
     assert world.weights() == {"1": 100}
     found = world.rollout()
     assert found["analysis"]["verdict"] == "Bad"

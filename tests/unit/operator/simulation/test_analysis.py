@@ -90,7 +90,7 @@ def test_a_bad_version_is_turned_back_in_the_same_reconcile_and_remembered() -> 
     assert weights(given) == {"1": 100}
     assert rollout(given)["phase"] == "Failed"
     assert given.condition("Progressing") == ("False", "AnalysisFailed")
-    assert "was turned back: errors are bad. Version 1 is still served" in given.message(
+    assert "was rolled back: errors are bad. Version 1 is still served" in given.message(
         "Progressing"
     )
     failed = rollout(given)["failed"][0]

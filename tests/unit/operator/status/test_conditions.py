@@ -347,7 +347,7 @@ def test_a_canarys_refused_object_is_the_canarys_trouble() -> None:
         (
             403,
             'admission webhook "validate.kyverno.svc" denied the request: no',
-            "Correct what the webhook names",
+            "Correct spec as the webhook requires",
         ),
         (
             403,

@@ -182,7 +182,7 @@ def test_the_one_model_is_listed(chat_model: Agent) -> None:
 def test_wrong_requests_are_refused_in_words(chat: Agent, responses_agent: Agent) -> None:
     with pytest.raises(openai.BadRequestError, match="content"):
         complete(chat, [{"role": "user"}])
-    with pytest.raises(openai.BadRequestError, match="messages is no list of objects"):
+    with pytest.raises(openai.BadRequestError, match="messages is not a list of objects"):
         complete(chat, "Hello")
     with pytest.raises(openai.BadRequestError, match=r"input\.0"):
         respond(responses_agent, input=[{"role": "nobody", "content": "Hello"}])
