@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow_model_operator.analysis import MetricReport, Report
+from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube.objects import KubeObject, format_time
 from mlflow_model_operator.rollout import Decision
 from mlflow_model_operator.rollout.progress import Progress
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_METRICS = 32
-MAX_MESSAGE = 300  # characters of one metric
+MAX_NAME, MAX_MESSAGE = 100, 300  # characters of one metric
 
 
 def analysis_fields(snapshot: Snapshot, decision: Decision) -> dict[str, Any]:
     """`status.rollout.analysis` and `observedWeight`: those of the last look at this rollout.
 
-    A version that was turned back, or takes over, retains them; the next one does not inherit any.
+    A version that was rolled back, or takes over, retains them; the next one does not inherit any.
     """
     progress = _progress(decision)
     if progress is None or snapshot.resource.spec.rollout.analysis is None:
@@ -66,10 +67,10 @@ def _dump(snapshot: Snapshot, report: Report) -> KubeObject:
 
 def _metric(metric: MetricReport) -> KubeObject:
     fields = {
-        "name": metric.name,
+        "name": single_line(metric.name, MAX_NAME),
         "verdict": str(metric.verdict),
         "stable": metric.stable or None,
         "target": metric.target or None,
-        "message": metric.message[:MAX_MESSAGE],
+        "message": single_line(metric.message, MAX_MESSAGE),
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -87,7 +87,6 @@ def test_an_analysis_is_completed_by_defaults(crds: ApiServer, namespace: str) -
         "confidence": 95,
         "failureLimit": 0,
         "onInconclusive": "Wait",
-        "dryRun": False,
         "errors": {"maxIncrease": 1},
         "clientErrors": {"maxIncrease": 1},
         "latency": [{"percentile": 95, "max": "1s"}],

@@ -160,7 +160,7 @@ def test_no_errors_in_few_requests_do_not_make_it_good() -> None:
 
 def test_without_requests_to_stable_there_is_nothing_to_compare_with() -> None:
     assert Looks().since_start({200: 990, 500: 10}, {}).verdict is INCONCLUSIVE
-    absolute = {"errors": {"maxPercent": 5}}
+    absolute: dict[str, Any] = {"errors": {"maxPercent": 5}}
     assert Looks(**absolute).since_start({200: 990, 500: 10}, {}).verdict is GOOD
     assert Looks(**absolute).since_start({200: 800, 500: 200}, {}).verdict is BAD
 
