@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_model_operator import status
-from mlflow_model_operator.analysis import Report
+from mlflow_model_operator.analysis import Measurement, Report
 from mlflow_model_operator.api.model_version import ResolutionPending
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.apply import Applier, ForeignObjects
@@ -111,7 +111,7 @@ class Reconciler:
         live, foreign = await self._live(resource)
         report = self.measurements.report(key)
         plan = self._plan(resource, resolution, live)
-        self.measurements.follow(key, measurement(resource, plan.decision) if plan else None)
+        self.measurements.follow(key, self._measurement(resource, plan))
         outcome = await self._apply(resource, plan, live, foreign) if plan else Outcome(live)
         # The others that wait in the queue get their children before anybody's status is written.
         if outcome.has_created:
@@ -180,6 +180,14 @@ class Reconciler:
         )
         now = self.clock()
         return make_plan(resource, resolution, live, self._revisions, self.settings, now, around)
+
+    def _measurement(
+        self, resource: MLflowModelDeployment, plan: Plan | None
+    ) -> Measurement | None:
+        """What to measure now. A Prometheus that is not allowed is not asked, also midway."""
+        if plan is None or self._policy.prometheus_denial(resource) is not None:
+            return None
+        return measurement(resource, plan.decision)
 
     def _denied(self, resource: MLflowModelDeployment, live: LiveChildren) -> dict[str, str]:
         """The host names that the route must leave out, each with the reason."""

@@ -579,7 +579,12 @@ class LatencyLimits(KubeModel):
 class PredictionLimits(KubeModel):
     """How far the distribution of predictions may be from that of the stable revision."""
 
-    max_psi: Annotated[float, Field(ge=0.01, le=100)] = Field(
+    # By itself, the API server compares whole numbers with whole limits: 0 with 0.
+    max_psi: Annotated[
+        float,
+        Field(ge=0.01, le=100),
+        Schema(Rule("self >= 0.01", "write a number of at least 0.01, like 0.25")),
+    ] = Field(
         default=0.25,
         description=(
             "Maximum population stability index. By convention an index up to 0.1 is small, above "

@@ -223,6 +223,20 @@ def test_a_prometheus_that_is_not_allowed_holds_the_rollout_before_its_first_sha
     assert weights(given) == {"1": 90, "2": 10}
 
 
+def test_a_prometheus_that_is_allowed_no_more_is_not_asked() -> None:
+    given = world(rollout={"steps": STEPS, "analysis": {"queries": [QUERY]}})
+    given.settings = allowing("http://prometheus:9090")
+    given.restart()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    assert given.measurements.followed is not None
+    given.settings = SETTINGS
+    given.restart()
+    go_on(given, 60.0)
+    assert given.measurements.followed is None
+    assert (weights(given)["2"], rollout(given)["waitingFor"]) == (10, "Analysis")
+
+
 def allowing(url: str) -> Settings:
     return Settings(
         tracking_uri=SETTINGS.tracking_uri,
