@@ -133,10 +133,10 @@ def report(figures: Figures) -> str:
             f"  lines of a function   median {statistics.median(lengths):g}, "
             f"90th percentile {lengths[int(len(lengths) * 0.9)]}, longest {lengths[-1]}, "
             f"{len(figures.long_functions)} above {MAX_LINES}",
-            f"  rooms                 {len(figures.rooms)}: {len(figures.packages)} packages, "
+            f"  components            {len(figures.rooms)}: {len(figures.packages)} packages, "
             f"{modules} modules",
-            f"  arrows between rooms  {len(figures.arrows)}",
-            f"  circles of rooms      {circles}",
+            f"  imports between them  {len(figures.arrows)}",
+            f"  circular imports      {circles}",
         )
     )
 

@@ -372,7 +372,7 @@ def test_a_refusal_comes_with_a_remedy(status: int, message: str, remedy: str) -
 @pytest.mark.parametrize(
     ("why", "remedy"),
     [
-        ("NotAllowedByListeners", "allow routes of namespace models"),
+        ("NotAllowedByListeners", "Allow routes from namespace models"),
         ("NoMatchingListenerHostname", "Set spec.routing.hostnames"),
         ("NoMatchingParent", "HTTP listener"),
         ("SomethingNew", "Correct spec.routing"),

@@ -167,7 +167,7 @@ def test_what_was_answered_can_be_sent_again(responses_agent: Agent) -> None:
     "option", [{"previous_response_id": "resp_1"}, {"conversation": "c"}, {"background": True}]
 )
 def test_what_needs_a_memory_is_refused(responses_agent: Agent, option: dict[str, Any]) -> None:
-    with pytest.raises(openai.BadRequestError, match=f"{next(iter(option))} is not for this"):
+    with pytest.raises(openai.BadRequestError, match=f"{next(iter(option))} is not supported"):
         respond(responses_agent, **option)
 
 

@@ -113,7 +113,7 @@ def test_a_panic_of_the_cryptographic_library_is_an_answer_as_any(
     with serving_keys() as (url, answers):
         answers.append(NOTHING)
         jwks.KeySet(url, max_age=600, allow_http=True).fetch()
-    assert "gives no keys: Panic: called `Option::unwrap()`" in caplog.text
+    assert "returned no usable keys: Panic: called `Option::unwrap()`" in caplog.text
 
 
 def test_keys_that_are_not_confirmed_expire() -> None:

@@ -103,7 +103,7 @@ def test_a_document_is_the_table_that_it_becomes(document: Any, rows: int, colum
     with pytest.raises(TooLarge):
         Limits(memory=needed - 1).check_document(document)
     if columns > 1:
-        with pytest.raises(TooLarge, match=f"{columns} columns are more"):
+        with pytest.raises(TooLarge, match=f"{columns} columns exceed the limit"):
             Limits(max_columns=columns - 1).check_document(document)
 
 

@@ -171,7 +171,7 @@ def test_data_that_are_not_of_their_datatype_are_refused(
 @pytest.mark.parametrize(
     ("inputs", "more", "sentence"),
     [
-        ([tensor("x", "FP64", [1], [1])] * 2, {}, "two inputs 'x'"),
+        ([tensor("x", "FP64", [1], [1])] * 2, {}, "two inputs called 'x'"),
         ([tensor("x", "FP64", [1, 3], [1, 2, 3])], {}, "write its shape as .rows, 2."),
         (
             [tensor("ash", "FP64", [1], [1]), tensor("alcohol", "FP64", [2], [1, 2])],
@@ -192,7 +192,7 @@ def test_data_that_are_not_of_their_datatype_are_refused(
         (
             [tensor("x", "FP64", [1], None, binary_data_size=8)],
             {},
-            "binary_data_size 8, and 0 bytes are left",
+            "binary_data_size 8, but 0 bytes are left",
         ),
     ],
 )
@@ -326,7 +326,7 @@ def test_tensors_may_be_bytes_behind_the_json() -> None:
     for wrong in (b"-1", b"x", b"99999"):
         with pytest.raises(BadRequest, match="Inference-Header-Content-Length is not"):
             codec.decode(body, {codec.HEADER_LENGTH: wrong}, spec_of(WINE))
-    with pytest.raises(BadRequest, match="2 bytes are behind the last input"):
+    with pytest.raises(BadRequest, match="2 bytes follow the last input"):
         codec.decode(body + b"xx", length, spec_of(WINE))
 
 

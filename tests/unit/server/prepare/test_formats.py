@@ -207,7 +207,7 @@ def test_a_model_is_denied_without_each_of_its_formats(
     save(path)
     for missing in expected:
         others = [each for each in FORMATS if each != missing]
-        assert f"of the format {missing}" in denial(path, settings, *others)
+        assert f"has the format {missing}" in denial(path, settings, *others)
 
 
 def test_the_message_names_the_file_and_the_rule(path: Path, settings: Settings) -> None:
@@ -518,7 +518,7 @@ def test_packages_that_the_model_brings_are_code(path: Path, settings: Settings,
     save_sklearn(path, "skops")
     (path / "tiny-1.0-py3-none-any.whl").write_text("")
     (path / "requirements.txt").write_text(f"{line}\n")
-    assert "requirements.txt line 1 names where a package is" in denial(path, settings)
+    assert "requirements.txt line 1 gives the location of a package" in denial(path, settings)
 
 
 @pytest.mark.parametrize("option", ["--index-url https://x.example", "--find-links ./wheels"])
