@@ -1,8 +1,8 @@
 """Compares what two revisions have counted in the same time. Pure.
 
-Each limit is tested twice. The target is bad where the limit is passed even at the bound that
-favours it, good where it is kept even at the bound that does not, and else nothing is known yet. A
-bound of a comparison joins one bound of each side (Bonferroni), so it holds for any numbers.
+Each limit is tested twice. The target is bad if even the bound in its favor is beyond the limit,
+good if even the other bound is within it, and otherwise the test is inconclusive. The bound of a
+comparison combines one bound of each side (Bonferroni), which holds for any number of requests.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class _Limit:
 
 
 def levels(analysis: Analysis, steps: int, test: int) -> Levels:
-    """The levels of the so-manieth test of a step.
+    """The levels of a test of a step, where `test` counts from 1.
 
-    All alarms of a rollout, over its steps, its limits, and however many looks, are false with no
-    more than the probability that the spec accepts: the shares 1/(k (k + 1)) sum to 1.
+    Over all steps, limits and tests of a rollout, however many there are, a good target is called
+    bad with at most the probability that the spec accepts: the shares 1/(k (k + 1)) sum to 1.
     """
     alpha = 1 - analysis.confidence / 100
     return Levels(alpha / (steps * _limit_count(analysis) * test * (test + 1)), alpha)
@@ -166,7 +166,7 @@ def _predictions(analysis: Analysis, window: Window, accepted: Levels) -> Iterat
         return
     names = outputs(window.target, window.stable)[:MAX_OUTPUTS]
     if not names:
-        why = "predictions: none are counted yet"
+        why = "predictions: none counted yet"
         yield MetricReport("predictions", Verdict.INCONCLUSIVE, why)
     # Of several outputs each is a test of its own.
     alarm = accepted.alarm / max(len(names), 1)
@@ -181,7 +181,7 @@ def _distribution(
     name = f"predictions {output}"[:MAX_TEXT]
     both = comparable(window.target, window.stable, output)
     if both is None:
-        why = f"{name}: the two versions have no bins in common, or one has predicted nothing yet"
+        why = f"{name}: the versions have no bins in common, or one has no predictions yet"
         return MetricReport(name, Verdict.INCONCLUSIVE, why)
     target, stable = both
     limit = analysis.predictions.max_psi
@@ -193,10 +193,10 @@ def _distribution(
 
 
 def _query(query: PrometheusQuery, result: float | str | None) -> MetricReport:
-    """One value, compared as it is: whoever writes the query knows how sure it is."""
+    """One value, compared as it is: only the author of the query knows how certain it is."""
     name = f"query {query.name}"
     if result is None or isinstance(result, str):
-        why = f"{name}: {result or 'not asked yet'}"[:MAX_TEXT]
+        why = f"{name}: {result or 'not sent yet'}"[:MAX_TEXT]
         return MetricReport(name, Verdict.INCONCLUSIVE, why)
     value = _rounded(result)
     allowed = [
@@ -231,7 +231,7 @@ def _tested(
         case Verdict.BAD:
             text = f"{text} (beyond {allowed})"
         case Verdict.INCONCLUSIVE:
-            text = f"{text}: not enough to tell whether that is within {allowed}"
+            text = f"{text}: too few requests to tell whether this is within {allowed}"
     return MetricReport(name, verdict, text, stable, target)
 
 

@@ -1,7 +1,7 @@
-"""The looks at one step of a rollout, from its first to its last. Pure, but for what it remembers.
+"""The checks of one step of a rollout. Pure, except that it remembers the previous ones.
 
-What it remembers is lost with the operator: the next one begins a new window, about which nothing
-is known yet. The counts of tests and of bad looks are in the status too.
+That memory is lost when the operator ends: the next one starts a new window, without a verdict.
+Only the numbers of tests and of bad checks are in the status too.
 """
 
 from __future__ import annotations
@@ -154,11 +154,12 @@ class Session:
         decisive = [metric.message for metric in metrics if metric.verdict is verdict]
         limit = self.measurement.analysis.failure_limit
         if verdict is Verdict.BAD and self._failures <= limit:
-            so_far = f"bad at {self._failures} looks, failureLimit is {limit}"
+            so_far = f"bad at {self._failures} checks, failureLimit is {limit}"
             return Verdict.INCONCLUSIVE, f"{'; '.join(decisive)} ({so_far})"
         unread = [pod for pod in reading.pods if self._is_unread_target(pod)]
         if verdict is Verdict.GOOD and unread:
-            return Verdict.INCONCLUSIVE, f"{len(unread)} pods can't be read: {unread[0].result}"
+            why = f"the metrics of {len(unread)} pods can't be read: {unread[0].result}"
+            return Verdict.INCONCLUSIVE, why
         if verdict is Verdict.GOOD:
             decisive = [metric.message for metric in metrics]
         return verdict, "; ".join(decisive)

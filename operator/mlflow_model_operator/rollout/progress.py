@@ -299,7 +299,7 @@ def _fail(progress: Progress, observed: Observation) -> Progress:
     if rejection is None and observed.obstacle and observed.obstacle.is_final:
         rejection = Rejection(observed.obstacle.reason, observed.obstacle.message, observed.now)
     if rejection is None and _verdict(progress, observed) is Verdict.BAD:
-        why = observed.verdict_message or "the analysis says that it is bad"
+        why = observed.verdict_message or "a metric of the analysis is bad"
         rejection = Rejection(Reason.ANALYSIS_FAILED, why, observed.now)
     return _rejected(progress, Trigger.FAILURE, rejection) if rejection else progress
 
@@ -361,7 +361,7 @@ def _hold(progress: Progress, observed: Observation) -> Progress:
     if observed.on_inconclusive is OnInconclusive.ROLL_BACK and _is_judged_at_end(
         progress, step, observed
     ):
-        why = f"it is not known whether it is good: {observed.verdict_message}"
+        why = f"the analysis has no verdict at the end of the step: {observed.verdict_message}"
         rejection = Rejection(Reason.ANALYSIS_INCONCLUSIVE, why, observed.now)
         return _rejected(progress, Trigger.FAILURE, rejection)
     return replace(progress, waiting_for=Cause.ANALYSIS)

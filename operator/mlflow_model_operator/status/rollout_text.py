@@ -13,7 +13,7 @@ _WAITS = {
     "RouteAccepted",
     Cause.STABLE: "waiting for the stable version to have a ready pod; see condition Available",
     Cause.RESUME: "paused",
-    Cause.ANALYSIS: "its time is over, and the analysis does not know yet whether it is good",
+    Cause.ANALYSIS: "the hold is over, but the analysis has no verdict yet",
 }
 
 

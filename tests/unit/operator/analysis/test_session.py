@@ -194,7 +194,7 @@ def test_as_many_looks_as_the_limit_says_may_be_bad() -> None:
     looks = Looks(failureLimit=1)
     first = looks.since_start({200: 400, 500: 100}, {200: 4500})
     assert (first.verdict, first.failures) == (INCONCLUSIVE, 1)
-    assert "bad at 1 looks, failureLimit is 1" in first.message
+    assert "bad at 1 checks, failureLimit is 1" in first.message
     assert looks.since_start({200: 500, 500: 110}, {200: 5400}).verdict is BAD
 
 
@@ -280,7 +280,7 @@ def test_predictions_are_compared_on_the_bins_that_both_have(
 
 def test_without_any_predictions_nothing_is_known() -> None:
     report = Looks(predictions={}).since_start({200: 1000}, {200: 9000})
-    assert report.metrics[-1].message == "predictions: none are counted yet"
+    assert report.metrics[-1].message == "predictions: none counted yet"
 
 
 QUERY = {"name": "cost", "url": "http://prometheus:9090", "query": "cost"}
