@@ -1,4 +1,4 @@
-"""Moves an alias to one version after another under a steady load, and kills the operator meanwhile."""
+"""Moves an alias to one version after another under load, and kills the operator meanwhile."""
 
 from __future__ import annotations
 
