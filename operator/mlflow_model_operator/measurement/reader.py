@@ -20,7 +20,8 @@ from mlflow_model_operator.registry.http import ForeignServerClient, TooLarge, U
 
 CONNECT_TIMEOUT, REQUEST_TIMEOUT = 2.0, 5.0  # seconds
 MAX_RESPONSE_BYTES = 4 * 2**20
-MAX_READS = 16  # at the same time, of all rollouts together
+# At the same time: of one rollout, so that pods that do not answer hold up no other, and of all.
+MAX_READS_OF_ROLLOUT, MAX_READS = 8, 64
 _CHUNK_BYTES = 65_536
 _OK = 200
 
@@ -53,7 +54,8 @@ class Reader:
         except ApiError as error:
             return Reading(problem=f"the pods can't be listed: {error.status} {error.reason}")
         present = addresses(pods, (step.target, step.stable))
-        readings = await asyncio.gather(*(self._read_pod(pod) for pod in present[:MAX_PODS]))
+        turns = asyncio.Semaphore(MAX_READS_OF_ROLLOUT)
+        readings = await asyncio.gather(*(self._read_pod(pod, turns) for pod in present[:MAX_PODS]))
         queries = measurement.analysis.queries
         values = await asyncio.gather(*(_ask(query, measurement) for query in queries))
         return Reading(
@@ -73,10 +75,10 @@ class Reader:
             await self._session.close()
             self._session = None
 
-    async def _read_pod(self, pod: PodAddress) -> PodReading:
+    async def _read_pod(self, pod: PodAddress, turns: asyncio.Semaphore) -> PodReading:
         result: Exposition | str
         try:
-            async with self._slots:
+            async with turns, self._slots:
                 result = await self._exposition(pod)
             self._observe("success")
         except (Unreadable, InvalidExposition) as error:
