@@ -224,7 +224,17 @@ def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) 
     if progress.stage is Stage.PAUSED:
         resume = control_command(snapshot.resource, Action.RESUME)
         return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To continue: {resume}")
+    if progress.waiting_for is Cause.ANALYSIS:
+        return _true("Progressing", Reason.ANALYSIS_INCONCLUSIVE, _unjudged(snapshot, text))
     return _true("Progressing", Reason.ROLLOUT_PROGRESSING, text)
+
+
+def _unjudged(snapshot: Snapshot, text: str) -> str:
+    """Why there is no verdict, and how to continue without."""
+    report = snapshot.analysis
+    why = report.message if report else "no metrics were read yet"
+    resume = control_command(snapshot.resource, Action.RESUME)
+    return f"{text}: {why}. To continue with the next step anyway: {resume}"
 
 
 def _turned_back(snapshot: Snapshot, rejected: Rejected) -> Condition:
