@@ -70,6 +70,9 @@ class Metrics:
             "kind",
             "code",
         )
+        self._pod_reads = self._counter(
+            "pod_metrics_reads", "Reads of the metrics of models' pods, by result.", "result"
+        )
         self._add_polls()
         self._show_zeros()
 
@@ -120,6 +123,10 @@ class Metrics:
         if code == 0 or (code >= 400 and code != 404):
             self._errors.labels("api").inc()
 
+    def pod_metrics_read(self, result: str) -> None:
+        """The metrics of a model's pod were read; `result` is "success" or "error"."""
+        self._pod_reads.labels(result).inc()
+
     def registry_polled(self, server: str, result: str, seconds: float) -> None:
         """A tracking server was polled; `result` is "success" or the reason of the failure."""
         server = without_secrets(server)
@@ -144,6 +151,8 @@ class Metrics:
         """A counter that is absent until its first event hides that event from `rate()`."""
         for result in (SUCCESS, "retry", "error"):
             self._reconciles.labels(result)
+        for result in (SUCCESS, "error"):
+            self._pod_reads.labels(result)
         for kind in ("api", "reconcile", "registry"):
             self._errors.labels(kind)
 

@@ -24,6 +24,8 @@ from mlflow_model_operator.status.rollout_text import control_command, rollout_m
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 from mlflow_model_operator.status.summary import summary
 
+_NO_ROOM = (Reason.UNSCHEDULABLE, Reason.NO_GPU_NODE, Reason.QUOTA_EXCEEDED)
+
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
 _ROUTE_FIXES = {
     "NotAllowedByListeners": "Allow routes from namespace {namespace} in a listener of the Gateway "
@@ -104,10 +106,13 @@ def _unavailable(snapshot: Snapshot, decision: Decision) -> Failure | None:
 
 def _not_ready(snapshot: Snapshot, revision: Revision) -> Failure:
     """Why a revision that gets requests has no ready pod."""
+    decision = snapshot.decision
+    trial = decision.trial if decision else None
+    if decision and trial and trial.stable_replicas == 0 and revision == decision.stable:
+        return _not_ready(snapshot, decision.target)  # which has its place
     failure = diagnose(snapshot, revision)
     if failure:
         return failure
-    decision = snapshot.decision
     is_lost = decision is not None and decision.target.name != revision.name
     if is_lost and revision.name not in snapshot.live.deployments:
         return _missing(revision)
@@ -172,10 +177,22 @@ def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) 
             return unmet("Progressing", failure.reason, _stuck(snapshot, decision, failure))
         return met("Progressing", Reason.NEW_REVISION, _starting(snapshot, decision.target))
     text = rollout_message(decision, trial)
+    if trial.notice:
+        text = f"{text}. {trial.notice}"
     if progress.stage is Stage.PAUSED:
         resume = control_command(snapshot.resource, Action.RESUME)
         return met("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To continue: {resume}")
+    if progress.waiting_for is Cause.ANALYSIS:
+        return met("Progressing", Reason.ANALYSIS_INCONCLUSIVE, _unjudged(snapshot, text))
     return met("Progressing", Reason.ROLLOUT_PROGRESSING, text)
+
+
+def _unjudged(snapshot: Snapshot, text: str) -> str:
+    """Why there is no verdict, and how to continue without."""
+    report = snapshot.analysis
+    why = report.message if report else "no metrics were read yet"
+    resume = control_command(snapshot.resource, Action.RESUME)
+    return f"{text}: {why}. To continue with the next step anyway: {resume}"
 
 
 def _turned_back(snapshot: Snapshot, rejected: Rejected) -> Condition:
@@ -199,6 +216,12 @@ def _moving(snapshot: Snapshot, decision: Decision) -> str:
 
 def _complete(snapshot: Snapshot, target: Revision) -> str:
     text = f"Revision {target.name} is fully rolled out"
+    scaling, surge = snapshot.resource.spec.scaling, snapshot.resource.spec.rollout.surge
+    if surge == 0 and scaling.min_replicas == 1 and snapshot.state(target).desired == 1:
+        text += (
+            ". The next update makes the model unavailable until its new pod is ready: to avoid "
+            "that, set spec.rollout.surge above 0 or spec.scaling.minReplicas above 1"
+        )
     if not snapshot.is_deferred:
         return text
     return (
@@ -465,7 +488,10 @@ def _stuck(snapshot: Snapshot, decision: Decision, failure: Failure) -> str:
     if decision.stable.name == decision.target.name:
         return failure.message
     version = decision.target.model.version
-    return f"Version {version} does not take over: {failure.message}{_still_served(snapshot)}"
+    text = f"Version {version} does not take over: {failure.message}"
+    if failure.reason in _NO_ROOM and snapshot.resource.spec.rollout.surge_percent == 100:
+        text += ". To update within the available capacity, set spec.rollout.surge below 100"
+    return text + _still_served(snapshot)
 
 
 def _starting(snapshot: Snapshot, revision: Revision) -> str:

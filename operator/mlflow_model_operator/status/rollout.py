@@ -10,9 +10,10 @@ from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RevisionStatus
 from mlflow_model_operator.kube.objects import KubeObject, format_time
-from mlflow_model_operator.rollout import Decision
+from mlflow_model_operator.rollout import Decision, programmed_weights
 from mlflow_model_operator.rollout.progress import Progress
 from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.status.analysis import analysis_fields
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_HISTORY = 10
@@ -53,8 +54,19 @@ def rollout_status(
         "startedAt": started_at or format_time(snapshot.now),
         "lastControl": snapshot.resource.rollout_control or None,
         **_progress_fields(decision),
+        "acceptedWeight": _accepted_weight(snapshot, decision),
+        **analysis_fields(snapshot, decision),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _accepted_weight(snapshot: Snapshot, decision: Decision) -> int | None:
+    """The target's share as the gateway has accepted it; None while it has not, and without one."""
+    resource = snapshot.resource
+    if decision.trial is None or resource.gateway is None:
+        return None
+    programmed = programmed_weights(resource, snapshot.live, snapshot.gateway)
+    return None if programmed is None else programmed.get(decision.target.name)
 
 
 def current_target(decision: Decision) -> Revision:

@@ -35,6 +35,7 @@ PASSING_REASONS = frozenset(
         Reason.DRAINING,
         Reason.ROLLOUT_PROGRESSING,
         Reason.ROLLOUT_PAUSED,
+        Reason.ANALYSIS_INCONCLUSIVE,
         Reason.TAGS_MISSING,
         Reason.REVISION_MISSING,
         Reason.MODEL_UNRESOLVED,  # ModelResolved says why
