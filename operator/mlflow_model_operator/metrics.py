@@ -40,16 +40,7 @@ class Metrics:
             "build_info", "Always 1; the label is the version of the operator.", "version"
         ).labels(__version__).set(1)
         self._leader = self._gauge("leader", "1 if this replica is the leader, else 0.")
-        self._resources = self._gauge(
-            "resources",
-            "MLflowModelDeployments, by whether their condition Ready is True.",
-            "ready",
-        )
-        self._stuck = self._gauge(
-            "stuck",
-            "MLflowModelDeployments with a change that does not proceed: their condition "
-            "Progressing is False, and neither Complete nor Stopped.",
-        )
+        self._add_resources()
         self._reconciles = self._counter("reconciles", "Completed reconciles, by result.", "result")
         self._reconcile_seconds = self._histogram(
             "reconcile_duration_seconds", "Duration of a reconcile."
@@ -75,6 +66,18 @@ class Metrics:
         )
         self._add_polls()
         self._show_zeros()
+
+    def _add_resources(self) -> None:
+        self._resources = self._gauge(
+            "resources",
+            "MLflowModelDeployments, by whether their condition Ready is True.",
+            "ready",
+        )
+        self._stuck = self._gauge(
+            "stuck",
+            "MLflowModelDeployments with a change that does not proceed: their condition "
+            "Progressing is False, and neither Complete nor Stopped.",
+        )
 
     def _add_polls(self) -> None:
         self._polls = self._counter(

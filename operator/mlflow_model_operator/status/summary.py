@@ -51,6 +51,7 @@ EXTERNAL_REASONS = frozenset(
         Reason.REGISTRY_UNREACHABLE,
         Reason.REGISTRY_ERROR,
         Reason.VERSION_NOT_READY,
+        Reason.SIGNATURE_UNKNOWN,
         Reason.CONFIG_MISSING,
         Reason.ACCESS_SECRET_MISSING,
         Reason.QUOTA_EXCEEDED,
