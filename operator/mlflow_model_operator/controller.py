@@ -201,5 +201,5 @@ class Operator:
         while True:
             if not len(self.queue):
                 self.last_heartbeat = time.monotonic()
-            self.metrics.resources(*self.cache.ready_counts())
+            self.metrics.resources(*self.cache.ready_counts(), self.cache.stuck_count())
             await asyncio.sleep(HEARTBEAT_INTERVAL)

@@ -45,6 +45,11 @@ class Metrics:
             "MLflowModelDeployments, by whether their condition Ready is True.",
             "ready",
         )
+        self._stuck = self._gauge(
+            "stuck",
+            "MLflowModelDeployments with a change that does not proceed: their condition "
+            "Progressing is False, and neither Complete nor Stopped.",
+        )
         self._reconciles = self._counter("reconciles", "Completed reconciles, by result.", "result")
         self._reconcile_seconds = self._histogram(
             "reconcile_duration_seconds", "Duration of a reconcile."
@@ -88,10 +93,11 @@ class Metrics:
         """Whether this replica leads."""
         self._leader.set(leads)
 
-    def resources(self, ready: int, other: int) -> None:
-        """How many resources are ready, and how many are not."""
+    def resources(self, ready: int, other: int, stuck: int = 0) -> None:
+        """How many resources are ready and not ready, and how many have a stuck change."""
         self._resources.labels("true").set(ready)
         self._resources.labels("false").set(other)
+        self._stuck.set(stuck)
 
     def reconciled(self, result: str, seconds: float) -> None:
         """A reconcile has ended; `result` is "success", "retry" or "error"."""

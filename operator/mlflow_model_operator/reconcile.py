@@ -117,8 +117,9 @@ class Reconciler:
         if outcome.has_created:
             return REQUEUE_NOW
         snapshot = self._snapshot(resource, resolution, plan, outcome, report)
-        await self._reporter.report(raw, snapshot)
-        return requeue_after(snapshot)
+        reported = await self._reporter.report(raw, snapshot)
+        grace = status.grace_ends_after(reported["conditions"], snapshot.now)
+        return _earliest(requeue_after(snapshot), grace)
 
     def _forget(self, key: Key) -> None:
         self.registry.unsubscribe(key)
@@ -250,9 +251,12 @@ class Reconciler:
 
 def requeue_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone, or something that we don't watch, may change things."""
-    waits = [
+    return _earliest(
         snapshot.decision.requeue_after if snapshot.decision else None,
         APPLY_RETRY_INTERVAL if snapshot.apply_errors else None,
         status.requeue_after(snapshot),
-    ]
+    )
+
+
+def _earliest(*waits: float | None) -> float | None:
     return min((wait for wait in waits if wait is not None), default=None)

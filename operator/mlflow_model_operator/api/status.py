@@ -70,6 +70,11 @@ class RevisionStatus(StatusModel):
             "registered again with the same number."
         ),
     )
+    trigger: str | None = Field(
+        default=None,
+        description="Of a canary: why it was started, as in status.history: Spec, Registry or "
+        "Operator.",
+    )
     ready_replicas: int = Field(default=0, description="The number of ready pods.")
 
 
@@ -260,9 +265,10 @@ class Status(StatusModel):
     conditions: Annotated[list[StatusCondition], map_by("type")] = Field(
         default_factory=list,
         description=(
-            "The conditions: Ready summarizes ModelResolved, Available, "
-            "Progressing, RouteAccepted, CanaryReady and TrafficSplit. True is the "
-            "desired status, except for Progressing."
+            "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
+            "RouteAccepted, CanaryReady and TrafficSplit. While it is False, Reconciling or "
+            "Stalled is present. True is the desired status, except for Progressing, "
+            "Reconciling and Stalled."
         ),
     )
     url: str | None = Field(default=None, description="The URL for requests.")
