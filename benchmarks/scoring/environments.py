@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.environments import environment
@@ -16,12 +17,17 @@ MLSERVER_LOCK = HERE / "mlserver.lock"
 MLSERVER_TORCH_LOCK = HERE / "mlserver-torch.lock"
 
 
+# Of the servers in `peers/`, by name; all with PyTorch.
+PEERS = ("fastapi", "bentoml", "litserve", "ray", "triton")
+
+
 @dataclass(frozen=True)
 class Pythons:
-    """Interpreters: of our server and MLflow's, and of MLServer."""
+    """Interpreters: of our server and MLflow's, of MLServer, and of the peers."""
 
     ours: str
-    mlserver: str
+    mlserver: str = ""
+    peers: Mapping[str, str] = field(default_factory=dict)
 
 
 def pythons_for(case: str, servers: list[str]) -> Pythons:
@@ -30,7 +36,8 @@ def pythons_for(case: str, servers: list[str]) -> Pythons:
     mlserver = ""
     if "mlserver" in servers:
         mlserver = python_of(MLSERVER_TORCH_LOCK if deep else MLSERVER_LOCK)
-    return Pythons(python_of(DEEP_LOCK) if deep else sys.executable, mlserver)
+    peers = {name: python_of(HERE / "peers" / f"{name}.lock") for name in PEERS if name in servers}
+    return Pythons(python_of(DEEP_LOCK) if deep else sys.executable, mlserver, peers)
 
 
 def python_of(lock: Path) -> str:
