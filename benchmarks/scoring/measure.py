@@ -91,7 +91,7 @@ def measure(options: Options, folder: Path) -> Result:
 def _save_model(folder: Path, case: str, pythons: Pythons) -> None:
     subprocess.run(
         [pythons.ours, "-W", "ignore", "-m", "benchmarks.scoring.models", folder, case],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'scoring'}"},
         check=True,
         capture_output=True,
     )
