@@ -197,7 +197,7 @@ NO_KEYS: KubeObject = {
     "apiVersion": "v1",
     "kind": "Secret",
     "metadata": {"name": "no-keys"},
-    "stringData": {"keys": f"shop:{'k' * 32}\nshop without a key\n"},
+    "stringData": {"keys": f"shop:{'k' * 32}\nother:short\n"},
 }
 
 FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
