@@ -19,6 +19,9 @@ MLSERVER_TORCH_LOCK = HERE / "mlserver-torch.lock"
 
 # Of the servers in `peers/`, by name; all with PyTorch.
 PEERS = ("fastapi", "bentoml", "litserve", "ray", "triton")
+# Triton's wheel runs the model by an interpreter of its own, of 3.11.4 or so, with the standard
+# library of the environment's: that of 3.11.5 and later needs a newer one.
+TRITON_PYTHON = Path("/usr/bin/python3.11")
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,17 @@ def pythons_for(case: str, servers: list[str]) -> Pythons:
     mlserver = ""
     if "mlserver" in servers:
         mlserver = python_of(MLSERVER_TORCH_LOCK if deep else MLSERVER_LOCK)
-    peers = {name: python_of(HERE / "peers" / f"{name}.lock") for name in PEERS if name in servers}
+    peers = {name: _peer_python(name) for name in PEERS if any(s.startswith(name) for s in servers)}
     return Pythons(python_of(DEEP_LOCK) if deep else sys.executable, mlserver, peers)
 
 
-def python_of(lock: Path) -> str:
+def python_of(lock: Path, python: str = sys.executable) -> str:
     """The interpreter of the environment for a lock."""
-    return str(environment(lock) / "bin" / "python")
+    return str(environment(lock, python) / "bin" / "python")
+
+
+def _peer_python(name: str) -> str:
+    lock = HERE / "peers" / f"{name}.lock"
+    if name == "triton" and TRITON_PYTHON.exists():
+        return python_of(lock, str(TRITON_PYTHON))
+    return python_of(lock)

@@ -109,7 +109,7 @@ def _measure_case(
             try:
                 up[name] = stack.enter_context(start)
                 up[name].predictions()
-            except (RuntimeError, OSError, grpc.RpcError) as error:
+            except (RuntimeError, OSError, KeyError, grpc.RpcError) as error:
                 up.pop(name, None)
                 result.failures[f"{case}, {name}"] = str(error)[-300:]
         _check_same_predictions(case, up)

@@ -100,6 +100,7 @@ def _unpacked(datatype: str, values: Any) -> Any:
 
 
 INVOCATIONS = Protocol("body.json", _named)
+ECHO = Protocol("body.json", lambda _: [])
 ROWS = Protocol("rows.json", _named)  # what those take that have no protocol of their own
 V2 = Protocol("v2.json", _outputs)
 V2_BINARY = Protocol("v2-binary.bin", _binary_outputs)

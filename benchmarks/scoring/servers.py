@@ -20,6 +20,7 @@ from benchmarks import procfs
 from benchmarks.scoring.environments import Pythons
 from benchmarks.scoring.load_grpc import METHOD
 from benchmarks.scoring.protocols import (
+    ECHO,
     INVOCATIONS,
     ROWS,
     V2,
@@ -274,7 +275,7 @@ KINDS = {
     "triton": Kind("Triton", _TRITON, _V2_PATH, "/v2/models/model/ready", V2),
     "triton-binary": Kind("Triton, binary", _TRITON, _V2_PATH, "/v2/models/model/ready", V2_BINARY),
     "triton-grpc": Kind("Triton, gRPC", _TRITON, ready="/v2/models/model/ready", protocol=V2_GRPC),
-    "echo": Kind("bare echo", _echo),
+    "echo": Kind("bare echo", _echo, protocol=ECHO),
 }
 
 

@@ -102,10 +102,10 @@ def _only_ready(body: bytes) -> bool:
         asked = orjson.loads(body) if len(body) <= _MAX_INDEX_BYTES else None
     except orjson.JSONDecodeError:
         asked = None
-    ready = asked.get("ready") or False if isinstance(asked, dict) else None
-    if not isinstance(ready, bool):
+    ready = asked.get("ready") if isinstance(asked, dict) else 0
+    if ready not in (True, False, None) or type(ready) is int:
         raise Rejected(_NOT_AN_INDEX_REQUEST)
-    return ready
+    return ready is True
 
 
 def _health(body: dict[str, Any], is_good: bool) -> Response:
