@@ -36,6 +36,8 @@ images-lock: $(VENV) ## Lock the Python packages of the images and of the develo
 	@$(COMPILE) --universal -o benchmarks/scoring/mlserver.lock benchmarks/scoring/mlserver.in
 	@$(COMPILE) --constraints benchmarks/scoring/mlserver.lock \
 		-o benchmarks/scoring/mlserver-torch.lock benchmarks/scoring/mlserver-torch.in
+	@for each in fastapi bentoml litserve ray triton; do \
+		$(COMPILE) -o benchmarks/scoring/peers/$$each.lock benchmarks/scoring/peers/$$each.in; done
 	@for each in mlserver reflection; do \
 		$(COMPILE) --universal -o tests/clients/programs/$$each.lock tests/clients/programs/$$each.in; done
 	@# What was to be had when these versions of MLflow were new.
