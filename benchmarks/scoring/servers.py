@@ -34,6 +34,8 @@ from tests.integration.control_plane import free_port
 
 SECONDS_TO_START = 180
 SECONDS_TO_STOP = 30
+# The folder that holds another version of the package mlflow_model_server.
+BASELINE = "BASELINE"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,11 @@ class Running:
 def _ours(start: Start) -> tuple[list[str], dict[str, str]]:
     (start.folder / "artifact").symlink_to(start.case / "model")
     return _our("serve", start), _our_variables(start)
+
+
+def _baseline(start: Start) -> tuple[list[str], dict[str, str]]:
+    command, variables = _ours(start)
+    return command, {**variables, "PYTHONPATH": os.environ[BASELINE]}
 
 
 def _our(subcommand: str, start: Start) -> list[str]:
@@ -232,6 +239,7 @@ KINDS = {
     "ours-v2-grpc": Kind("this server, Open Inference gRPC", _ours_grpc, protocol=V2_GRPC),
     "ours-no-drift": Kind("this server with DRIFT=off", _ours_without_drift),
     "ours-onnx": Kind("this server with ONNX=true", _ours_onnx),
+    "baseline": Kind("this server, the baseline", _baseline),
     "mlflow": Kind("mlflow models serve", _mlflow),
     "mlflow-uvloop": Kind("the same with uvloop and httptools", _mlflow_uvloop),
     "mlserver": Kind("MLServer", _mlserver, ready="/v2/models/model/ready"),

@@ -63,14 +63,14 @@ def check(settings: Settings, mlmodel: dict[str, Any]) -> None:
         uses = list(classify(settings.artifact, mlmodel))
     except UnsafeModel as error:
         raise StartupError(
-            "PolicyDenied", f"{error}, and allowed are models of the formats {allowed} only"
+            "PolicyDenied", f"{error}; only models of the formats {allowed} are allowed"
         ) from None
     for use in uses:
         if use.format not in settings.allowed_formats:
             raise StartupError(
                 "PolicyDenied",
-                f"{use.where} is of the format {use.format}, and allowed are {allowed}: nothing "
-                "of the model was loaded",
+                f"{use.where} has the format {use.format}, but only {allowed} are "
+                "allowed: nothing of the model was loaded",
             )
     pickle_switch.note(settings, {use.format for use in uses})
 
@@ -234,7 +234,9 @@ def _pytorch(model: ModelFolder) -> Iterator[FormatUse]:
         yield from anything("pickle_module_info.txt")
     data = text(model.function.get("data"), "flavors.python_function.data")
     if not (model.root / data).resolve().is_relative_to(model.root):
-        raise UnsafeModel("flavors.python_function.data in MLmodel leads out of the model's folder")
+        raise UnsafeModel(
+            "flavors.python_function.data in MLmodel leads outside the model's folder"
+        )
 
 
 def _check_data(model: ModelFolder) -> None:

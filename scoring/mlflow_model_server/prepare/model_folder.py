@@ -48,14 +48,14 @@ class ModelFolder:
         """
         path = self._beside(name, field)
         if path.is_symlink() or not path.is_file():
-            raise UnsafeModel(f"{field} in MLmodel names no file beside it")
+            raise UnsafeModel(f"{field} in MLmodel refers to no file next to it")
         return path
 
     def folder(self, name: Any, field: str) -> Path:
         """The folder of that name, which is beside MLmodel itself."""
         path = self._beside(name, field)
         if path.is_symlink() or not path.is_dir():
-            raise UnsafeModel(f"{field} in MLmodel names no folder beside it")
+            raise UnsafeModel(f"{field} in MLmodel refers to no folder next to it")
         return path
 
     def shown(self, path: Path) -> str:
@@ -65,7 +65,7 @@ class ModelFolder:
     def _beside(self, name: Any, field: str) -> Path:
         found = text(name, field)
         if found in (".", "..") or "/" in found or "\\" in found or "\0" in found:
-            raise UnsafeModel(f"{field} in MLmodel is not the name of a file beside it")
+            raise UnsafeModel(f"{field} in MLmodel is not the name of a file next to it")
         return self.root / found
 
 
@@ -85,7 +85,7 @@ def mapping(value: Any, field: str) -> dict[str, Any]:
 def text(value: Any, field: str) -> str:
     """The value, if it is text. Raises UnsafeModel."""
     if type(value) is not str or not value:
-        raise UnsafeModel(f"{field} in MLmodel is not a text")
+        raise UnsafeModel(f"{field} in MLmodel is not a string")
     return value
 
 

@@ -84,7 +84,7 @@ def test_a_prediction(path: str) -> None:
         ("GET", "/v2/else", 404, "there is no /v2/else"),
         ("GET", "/v2/models/wine/infer", 405, "send POST"),
         ("POST", "/v2/health/live", 405, "send GET"),
-        ("POST", "/v2/models/wine/infer", 400, "the body is no JSON"),
+        ("POST", "/v2/models/wine/infer", 400, "the body is not JSON"),
         ("GET", "/v2/repository/index", 405, "send POST"),
         ("POST", "/v2/repository/models/wine/load", 400, "change spec.model.uri"),
         ("POST", "/v2/repository/models/beer/unload", 400, "change spec.model.uri"),
