@@ -23,7 +23,7 @@ NAME = "input"  # of the one tensor, where all columns are numbers
 
 def write(folder: Path, body: dict[str, Any]) -> None:
     """Writes the files of a case whose body by MLflow's protocol is this."""
-    split = body.get("dataframe_split")
+    split: dict[str, Any] = body.get("dataframe_split", {})
     rows = split["data"] if split else body["inputs"]
     has_text = any(isinstance(cell, str) for cell in rows[0])
     objects = [dict(zip(split["columns"], row, strict=True)) for row in rows] if has_text else rows

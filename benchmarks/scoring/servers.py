@@ -70,6 +70,11 @@ class Running:
     seconds_to_start: float
 
     @property
+    def port(self) -> int:
+        """Of HTTP."""
+        return self.start.port
+
+    @property
     def body(self) -> Path:
         """The file with what is sent."""
         return self.kind.protocol.body(self.start.case)

@@ -35,4 +35,5 @@ class Model:
 if __name__ == "__main__":
     ray.init(include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=int(sys.argv[1])))
-    serve.run(Model.bind(), route_prefix="/predict", blocking=True)
+    deployment: Any = Model
+    serve.run(deployment.bind(), route_prefix="/predict", blocking=True)

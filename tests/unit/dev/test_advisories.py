@@ -15,6 +15,7 @@ import pytest
 
 from dev import advisories
 from dev.advisories import Accepted, NotAvailable
+from dev.cluster.settings import REPOSITORY
 
 LOCK = """\
 jinja2==3.1.0 \\
@@ -89,7 +90,7 @@ def test_pins() -> None:
 
 def test_each_lock_of_the_repository_has_pins() -> None:
     for lock in advisories.lock_files():
-        assert advisories.pins((advisories.REPOSITORY / lock).read_text()), lock
+        assert advisories.pins((REPOSITORY / lock).read_text()), lock
 
 
 def test_an_advisory_fails(
