@@ -19,7 +19,6 @@ from mlflow_model_server.prepare.model_folder import (
     ModelFolder,
     UnsafeModel,
     anything,
-    text,
 )
 
 _MODULES_OF_KERAS = {"keras", "tensorflow.keras", "keras._tf_keras.keras", "keras.api._v2.keras"}
@@ -96,13 +95,15 @@ def _keras_folder(model: ModelFolder, folder: Path) -> Iterator[FormatUse]:
 
 
 def _line(file: Path) -> str:
+    if not file.is_file():
+        return ""
     with file.open("rb") as content:
         return content.read(_MAX_TEXT).decode("utf-8", "replace")
 
 
 def _keras_file(model: ModelFolder, file: Path) -> Iterator[FormatUse]:
     shown = model.shown(file)
-    for problem in _problems(shown, _config(shown, file)):
+    for problem in _problems(_config(shown, file)):
         yield from anything(f"{shown}, with {problem},")
         return
     yield FormatUse("keras", shown)
@@ -120,11 +121,13 @@ def _config(shown: str, file: Path) -> Any:
             ):
                 raise UnsafeModel(f"{shown} can't be read as a file of Keras")
             return json.loads(archive.read("config.json"))
-    except (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile, RuntimeError):
+    except UnsafeModel:
+        raise
+    except Exception:  # a hostile file may have it raise anything
         raise UnsafeModel(f"{shown} can't be read as a file of Keras") from None
 
 
-def _problems(shown: str, config: Any) -> Iterator[str]:
+def _problems(config: Any) -> Iterator[str]:
     """What Keras would not only compute with."""
     level = [config]
     while level:
@@ -134,7 +137,7 @@ def _problems(shown: str, config: Any) -> Iterator[str]:
         elif isinstance(part, dict):
             level.extend(part.values())
             if "class_name" in part:
-                yield from _problems_of_class(shown, part)
+                yield from _problems_of_class(part["class_name"], part.get("module"))
             yield from (
                 f"the path of a file as {name}"
                 for name in _VOCABULARIES
@@ -142,12 +145,12 @@ def _problems(shown: str, config: Any) -> Iterator[str]:
             )
 
 
-def _problems_of_class(shown: str, part: dict[str, Any]) -> Iterator[str]:
-    name = text(part["class_name"], f"class_name in {shown}, which,")
-    module = part.get("module")
-    if name in _VALUES:
-        return
-    if name == "function":
+def _problems_of_class(name: Any, module: Any) -> Iterator[str]:
+    if not isinstance(name, str) or not isinstance(module, str | None):
+        is_known = False
+    elif name in _VALUES:
+        is_known = True
+    elif name == "function":
         is_known = module is None or module in _MODULES_OF_FUNCTIONS
     elif module in _MODEL_MODULES:
         is_known = name in _MODELS

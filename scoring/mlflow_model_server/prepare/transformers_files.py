@@ -59,7 +59,9 @@ def _odd_fields(flavor: dict[str, Any]) -> Iterator[str]:
         elif field in _CLASSES and not (isinstance(value, str) and _CLASS.fullmatch(value)):
             yield field
     components = flavor.get("components", [])
-    if not isinstance(components, list) or not all(part in _COMPONENTS for part in components):
+    if not isinstance(components, list) or not all(
+        map(_COMPONENTS.__contains__, map(str, components))
+    ):
         yield "components"
 
 

@@ -150,6 +150,9 @@ def test_formats_of_logged_models(path: Path, settings: Settings, name: str) -> 
         {"module": "keras.utils", "class_name": "function", "config": "get_file"},
         {"module": "keras.models", "class_name": "load_model"},
         {"module": "keras.layers", "class_name": "deserialize"},
+        {"module": "keras.layers", "class_name": ["Dense"]},
+        {"module": ["keras.layers"], "class_name": "Dense"},
+        {"module": {"a": 1}, "class_name": "function"},
         {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/x"}},
         {
             "module": "keras.layers",
@@ -193,6 +196,25 @@ def test_keras_by_another_module_or_format(
     save_tensorflow_keras(path)
     (path / "data" / name).write_text(content)
     assert "of the format code" in denial(path, settings)
+
+
+@pytest.mark.parametrize("name", ["keras_module.txt", "save_format.txt", "model.keras"])
+def test_keras_with_folders_instead_of_files(path: Path, settings: Settings, name: str) -> None:
+    save_tensorflow_keras(path)
+    (path / "data" / name).unlink()
+    (path / "data" / name).mkdir()
+    denial(path, settings)
+
+
+def test_keras_with_a_damaged_archive(path: Path, settings: Settings) -> None:
+    save_keras(path)
+    file = path / "data" / "model.keras"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", json.dumps(sequential(*[DENSE] * 20)))
+    content = bytearray(file.read_bytes())
+    content[60:90] = b"\xff" * 30
+    file.write_bytes(content)
+    assert "can't be read as a file of Keras" in denial(path, settings)
 
 
 def test_keras_with_objects_in_a_pickle(path: Path, settings: Settings) -> None:
@@ -242,6 +264,8 @@ def test_hostile_fields_of_tensorflow(
         {"tokenizer_type": "x.y"},
         {"components": ["../x"]},
         {"components": "tokenizer"},
+        {"components": [["tokenizer"]]},
+        {"components": [{"a": 1}]},
         {"new_field": 1},
     ],
     ids=str,
