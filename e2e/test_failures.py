@@ -211,7 +211,11 @@ FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
     (no_such_secret, "ConfigMissing", ["nowhere", "spec.model.credentialsSecret"]),
     (no_such_api_keys, "AccessSecretMissing", ["Secret nowhere", "spec.access.apiKeysSecret"]),
     (api_keys_that_are_none, "AccessSecretInvalid", ["line 2", "spec.access.apiKeysSecret"]),
-    (a_format_that_is_not_allowed, "PolicyDenied", ["of the format code", "onnx, safetensors"]),
+    (
+        a_format_that_is_not_allowed,
+        "PolicyDenied",
+        ["has the format code", "only onnx, safetensors are allowed"],
+    ),
     (no_such_folder, "ArtifactUnreadable", ["/mnt/models/nothing"]),
     (against_pod_security, "PodRejected", ["AppArmor", "spec.pod"]),
 ]

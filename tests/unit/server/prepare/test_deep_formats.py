@@ -195,7 +195,7 @@ def test_keras_by_another_module_or_format(
 ) -> None:
     save_tensorflow_keras(path)
     (path / "data" / name).write_text(content)
-    assert "of the format code" in denial(path, settings)
+    assert "has the format code" in denial(path, settings)
 
 
 @pytest.mark.parametrize("name", ["keras_module.txt", "save_format.txt", "model.keras"])
@@ -220,7 +220,7 @@ def test_keras_with_a_damaged_archive(path: Path, settings: Settings) -> None:
 def test_keras_with_objects_in_a_pickle(path: Path, settings: Settings) -> None:
     save_tensorflow_keras(path)
     (path / "data" / "custom_objects.cloudpickle").write_bytes(b"")
-    assert "custom_objects.cloudpickle is of the format pickle" in denial(path, settings)
+    assert "custom_objects.cloudpickle has the format pickle" in denial(path, settings)
 
 
 def test_keras_as_a_saved_model_has_code(path: Path, settings: Settings) -> None:
@@ -299,7 +299,7 @@ def test_transformers_with_more_than_safetensors(
 ) -> None:
     save_transformers(path)
     (path / name).write_text(content)
-    assert "of the format code" in denial(path, settings)
+    assert "has the format code" in denial(path, settings)
 
 
 def test_transformers_without_weights(path: Path, settings: Settings) -> None:
