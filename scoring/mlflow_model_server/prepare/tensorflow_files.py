@@ -88,7 +88,7 @@ def _keras_folder(model: ModelFolder, folder: Path) -> Iterator[FormatUse]:
         yield from anything(model.shown(module))
     written = folder / "save_format.txt"
     # Keras does not look for code in HDF5, nor in its own kind of a SavedModel.
-    if not written.exists() or _line(written) == "h5" or not (folder / "model.keras").exists():
+    if not written.is_file() or _line(written) == "h5" or not (folder / "model.keras").exists():
         yield from anything(f"{model.shown(folder)}, a model of Keras that is no .keras file,")
     else:
         yield from _keras_file(model, folder / "model.keras")
