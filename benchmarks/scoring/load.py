@@ -22,6 +22,8 @@ import uvloop
 
 SECONDS_TO_WARM_UP = 1.0
 SECONDS_TO_ANSWER = 60.0
+# No JSON of predictions ends so.
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,18 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Sends the next request as soon as the answer is complete."""
-        if self._missing < 0:
+        if self._missing >= 0:
+            self._missing -= len(data)
+        else:
             self._buffer += data
             head, found, rest = self._buffer.partition(b"\r\n\r\n")
             if not found:
                 return
-            self._missing = _length(head) - len(rest)
+            length = _length(head)
+            if length is None and not rest.endswith(_LAST_CHUNK):
+                return
+            self._missing = 0 if length is None else length - len(rest)
             self.wrong += not head.startswith(b"HTTP/1.1 200 ")
-        else:
-            self._missing -= len(data)
         if self._missing == 0:
             now = time.perf_counter()
             self.times.append((now, now - self._sent))
@@ -86,11 +91,14 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-def _length(head: bytes) -> int:
+def _length(head: bytes) -> int | None:
+    """That of the body; None: it comes in chunks."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return int(value)
+        if name.lower() == b"transfer-encoding":
+            return None
     raise ValueError(f"an answer without content-length: {head!r}")
 
 
