@@ -29,7 +29,9 @@ _PARTS = {
     *("activations", "constraints", "dtype_policies", "initializers", "layers", "losses"),
     *("metrics", "optimizers", "optimizers.schedules", "regularizers"),
 }
-_MODULES = {f"keras.{part}" for part in _PARTS}
+# Operations that are not of a layer, like the sum of two outputs.
+_OPERATIONS = {f"keras.src.ops.{part}" for part in ("linalg", "math", "nn", "numpy")}
+_MODULES = {f"keras.{part}" for part in _PARTS} | _OPERATIONS
 _MODEL_MODULES = {
     *("keras", "keras.models", "keras.src.models.functional", "keras.src.models.sequential"),
     "keras.src.models.model",

@@ -21,7 +21,7 @@ _VOCABULARIES = {".model", ".spm"}
 _MLFLOW = {"MLmodel", "LICENSE", "NOTICE", "model.sig", ".gitattributes"}
 _FIELDS = {
     *("task", "instance_type", "framework", "torch_dtype", "pipeline_model_type", "components"),
-    *("model_binary", "source_model_name", "code", "inference_task"),
+    *("model_binary", "source_model_name", "code", "inference_task", "transformers_version"),
     *(
         f"{part}_type"
         for part in ("tokenizer", "feature_extractor", "image_processor", "processor")

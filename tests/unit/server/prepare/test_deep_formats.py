@@ -100,7 +100,10 @@ def save_transformers(path: Path) -> None:
             "source_model_name": "distilbert",
             "model_binary": "model",
             "components": ["tokenizer"],
-            "tokenizer_type": "DistilBertTokenizerFast",
+            "tokenizer_type": "DistilBertTokenizer",
+            "torch_dtype": "torch.float32",
+            "transformers_version": "5.24.0",
+            "code": None,
         },
     )
     parts = path / "components" / "tokenizer"
@@ -134,6 +137,14 @@ def test_formats_of_logged_models(path: Path, settings: Settings, name: str) -> 
     assert "nothing of the model was loaded" in denial(path, settings, "onnx")
 
 
+def test_keras_with_operations_between_layers(path: Path) -> None:
+    """As Keras 3.15 writes `Dense(2)(x) + 1.0`."""
+    add = {"module": "keras.src.ops.numpy", "class_name": "Add", "config": {"name": "add"}}
+    functional = {"module": "keras.src.models.functional", "class_name": "Functional"}
+    save_keras(path, {**functional, "config": {"layers": [DENSE, add]}})
+    assert classified(path) == {"keras"}
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -146,6 +157,8 @@ def test_formats_of_logged_models(path: Path, settings: Settings, name: str) -> 
         {"module": "os", "class_name": "System"},
         {"module": "builtins", "class_name": "Exec"},
         {"module": "my.package", "class_name": "Layer"},
+        {"module": "keras.src.ops.core", "class_name": "Map"},
+        {"module": "keras.src.saving.saving_api", "class_name": "Load"},
         {"module": "keras.utils", "class_name": "get_file"},
         {"module": "keras.utils", "class_name": "function", "config": "get_file"},
         {"module": "keras.models", "class_name": "load_model"},
