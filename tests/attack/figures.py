@@ -8,7 +8,9 @@ nothing else.
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,11 +89,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.attack.figures", description=__doc__)
     parser.add_argument("names", nargs="*", help="of bodies (default: all)")
     names = parser.parse_args().names or list(ALL)
+    # Of saving the model, once for each server.
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     by_format: dict[str, list[Figure]] = defaultdict(list)
     for name in names:
         figure = measure(name, 1)
         by_format[format_of(name)].append(figure)
-        print(f"{name}: {figure.mebibytes} MiB, /ping {figure.slowest:.2f} s", flush=True)
+        status = figure.statuses[0]
+        print(f"{name}: {status}, {figure.mebibytes} MiB, /ping {figure.slowest:.2f} s", flush=True)
     print(f"\nLimit 2048 MiB, half of it {HALF // MIB} MiB.\n")
     print("| format | worst body | alone | slowest /ping | twelve at once | slowest /ping |")
     print("|---|---|---:|---:|---:|---:|")
