@@ -23,6 +23,7 @@ from mlflow_model_server.model import traces
 from mlflow_model_server.runtime import (
     ca_certificates,
     cgroup,
+    forks,
     pickle_switch,
     site_packages,
     workers,
@@ -127,6 +128,7 @@ def _serve_here(
     # it before.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    forks.reset_signals()
     loop = _loop_factory()()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(_until_done(server, listener))
