@@ -187,7 +187,7 @@ async def _end_when_stuck(service: InferenceService, settings: Settings) -> None
     """
     while not service.is_finished and (service.is_live or settings.workers == 1):
         await asyncio.sleep(1)
-    log.error("this process can't predict any more: another takes its place")
+    log.error("this worker can't predict any more: starting another worker")
     os.kill(os.getpid(), signal.SIGTERM)
 
 

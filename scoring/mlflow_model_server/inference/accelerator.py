@@ -24,7 +24,7 @@ _OUT_OF_MEMORY = ErrorResponse(
     "the GPU has too little free memory for this request: send fewer rows, or send it again later",
 )
 _FAILED = ErrorResponse(
-    500, "INTERNAL_ERROR", "the GPU failed during the prediction: the server's log says more"
+    500, "INTERNAL_ERROR", "the GPU failed during the prediction: see the server's log"
 )
 # The exceptions of PyTorch and CuPy, and of TensorFlow.
 _MEMORY_ERRORS = {"OutOfMemoryError", "ResourceExhaustedError"}

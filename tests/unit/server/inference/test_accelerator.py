@@ -242,5 +242,7 @@ def test_a_server_goes_on_after_full_memory_and_ends_when_its_gpu_is_lost(
 def test_a_worker_whose_gpu_is_lost_is_replaced(on_gpu: Path, unused_tcp_port: int) -> None:
     with serving(on_gpu, unused_tcp_port, WORKERS="2") as server:
         assert invoke(server, "assert").status_code == 500
-        wait_until(lambda: "starting another" in server.output.read_text(), "one is replaced", 60)
+        wait_until(
+            lambda: "code 0: starting another" in server.output.read_text(), "one is replaced", 60
+        )
         wait_until(lambda: invoke(server, "good").ok, "predictions are made again", 60)
