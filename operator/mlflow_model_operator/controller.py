@@ -17,7 +17,7 @@ from mlflow_model_operator.kube.resync import delete_vanished
 from mlflow_model_operator.kube.server_claims import ServerClaims
 from mlflow_model_operator.metrics import Metrics
 from mlflow_model_operator.reconcile import Reconciler
-from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.registry import OwnServerClient, Registry, RegistryWriter
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.workqueue import KeyedQueue
 
@@ -43,8 +43,19 @@ class Operator:
         )
         self.registry = Registry(settings, on_change=self._enqueue, observer=metrics)
         self.gateways = GatewayPoller(cluster, on_change=self._enqueue)
+        self.writer = RegistryWriter(
+            lambda: OwnServerClient(settings.tracking_uri or ""),
+            on_change=self._enqueue,
+            cluster=settings.cluster_name,
+        )
         self.reconciler = Reconciler(
-            settings, cluster, self.cache, self.registry, self.gateways, self._enqueue
+            settings,
+            cluster,
+            self.cache,
+            self.registry,
+            self.gateways,
+            self._enqueue,
+            self.writer,
         )
         self.watching = asyncio.Event()  # set by kopf
         self.synced = asyncio.Event()  # set when all objects are in the cache
@@ -61,6 +72,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self.registry.run()),
+                group.create_task(self.writer.run()),
                 group.create_task(self.gateways.run()),
                 group.create_task(self._resync()),
                 group.create_task(self._beat()),

@@ -62,6 +62,29 @@ class Policy:
                 )
         return None
 
+    def write_denial(self, resource: MLflowModelDeployment) -> str | None:
+        """Why the operator may not write into the registry for the resource."""
+        uri = resource.spec.model.tracking_uri
+        if self._own_server is None or uri not in (None, self._own_server):
+            return (
+                "spec.rollout: the operator writes only to its own tracking server, whose "
+                "credentials it has: leave out spec.model.trackingUri (chart value trackingUri)"
+            )
+        try:
+            parsed = model_uri.parse(resource.spec.model.uri)
+        except model_uri.InvalidModelUri:
+            return None  # which resolving reports
+        allowed = [_for(resource.namespace, rule) for rule in self._rules.writable_models]
+        name = getattr(parsed, "name", None)
+        if name is not None and any(fnmatchcase(name, pattern) for pattern in allowed):
+            return None
+        return (
+            f"spec.rollout: the operator may not write to {resource.spec.model.uri} in the "
+            f"registry for namespace {resource.namespace}: leave out rollout.registry.writeBack "
+            "and rollout.onSuccess, or allow the registered model (chart value "
+            "policy.writableModels)"
+        )
+
     def files_denial(self, resource: MLflowModelDeployment) -> str | None:
         """Why no model of the resource can have files that are allowed."""
         formats = allowed_formats(resource, self._rules)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from mlflow_model_operator import status
 from mlflow_model_operator.api.model_version import ResolutionPending
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.registry_writes import WriteFailure, WriteState
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.apply import Applier, ForeignObjects
 from mlflow_model_operator.kube import httproute
@@ -19,7 +21,7 @@ from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.kinds import Kind
-from mlflow_model_operator.kube.objects import LiveChildren, is_deleting
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren, is_deleting
 from mlflow_model_operator.kube.resync import confirm_absent
 from mlflow_model_operator.pacing import UpdateSlots
 from mlflow_model_operator.plan import (
@@ -33,7 +35,7 @@ from mlflow_model_operator.plan import (
     unseen_objects,
 )
 from mlflow_model_operator.policy import Policy
-from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.registry import Registry, RegistryWriter
 from mlflow_model_operator.report import Reporter
 from mlflow_model_operator.resolve import Resolver
 from mlflow_model_operator.rollout import Phase
@@ -67,6 +69,7 @@ class Reconciler:
     registry: Registry
     gateways: GatewayPoller
     enqueue: Callable[[Key], None]
+    writer: RegistryWriter | None = None
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -110,7 +113,8 @@ class Reconciler:
         if outcome.has_created:
             return REQUEUE_NOW
         snapshot = self._snapshot(resource, resolution, plan, outcome)
-        await self._reporter.report(raw, snapshot)
+        new = await self._reporter.report(raw, snapshot)
+        self._write_back(resource, snapshot, new)
         return requeue_after(snapshot)
 
     def _forget(self, key: Key) -> None:
@@ -118,6 +122,8 @@ class Reconciler:
         self.gateways.unsubscribe(key)
         self._slots.release(key)
         self._in_sync.pop(key, None)
+        if self.writer is not None:
+            self.writer.cancel(key)
 
     async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, ForeignObjects]:
         """The live children, and the names that others have. What the cache lacks is looked up.
@@ -224,8 +230,29 @@ class Reconciler:
             denied_hostnames=self._denied(resource, outcome.live),
             draining=plan.draining if plan else (),
             is_deferred=plan is not None and plan.is_deferred,
+            postponed=plan.postponed if plan else None,
+            writes=self._write_state(resource),
             scoring_python_versions=tuple(self.settings.scoring_images),
         )
+
+    def _write_state(self, resource: MLflowModelDeployment) -> WriteState | None:
+        """How far the writes into the registry are; None where there are to be none."""
+        if self.writer is None or not resource.spec.rollout.writes_registry:
+            return None
+        if denial := self._policy.write_denial(resource):
+            return WriteState(denial=WriteFailure(Reason.POLICY_DENIED, denial))
+        return self.writer.state(resource.key)
+
+    def _write_back(
+        self, resource: MLflowModelDeployment, snapshot: Snapshot, new: KubeObject
+    ) -> None:
+        """Requests what the status says that the registry is to have; nothing waits for it."""
+        if self.writer is None:
+            return
+        if snapshot.writes is None or snapshot.writes.denial:
+            self.writer.cancel(resource.key)
+        else:
+            self.writer.request(resource.key, status.writes(resource, new.get("registry")))
 
 
 def requeue_after(snapshot: Snapshot) -> float | None:

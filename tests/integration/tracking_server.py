@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,11 @@ def tracking_server(folder: Path, port: int | None = None) -> Iterator[TrackingS
     os.environ |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Webhooks to this machine, by http; who receives them is looked up each time.
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "https,http",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(bytes(32)).decode(),
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
     }
     with process("mlflow", command, folder) as running:
         _wait_until_healthy(running, f"{url}/health", requests.Session(), READY_WITHIN)

@@ -76,6 +76,13 @@ class Reason(StrEnum):
     ROLLOUT_FAILED = "RolloutFailed"
     ROLLOUT_ABORTED = "RolloutAborted"
     TAGS_MISSING = "TagsMissing"
+    FROZEN = "Frozen"
+    FLAPPING = "Flapping"
+    DEBOUNCING = "Debouncing"
+    # What is written back to the registry
+    REGISTRY_WRITTEN = "RegistryWritten"
+    REGISTRY_WRITE_PENDING = "RegistryWritePending"
+    REGISTRY_READ_ONLY = "RegistryReadOnly"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
     CANARY_UNRESOLVED = "CanaryUnresolved"

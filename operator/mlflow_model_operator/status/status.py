@@ -18,7 +18,8 @@ from mlflow_model_operator.kube.objects import (
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, ConditionStatus, conditions
-from mlflow_model_operator.status.rollout import history, rollout_status
+from mlflow_model_operator.status.registry import registry_status
+from mlflow_model_operator.status.rollout import history, postponed, rollout_status
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read less
@@ -48,6 +49,10 @@ def status(snapshot: Snapshot) -> KubeObject:
         phase = _phase(decision, snapshot).value
         new["rollout"] = rollout_status(snapshot, decision, phase, message[:MAX_MESSAGE_LENGTH])
         new["history"] = history(snapshot, decision)
+        if waiting := postponed(snapshot):
+            new["postponed"] = waiting
+        if registry := registry_status(snapshot, decision):
+            new["registry"] = registry
     return new
 
 

@@ -29,6 +29,13 @@ ALL_ON: dict[str, Any] = {
     "trackingCredentialsSecret": "mlflow-credentials",
     "trackingCaConfigMap": {"name": "company-ca", "key": "bundle.pem"},
     "packageIndex": {"url": "https://pypi.example.com/simple"},
+    "webhooks": {
+        "enabled": True,
+        "secret": "webhooks",
+        "service": {"annotations": {"example.com/public": "false"}},
+        "from": [{"namespaceSelector": {"matchLabels": {"name": "mlflow"}}}],
+    },
+    "clusterName": "staging",
     "watchNamespaces": ["team-a", "team-b"],
     "gatewayNamespaces": ["gateways"],
     "serviceAccount": {"annotations": {"example.com/role": "operator"}},
@@ -41,6 +48,7 @@ ALL_ON: dict[str, Any] = {
         "trackingUris": ["http://mlflow.{namespace}:5000"],
         "sources": ["models:/{namespace}-*", "s3://models/"],
         "formats": ["onnx", "skops"],
+        "writableModels": ["{namespace}-*"],
         "signatures": {
             "publicKeys": ["-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"],
             "certificateAuthorities": [

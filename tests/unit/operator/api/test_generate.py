@@ -100,6 +100,7 @@ def test_only_defaults_that_say_something_are_written() -> None:
         ".spec.gpu.resource",
         ".spec.scaling",
         ".spec.scaling.minReplicas",
+        ".spec.rollout.freeze[].timeZone",
         ".spec.routing",
         ".spec.routing.path",
         ".spec.routing.timeout",
