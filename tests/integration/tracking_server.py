@@ -47,6 +47,26 @@ class TrackingServer:
         )
         response.raise_for_status()
 
+    def tags(self, name: str, version: str) -> dict[str, str]:
+        """The tags of a version."""
+        response = requests.get(
+            f"{self.url}/api/2.0/mlflow/model-versions/get",
+            params={"name": name, "version": version},
+            timeout=30,
+        )
+        response.raise_for_status()
+        tags = response.json()["model_version"].get("tags", [])
+        return {tag["key"]: tag["value"] for tag in tags}
+
+    def alias(self, name: str, alias: str) -> str | None:
+        """The version that has an alias; None where none has."""
+        response = requests.get(
+            f"{self.url}/api/2.0/mlflow/registered-models/get", params={"name": name}, timeout=30
+        )
+        response.raise_for_status()
+        entries = response.json()["registered_model"].get("aliases", [])
+        return next((entry["version"] for entry in entries if entry["alias"] == alias), None)
+
     def _post(self, path: str, body: dict[str, str]) -> None:
         url = f"{self.url}/api/2.0/mlflow/{path}"
         requests.post(url, json=body, timeout=30).raise_for_status()

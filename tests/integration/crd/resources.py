@@ -70,7 +70,19 @@ FULL: Resource = {
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
-        "rollout": {"strategy": "direct", "keepOld": "10m", "gates": {"tags": {"approved": "yes"}}},
+        "rollout": {
+            "strategy": "direct",
+            "keepOld": "10m",
+            "gates": {"tags": {"approved": "yes"}},
+            "freeze": [
+                {"cron": "0 18 * * FRI", "duration": "62h", "timeZone": "Europe/Berlin"},
+                {"cron": "*/15 0-6,22 1,15 JAN-MAR *", "duration": "168h", "timeZone": "Etc/GMT+1"},
+            ],
+            "debounce": "30s",
+            "flapProtection": {"moves": 3, "window": "24h"},
+            "registry": {"writeBack": True},
+            "onSuccess": {"setAlias": "champion_2"},
+        },
         "policy": {"sources": ["models:/wine*", "s3://models/", "/mnt/models/", "runs:"]},
         "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {
