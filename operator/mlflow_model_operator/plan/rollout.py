@@ -56,7 +56,7 @@ LATE_REASONS = frozenset(
 class RolloutPlan:
     """What a rollout in steps makes of the target."""
 
-    target: Revision  # the stable revision, where the target was turned back
+    target: Revision  # the stable revision, where the target was rolled back
     trial: Trial | None = None
     rejected: Rejected | None = None
     requeue_after: float | None = None

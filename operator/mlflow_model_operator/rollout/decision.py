@@ -51,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A target that was turned back: the stable revision is the target in its place."""
+    """A target that was rolled back: the stable revision is the target in its place."""
 
     revision: Revision
     progress: Progress
@@ -201,7 +201,7 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
 
 
 def _fallbacks(desired: Desired, previous: Previous) -> Iterable[Revision]:
-    """Draining revisions that may serve again; none that was turned back or is on trial."""
+    """Draining revisions that may serve again; none that was rolled back or is on trial."""
     excluded = {desired.target.name} if desired.trial else set()
     if desired.rejected:
         excluded.add(desired.rejected.revision.name)
@@ -274,7 +274,7 @@ def _leaving(
 
 
 def _leaving_since(draining: Mapping[str, float], rejected: Rejected | None) -> Mapping[str, float]:
-    """Since when each revision leaves; one that was turned back since then."""
+    """Since when each revision leaves; one that was rolled back since then."""
     if rejected is None or rejected.progress.rejection is None:
         return draining
     return {**draining, rejected.revision.name: rejected.progress.rejection.at}

@@ -27,7 +27,7 @@ class Stage(StrEnum):
     PROGRESSING = "Progressing"  # the target has the weight of a step
     PAUSED = "Paused"  # until a person resumes it
     PROMOTING = "Promoting"  # all steps are done: the target gets its last pods and takes over
-    FAILED = "Failed"  # the target was turned back, and is not tried again by itself
+    FAILED = "Failed"  # the target was rolled back, and is not tried again by itself
 
 
 class Trigger(StrEnum):
@@ -119,7 +119,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a target was turned back."""
+    """Why a target was rolled back."""
 
     reason: Reason
     message: str
@@ -265,7 +265,7 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
             promoted = _move(progress, Trigger.PROMOTE, Stage.PROMOTING)
             return replace(promoted, paused_at=None)
         case Action.ABORT, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED | Stage.PROMOTING):
-            aborted = Rejection(Reason.ROLLOUT_ABORTED, "a person has aborted it", observed.now)
+            aborted = Rejection(Reason.ROLLOUT_ABORTED, "it was aborted by a user", observed.now)
             return _rejected(progress, Trigger.ABORT, aborted)
         case Action.RETRY, Stage.FAILED:
             retried = _move(progress, Trigger.RETRY, Stage.PREPARING)
@@ -274,7 +274,7 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
 
 
 def _fail(progress: Progress, observed: Observation) -> Progress:
-    """The same, turned back if the target is not to serve."""
+    """The same, rolled back if the target is not to serve."""
     if not progress.is_running:
         return progress
     rejection = observed.failure

@@ -73,7 +73,7 @@ def _rollout_changed(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> li
         cause = "Spec changed"
     else:
         cause = f"{target.model.requested} now resolves to version {target.model.version}"
-    beside = f"starting {target.name} beside version {stable.model.version} ({stable.name})"
+    beside = f"starting {target.name} alongside version {stable.model.version} ({stable.name})"
     return [_event(EventReason.NEW_REVISION, f"{cause}: {beside}")]
 
 

@@ -56,7 +56,7 @@ def rollout_status(
 
 
 def current_target(decision: Decision) -> Revision:
-    """The revision that is rolled out, or was turned back."""
+    """The revision that is rolled out, or was rolled back."""
     return decision.rejected.revision if decision.rejected else decision.target
 
 
