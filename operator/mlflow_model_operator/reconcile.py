@@ -251,8 +251,13 @@ class Reconciler:
             return
         if snapshot.writes is None or snapshot.writes.denial:
             self.writer.cancel(resource.key)
-        else:
-            self.writer.request(resource.key, status.writes(resource, new.get("registry")))
+            return
+        writes = status.writes(resource, new.get("registry"))
+        namespace = resource.namespace
+        # The status may name a model from before the spec or the policy was another.
+        self.writer.request(
+            resource.key, writes.only(lambda model: self._policy.is_writable(namespace, model))
+        )
 
 
 def requeue_after(snapshot: Snapshot) -> float | None:

@@ -39,8 +39,8 @@ class Cron:
 
     def last(self, now: float, zone: tzinfo, earliest: float) -> float | None:
         """The last time that is not after `now`, if it is not before `earliest`. Epoch seconds."""
-        days = datetime.fromtimestamp(now, zone).date(), datetime.fromtimestamp(earliest, zone)
-        day, first = days[0], days[1].date()
+        day = datetime.fromtimestamp(now, zone).date()
+        first = datetime.fromtimestamp(earliest, zone).date()
         while day >= first:
             times = (time for time in self._times(day, zone, reverse=True) if time <= now)
             if (time := next(times, None)) is not None:

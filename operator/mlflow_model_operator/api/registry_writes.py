@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_model_operator.api.reasons import Reason
@@ -36,8 +37,11 @@ class Writes:
     notes: tuple[VersionNote, ...] = ()
     alias: AliasChange | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self.notes) or self.alias is not None
+    def only(self, is_writable: Callable[[str], bool]) -> Writes:
+        """Those to registered models that may be written to."""
+        notes = tuple(note for note in self.notes if is_writable(note.name))
+        alias = self.alias if self.alias and is_writable(self.alias.name) else None
+        return Writes(notes, alias)
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,18 @@ def test_what_the_administrator_does_not_allow_is_not_written(writable: tuple[st
     assert "registry" not in given.status
 
 
+def test_a_model_that_served_before_and_may_not_be_written_to_gets_nothing() -> None:
+    given = WritingWorld(("beer",), **WRITE_BACK, **SET_ALIAS)
+    beer = "models:/beer@champion"
+    given.registry.aliases[beer] = "7"
+
+    given.spec({"model": {"uri": beer}})
+    given.reconcile()
+
+    assert "registry" in given.status, "it may write now, to beer"
+    assert given.writer.writes == Writes(), "while wine still serves"
+
+
 def test_another_tracking_server_is_not_written_to() -> None:
     given = WritingWorld(**WRITE_BACK)
     given.spec({"model": {"uri": ALIAS, "trackingUri": "http://other"}})
