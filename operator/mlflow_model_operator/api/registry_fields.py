@@ -43,7 +43,7 @@ def _read_cron(text: str) -> str:
 def _read_time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise ValueError(f"{name!r} is not a time zone: write one like Europe/Berlin") from None
     return name
 
