@@ -15,6 +15,7 @@ from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.reflector import Reflector
 from mlflow_model_operator.kube.resync import delete_vanished
 from mlflow_model_operator.kube.server_claims import ServerClaims
+from mlflow_model_operator.measurement import MeasurementPoller, Reader
 from mlflow_model_operator.metrics import Metrics
 from mlflow_model_operator.reconcile import Reconciler
 from mlflow_model_operator.registry import OwnServerClient, Registry, RegistryWriter
@@ -48,12 +49,15 @@ class Operator:
             on_change=self._enqueue,
             cluster=settings.cluster_name,
         )
+        self._reader = Reader(cluster, observe=metrics.pod_metrics_read)
+        self.measurements = MeasurementPoller(self._reader.read, on_change=self._enqueue)
         self.reconciler = Reconciler(
             settings,
             cluster,
             self.cache,
             self.registry,
             self.gateways,
+            self.measurements,
             self._enqueue,
             self.writer,
         )
@@ -74,6 +78,7 @@ class Operator:
                 group.create_task(self.registry.run()),
                 group.create_task(self.writer.run()),
                 group.create_task(self.gateways.run()),
+                group.create_task(self._measure()),
                 group.create_task(self._resync()),
                 group.create_task(self._beat()),
                 group.create_task(self._run_reflectors()),
@@ -177,6 +182,13 @@ class Operator:
         finally:
             self.metrics.reconciled(result, time.perf_counter() - started)
 
+    async def _measure(self) -> None:
+        """Looks at rollouts that hold a step."""
+        try:
+            await self.measurements.run()
+        finally:
+            await self._reader.close()
+
     async def _resync(self) -> None:
         """Reconciles everything at intervals, in case a watch has missed something."""
         while True:
@@ -196,5 +208,5 @@ class Operator:
         while True:
             if not len(self.queue):
                 self.last_heartbeat = time.monotonic()
-            self.metrics.resources(*self.cache.ready_counts())
+            self.metrics.resources(*self.cache.ready_counts(), self.cache.stuck_count())
             await asyncio.sleep(HEARTBEAT_INTERVAL)

@@ -45,6 +45,11 @@ class Metrics:
             "MLflowModelDeployments, by whether their condition Ready is True.",
             "ready",
         )
+        self._stuck = self._gauge(
+            "stuck",
+            "MLflowModelDeployments with a change that does not proceed: their condition "
+            "Progressing is False, and neither Complete nor Stopped.",
+        )
         self._reconciles = self._counter("reconciles", "Completed reconciles, by result.", "result")
         self._reconcile_seconds = self._histogram(
             "reconcile_duration_seconds", "Duration of a reconcile."
@@ -58,6 +63,11 @@ class Metrics:
         self._queue_seconds = self._histogram(
             "queue_latency_seconds", "Time that a resource waited in the work queue."
         )
+        self._add_requests()
+        self._add_polls()
+        self._show_zeros()
+
+    def _add_requests(self) -> None:
         self._requests = self._counter(
             "api_requests",
             "Requests to the Kubernetes API, except watches.",
@@ -65,11 +75,9 @@ class Metrics:
             "kind",
             "code",
         )
-        self._add_polls()
-        self._deliveries = self._counter(
-            "webhook_deliveries", "Deliveries of webhooks to this replica, by result.", "result"
+        self._pod_reads = self._counter(
+            "pod_metrics_reads", "Reads of the metrics of models' pods, by result.", "result"
         )
-        self._show_zeros()
 
     def _add_polls(self) -> None:
         self._polls = self._counter(
@@ -83,15 +91,19 @@ class Metrics:
             "Unix time of the last successful poll of a tracking server.",
             "server",
         )
+        self._deliveries = self._counter(
+            "webhook_deliveries", "Deliveries of webhooks to this replica, by result.", "result"
+        )
 
     def leading(self, leads: bool) -> None:
         """Whether this replica leads."""
         self._leader.set(leads)
 
-    def resources(self, ready: int, other: int) -> None:
-        """How many resources are ready, and how many are not."""
+    def resources(self, ready: int, other: int, stuck: int = 0) -> None:
+        """How many resources are ready and not ready, and how many have a stuck change."""
         self._resources.labels("true").set(ready)
         self._resources.labels("false").set(other)
+        self._stuck.set(stuck)
 
     def reconciled(self, result: str, seconds: float) -> None:
         """A reconcile has ended; `result` is "success", "retry" or "error"."""
@@ -116,6 +128,10 @@ class Metrics:
         # 404 is the normal answer for what does not exist; other refusals are worth a look.
         if code == 0 or (code >= 400 and code != 404):
             self._errors.labels("api").inc()
+
+    def pod_metrics_read(self, result: str) -> None:
+        """The metrics of a model's pod were read; `result` is "success" or "error"."""
+        self._pod_reads.labels(result).inc()
 
     def registry_polled(self, server: str, result: str, seconds: float) -> None:
         """A tracking server was polled; `result` is "success" or the reason of the failure."""
@@ -145,6 +161,8 @@ class Metrics:
         """A counter that is absent until its first event hides that event from `rate()`."""
         for result in (SUCCESS, "retry", "error"):
             self._reconciles.labels(result)
+        for result in (SUCCESS, "error"):
+            self._pod_reads.labels(result)
         for kind in ("api", "reconcile", "registry"):
             self._errors.labels(kind)
         for result in ("accepted", "repeated", "forwarded", "refused"):

@@ -33,6 +33,7 @@ class PolicySettings:
     writable_models: tuple[str, ...] = ()  # registered models; empty: none
     public_keys: tuple[str, ...] = ()  # PEM; of those who sign models
     certificate_authorities: tuple[str, ...] = ()  # PEM
+    prometheus_urls: tuple[str, ...] = ()  # that analyses may ask; unlike above: empty, none
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ def _policy(text: str) -> PolicySettings:
             writable_models=_texts(rules.get("writableModels", [])),
             public_keys=_texts(signatures.get("publicKeys", [])),
             certificate_authorities=_texts(signatures.get("certificateAuthorities", [])),
+            prometheus_urls=_texts(rules.get("prometheusUrls", [])),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"MMO_POLICY cannot be used: write JSON like {example}") from error

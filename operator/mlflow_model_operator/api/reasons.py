@@ -59,6 +59,7 @@ class Reason(StrEnum):
     PACKAGE_INDEX_UNTRUSTED = "PackageIndexUntrusted"
     INVALID_MODEL = "InvalidModel"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
+    INPUT_EXAMPLE_FAILED = "InputExampleFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     CONTAINER_CRASHED = "ContainerCrashed"
     STARTUP_TIMEOUT = "StartupTimeout"
@@ -83,12 +84,20 @@ class Reason(StrEnum):
     REGISTRY_WRITTEN = "RegistryWritten"
     REGISTRY_WRITE_PENDING = "RegistryWritePending"
     REGISTRY_READ_ONLY = "RegistryReadOnly"
+    SIGNATURE_INCOMPATIBLE = "SignatureIncompatible"
+    SIGNATURE_UNKNOWN = "SignatureUnknown"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
     CANARY_UNRESOLVED = "CanaryUnresolved"
     APPROXIMATE = "Approximate"
     UPDATE_IN_PROGRESS = "UpdateInProgress"
     STABLE_NOT_READY = "StableNotReady"
+
+
+# A new revision waits for its time: what is served is what is to be served for now.
+POSTPONED_REASONS = (Reason.FROZEN, Reason.FLAPPING, Reason.DEBOUNCING)
 
 
 class EventReason(StrEnum):

@@ -18,6 +18,7 @@ class Step:
 
     weight: int  # percent
     hold: float = 0.0  # seconds
+    pods: int | None = None  # that it takes; None: by the share
 
 
 Schedule = tuple[Step, ...]
@@ -36,7 +37,8 @@ def schedule(spec: Spec) -> Schedule:
 
     >>> schedule(Spec.model_validate({"model": {"uri": "models:/wine@champion"}, "rollout":
     ...     {"steps": [{"weight": 10, "hold": "2m"}, {"pause": {}}, {"weight": 50}]}}))
-    (Step(weight=10, hold=120.0), Step(weight=10, hold=inf), Step(weight=50, hold=0.0))
+    (Step(weight=10, hold=120.0, pods=None), Step(weight=10, hold=inf, pods=None), \
+Step(weight=50, hold=0.0, pods=None))
     """
     rollout: Rollout = spec.rollout
     if spec.canary is not None:

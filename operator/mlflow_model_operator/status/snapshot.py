@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.registry_writes import WriteState
@@ -73,6 +74,7 @@ class Snapshot:
     writes: WriteState | None = None  # of the registry; None: the resource asks for none
     # Those that there are scoring images for, the default first: ("3.11", "3.12").
     scoring_python_versions: tuple[str, ...] = ()
+    analysis: Report | None = None  # what the metrics say of the step that a rollout held
 
     @cached_property
     def routing(self) -> LiveRouting:

@@ -73,7 +73,7 @@ FULL: Resource = {
         "rollout": {
             "strategy": "direct",
             "keepOld": "10m",
-            "gates": {"tags": {"approved": "yes"}},
+            "gates": {"tags": {"approved": "yes"}, "signature": "Strict"},
             "freeze": [
                 {"cron": "0 18 * * FRI", "duration": "62h", "timeZone": "Europe/Berlin"},
                 {"cron": "*/15 0-6,22 1,15 JAN-MAR *", "duration": "168h", "timeZone": "Etc/GMT+1"},
@@ -107,6 +107,41 @@ FULL: Resource = {
             "volumeMounts": [{"name": "models", "mountPath": "/mnt/wheels", "readOnly": True}],
             "imagePullSecrets": [{"name": "registry"}],
             "priorityClassName": "high",
+        },
+    },
+}
+
+# What a canary excludes: a rollout in steps, which is judged.
+JUDGED: Resource = {
+    **MINIMAL,
+    "spec": {
+        "model": {"uri": "models:/wine@champion"},
+        "rollout": {
+            "steps": [{"weight": 10, "hold": "2m"}, {"pause": {"duration": "1m"}}],
+            "analysis": {
+                "interval": "15s",
+                "minRequests": 200,
+                "confidence": 99.5,
+                "failureLimit": 1,
+                "onInconclusive": "RollBack",
+                "dryRun": True,
+                "errors": {"maxPercent": 2.5, "maxIncrease": 0.5},
+                "clientErrors": {"maxIncrease": 5},
+                "latency": [
+                    {"percentile": 50, "max": "20ms"},
+                    {"percentile": 99.9, "maxRatio": 1.5},
+                ],
+                "predictions": {"maxPsi": 0.1},
+                "queries": [
+                    {
+                        "name": "cost",
+                        "url": "http://prometheus.monitoring:9090",
+                        "query": 'sum(rate(cost{revision="$target"}[5m]))',
+                        "min": 0,
+                        "max": 1.5,
+                    }
+                ],
+            },
         },
     },
 }

@@ -22,7 +22,9 @@ ALWAYS = {"cron": "* * * * *", "duration": "1h"}
 def until(now: str, *freeze: dict[str, str]) -> str | None:
     rollout = Rollout.model_validate({"freeze": list(freeze)})
     end = frozen_until(windows(rollout), at(now))
-    return end and datetime.fromtimestamp(end, UTC).isoformat(timespec="minutes")[:16]
+    if end is None:
+        return None
+    return datetime.fromtimestamp(end, UTC).isoformat(timespec="minutes")[:16]
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from tests.unit.operator.simulation.cluster import KEY
 from tests.unit.operator.simulation.operator import ALIAS, SETTINGS, World
 from tests.unit.operator.simulation.test_rollouts import control, go_on
 
-WRITE_BACK = {"registry": {"writeBack": True}}
-SET_ALIAS = {"onSuccess": {"setAlias": "live"}}
-STEPS = {"steps": [{"weight": 10}, {"pause": {}}]}
+WRITE_BACK: Any = {"registry": {"writeBack": True}}
+SET_ALIAS: Any = {"onSuccess": {"setAlias": "live"}}
+STEPS: Any = {"steps": [{"weight": 10}, {"pause": {}}]}
 
 
 class FakeWriter:

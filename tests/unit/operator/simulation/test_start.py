@@ -58,7 +58,7 @@ def test_in_a_freeze_window_a_new_version_waits_and_the_status_says_until_when()
     assert len(given.deployments) == 1
     assert given.condition("Progressing") == ("False", "Frozen")
     assert f"waits until {MORNING}" in given.message("Progressing")
-    assert given.condition("Ready") == ("True", "Ready")
+    assert given.condition("Ready") == ("True", "Frozen")
     postponed = given.status["postponed"]
     assert (postponed["modelVersion"], postponed["reason"]) == ("2", "Frozen")
     assert postponed["until"] == MORNING
