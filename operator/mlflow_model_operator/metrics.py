@@ -94,6 +94,9 @@ class Metrics:
             "Unix time of the last successful poll of a tracking server.",
             "server",
         )
+        self._deliveries = self._counter(
+            "webhook_deliveries", "Deliveries of webhooks to this replica, by result.", "result"
+        )
 
     def leading(self, leads: bool) -> None:
         """Whether this replica leads."""
@@ -149,6 +152,10 @@ class Metrics:
         for metric in (self._polls, self._poll_seconds, self._last_poll):
             metric.remove_by_labels(labels)
 
+    def webhook_delivered(self, result: str) -> None:
+        """A webhook was delivered; `result` is accepted, repeated, forwarded or refused."""
+        self._deliveries.labels(result).inc()
+
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -161,6 +168,8 @@ class Metrics:
             self._pod_reads.labels(result)
         for kind in ("api", "reconcile", "registry"):
             self._errors.labels(kind)
+        for result in ("accepted", "repeated", "forwarded", "refused"):
+            self._deliveries.labels(result)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)

@@ -77,6 +77,13 @@ class Reason(StrEnum):
     ROLLOUT_FAILED = "RolloutFailed"
     ROLLOUT_ABORTED = "RolloutAborted"
     TAGS_MISSING = "TagsMissing"
+    FROZEN = "Frozen"
+    FLAPPING = "Flapping"
+    DEBOUNCING = "Debouncing"
+    # What is written back to the registry
+    REGISTRY_WRITTEN = "RegistryWritten"
+    REGISTRY_WRITE_PENDING = "RegistryWritePending"
+    REGISTRY_READ_ONLY = "RegistryReadOnly"
     SIGNATURE_INCOMPATIBLE = "SignatureIncompatible"
     SIGNATURE_UNKNOWN = "SignatureUnknown"
     ANALYSIS_FAILED = "AnalysisFailed"
@@ -87,6 +94,10 @@ class Reason(StrEnum):
     APPROXIMATE = "Approximate"
     UPDATE_IN_PROGRESS = "UpdateInProgress"
     STABLE_NOT_READY = "StableNotReady"
+
+
+# A new revision waits for its time: what is served is what is to be served for now.
+POSTPONED_REASONS = (Reason.FROZEN, Reason.FLAPPING, Reason.DEBOUNCING)
 
 
 class EventReason(StrEnum):

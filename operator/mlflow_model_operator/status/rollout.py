@@ -81,6 +81,21 @@ def history(snapshot: Snapshot, decision: Decision) -> list[KubeObject]:
     return [*old, *new][-MAX_HISTORY:]
 
 
+def postponed(snapshot: Snapshot) -> KubeObject | None:
+    """`status.postponed`: the rollout that waits for its time to start."""
+    entry = snapshot.postponed
+    if entry is None:
+        return None
+    return {
+        "revision": entry.revision.name,
+        "modelVersion": entry.revision.model.version,
+        "trigger": str(entry.trigger),
+        "reason": str(entry.reason),
+        "since": format_time(entry.since),
+        "until": format_time(entry.until),
+    }
+
+
 def _progress_fields(decision: Decision) -> dict[str, Any]:
     if decision.trial is not None:
         trial = decision.trial
@@ -133,6 +148,9 @@ def trigger(snapshot: Snapshot, decision: Decision) -> str:
         return RolloutTrigger.SPEC
     if before is not None and before.revision == target.name:
         return before.trigger or RolloutTrigger.SPEC
+    postponed = resource.status.postponed
+    if postponed is not None and postponed.revision == target.name and postponed.trigger:
+        return postponed.trigger
     if is_new_spec:
         return RolloutTrigger.SPEC
     model = target.model
@@ -175,7 +193,7 @@ def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
             RolloutOutcome.SUPERSEDED,
         )
     if decision.rejected is not None and not (before and before.failed):
-        outcome = _outcome(decision.rejected.progress)
+        outcome = outcome_of(decision.rejected.progress)
         yield _entry(target.name, target.model.version, before_trigger, outcome)
     stable = decision.stable
     if status.stable is None or status.stable.revision != stable.name:
@@ -184,7 +202,8 @@ def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
         yield _entry(stable.name, stable.model.version, why, RolloutOutcome.PROMOTED)
 
 
-def _outcome(progress: Progress) -> RolloutOutcome:
+def outcome_of(progress: Progress) -> RolloutOutcome:
+    """What became of a rollout that was turned back."""
     rejection = progress.rejection
     is_aborted = rejection is not None and rejection.reason is Reason.ROLLOUT_ABORTED
     return RolloutOutcome.ABORTED if is_aborted else RolloutOutcome.FAILED
