@@ -75,6 +75,7 @@ class Reason(StrEnum):
     ROLLOUT_PAUSED = "RolloutPaused"
     ROLLOUT_FAILED = "RolloutFailed"
     ROLLOUT_ABORTED = "RolloutAborted"
+    ROLLOUT_UNDONE = "RolloutUndone"
     TAGS_MISSING = "TagsMissing"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
@@ -91,6 +92,7 @@ class EventReason(StrEnum):
     NEW_REVISION = "NewRevision"
     TRAFFIC_MOVED = "TrafficMoved"
     ROLLED_BACK = "RolledBack"
+    UNDO_STARTED = "UndoStarted"
     CANARY_STARTED = "CanaryStarted"
     STEP_REACHED = "StepReached"
     ROLLOUT_PAUSED = "RolloutPaused"

@@ -46,6 +46,28 @@ class StatusCondition(StatusModel):
     )
 
 
+class PastRevision(StatusModel):
+    """A revision that was rolled out, with what it takes to serve its model version again."""
+
+    revision: str = Field(description="The revision.")
+    model_version: str | None = Field(default=None, description="Its model version.")
+    model_uri: str | None = Field(default=None, description="What its pods fetch.")
+    requested_uri: str | None = Field(
+        default=None, description="The URI in spec that resolved to this version."
+    )
+    name: str | None = Field(default=None, description="The registered model's name, if any.")
+    tracking_uri: str | None = Field(
+        default=None, description="The tracking server that has it, if one is needed."
+    )
+    python_version: str | None = Field(
+        default=None, description="The Python version that the model was logged with, if known."
+    )
+    model_created: int | None = Field(
+        default=None,
+        description="When the model version was registered, in milliseconds since 1970.",
+    )
+
+
 class RevisionStatus(StatusModel):
     """A revision: one model version with one pod template."""
 
@@ -80,11 +102,9 @@ class TrafficTarget(StatusModel):
     weight: int = Field(description="Its share of the requests, in percent.")
 
 
-class FailedRevision(StatusModel):
+class FailedRevision(PastRevision):
     """A revision that was turned back."""
 
-    revision: str = Field(description="The revision.")
-    model_version: str | None = Field(default=None, description="Its model version.")
     schedule: str | None = Field(
         default=None, description="A hash of spec.rollout; with another one it is tried again."
     )
@@ -93,17 +113,16 @@ class FailedRevision(StatusModel):
     at: Time | None = Field(default=None, description="When it was turned back.")
 
 
-class HistoryEntry(StatusModel):
+class HistoryEntry(PastRevision):
     """A revision that was rolled out, or was to be."""
 
-    revision: str = Field(description="The revision.")
-    model_version: str | None = Field(default=None, description="Its model version.")
     trigger: str = Field(
         default="",
         description=(
             "Why it was rolled out: Registry (the URI resolved to another version), Spec (the spec "
             "changed), Operator (a new pod template of the operator), Recovery (it answered where "
-            "the stable revision did not) or Start (the first one)."
+            "the stable revision did not), Undo (a person went back to it) or Start (the first "
+            "one)."
         ),
     )
     verdict: str = Field(
@@ -123,7 +142,7 @@ class RolloutStatus(StatusModel):
         default="Stable",
         description=(
             "The phase: Starting, Updating, Moving, Draining, Stable or Stopped; with steps also "
-            "Preparing, Progressing, Paused, Promoting or Failed."
+            "Preparing, Progressing, Paused or Promoting; and Undoing or Failed."
         ),
     )
     revision: str | None = Field(default=None, description="The revision that is rolled out.")

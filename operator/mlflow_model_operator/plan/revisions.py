@@ -18,7 +18,8 @@ from mlflow_model_operator.plan.previous import (
     previous_models,
     revision_from_status,
 )
-from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, recorded_progress
+from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, progress_of
+from mlflow_model_operator.plan.undo import earlier_revision
 from mlflow_model_operator.rollout import (
     Decision,
     Desired,
@@ -120,7 +121,10 @@ def make_plan(
         target = previous.stable
     snapshot = _snapshot(resource, resolution, live, now, around)
     obstacle = first_obstacle(resource, resolution.model, target, previous.stable)
-    rollout = plan_rollout(resource, target, previous.stable, snapshot, obstacle)
+    earlier = earlier_revision(
+        resource, target, previous.stable, live, settings, lambda m: names.revision(resource, m)
+    )
+    rollout = plan_rollout(resource, target, previous.stable, snapshot, obstacle, earlier)
     renderable = _renderable(resource, previous, rollout.target, canary, names)
     decision = decide(
         _desired(resource, rollout, canary),
@@ -185,7 +189,7 @@ def is_operators_change(
     stable = previous.stable
     if stable is None or stable.name == target.name or not stable.model.is_same(target.model):
         return False
-    recorded = recorded_progress(resource)
+    recorded = progress_of(resource, target)
     if recorded is not None and recorded.target == target.name:
         return False
     serves = deployment_state(live.deployments.get(stable.name)).answers

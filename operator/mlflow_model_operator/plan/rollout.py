@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.api.status import RolloutStatus
+from mlflow_model_operator.api.status import FailedRevision
 from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
+from mlflow_model_operator.plan.previous import revision_from_status
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
     Rejected,
@@ -24,6 +25,8 @@ from mlflow_model_operator.rollout.progress import (
     Action,
     Advance,
     Cause,
+    Control,
+    Earlier,
     Observation,
     Obstacle,
     Progress,
@@ -31,6 +34,7 @@ from mlflow_model_operator.rollout.progress import (
     Stage,
     advance,
     next_weight,
+    parse_control,
     weight_of,
 )
 from mlflow_model_operator.rollout.state import Revision
@@ -68,19 +72,56 @@ def plan_rollout(
     stable: Revision | None,
     snapshot: Snapshot,
     obstacle: Obstacle | None,
+    earlier: Revision | None = None,
 ) -> RolloutPlan:
-    """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision."""
+    """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
+
+    `earlier` is the revision that an undo leads to, if there is one under way or asked for.
+    """
     if stable is None:
         return RolloutPlan(target)
-    recorded = recorded_progress(resource)
-    observed = _observe(resource, target, stable, snapshot, recorded, obstacle)
+    recorded = progress_of(resource, target)
+    observed = _observe(resource, target, stable, snapshot, recorded, obstacle, earlier)
     result = advance(recorded, observed)
-    if result.progress is None or result.takes_over:
+    progress = result.progress
+    if progress is not None and progress.earlier is not None and earlier is not None:
+        return _plan_undo(resource, target, earlier, result, progress)
+    if progress is None or result.takes_over:
         return RolloutPlan(target)
-    if not result.progress.is_running:
-        return RolloutPlan(stable, rejected=Rejected(target, result.progress))
-    trial = _trial(resource, result, result.progress, observed.steps, obstacle)
+    if not progress.is_running:
+        return RolloutPlan(stable, rejected=Rejected(target, progress))
+    trial = _trial(resource, result, progress, observed.steps, obstacle)
     return RolloutPlan(target, trial=trial, requeue_after=result.requeue_after)
+
+
+def _plan_undo(
+    resource: MLflowModelDeployment,
+    target: Revision,
+    earlier: Revision,
+    result: Advance,
+    progress: Progress,
+) -> RolloutPlan:
+    """The earlier revision is the target, and the target of the spec is turned back."""
+    if result.takes_over:
+        return RolloutPlan(earlier, rejected=Rejected(target, progress))
+    trial = _trial(resource, result, progress, (), None)
+    return RolloutPlan(earlier, trial=replace(trial, undone=target))
+
+
+def progress_of(resource: MLflowModelDeployment, target: Revision) -> Progress | None:
+    """The recorded progress, as that of `target` where it is the same to a person.
+
+    What a person has turned back is not tried again because the operator has a new pod template.
+    """
+    recorded, rollout = recorded_progress(resource), resource.status.rollout
+    if recorded is None or recorded.rejection is None or rollout is None:
+        return recorded
+    is_by_person = recorded.rejection.reason in (Reason.ROLLOUT_ABORTED, Reason.ROLLOUT_UNDONE)
+    has_spec_changed = resource.status.observed_generation != resource.generation
+    failed = revision_from_status(next(iter(rollout.failed), None))
+    if has_spec_changed or not is_by_person or failed is None:
+        return recorded
+    return replace(recorded, target=target.name) if failed.model.is_same(target.model) else recorded
 
 
 def recorded_progress(resource: MLflowModelDeployment) -> Progress | None:
@@ -88,27 +129,27 @@ def recorded_progress(resource: MLflowModelDeployment) -> Progress | None:
     rollout = resource.status.rollout
     if rollout is None or rollout.schedule is None or rollout.revision is None:
         return None
-    rejection = _recorded_rejection(rollout)
+    failed = next(iter(rollout.failed), None)
+    rejection = _rejection(failed) if failed else None
+    stage = _stage(rollout.phase, rejection)
     return Progress(
-        target=rollout.revision,
+        target=failed.revision if failed and rejection else rollout.revision,
         schedule=rollout.schedule,
         since=parse_time(rollout.target_since) or 0.0,
         stable_replicas=rollout.stable_replicas or 1,
-        stage=_stage(rollout.phase, rejection),
+        stage=stage,
         step=(rollout.step or 0) - 1,
         step_started_at=parse_time(rollout.step_started_at),
         paused_at=parse_time(rollout.paused_at),
         resumed_at=parse_time(rollout.resumed_at),
         rejection=rejection,
         waiting_for=_cause(rollout.waiting_for),
+        earlier=rollout.revision if stage is Stage.UNDOING else None,
     )
 
 
-def _recorded_rejection(rollout: RolloutStatus) -> Rejection | None:
-    for entry in rollout.failed:
-        if entry.revision == rollout.revision:
-            return Rejection(_reason(entry.reason), entry.message, parse_time(entry.at) or 0.0)
-    return None
+def _rejection(entry: FailedRevision) -> Rejection:
+    return Rejection(_reason(entry.reason), entry.message, parse_time(entry.at) or 0.0)
 
 
 def schedule_hash(resource: MLflowModelDeployment) -> str:
@@ -117,7 +158,7 @@ def schedule_hash(resource: MLflowModelDeployment) -> str:
     return short_hash(rollout.model_dump(include={"strategy", "steps", "gates"}, mode="json"))
 
 
-def requested_action(resource: MLflowModelDeployment) -> Action | None:
+def requested_control(resource: MLflowModelDeployment) -> Control | None:
     """What the annotation asks for, if that is new.
 
     Where the status records no rollout, nobody knows whether it was acted upon: it is noted only.
@@ -125,8 +166,7 @@ def requested_action(resource: MLflowModelDeployment) -> Action | None:
     rollout, value = resource.status.rollout, resource.rollout_control
     if rollout is None or not value or value == rollout.last_control:
         return None
-    word = value.partition("/")[0]
-    return Action(word) if word in set(Action) else None
+    return parse_control(value)
 
 
 def _observe(
@@ -136,13 +176,15 @@ def _observe(
     snapshot: Snapshot,
     recorded: Progress | None,
     obstacle: Obstacle | None,
+    earlier: Revision | None,
 ) -> Observation:
     live = snapshot.live
     steps = schedule(resource.spec)
     hashed = schedule_hash(resource)
     is_same = recorded is not None and (recorded.target, recorded.schedule) == (target.name, hashed)
     begun = recorded if is_same else None
-    weights = _weights(resource, snapshot, stable, target, weight_of(begun, steps) if begun else 0)
+    other = earlier or target
+    weights = _weights(resource, snapshot, stable, other, weight_of(begun, steps) if begun else 0)
     return Observation(
         now=snapshot.now,
         target=target.name,
@@ -158,8 +200,23 @@ def _observe(
         is_stopped=resource.spec.scaling.min_replicas == 0,
         failure=_failure(resource, target, snapshot, begun, steps),
         obstacle=obstacle,
-        action=requested_action(resource),
+        action=_action(resource, earlier),
+        earlier=_earlier(live, earlier),
     )
+
+
+def _action(resource: MLflowModelDeployment, earlier: Revision | None) -> Action | None:
+    """What a person asks for; nothing where that is a version that can't be gone back to."""
+    control = requested_control(resource)
+    if control is None or (control.version and earlier is None):
+        return None
+    return control.action
+
+
+def _earlier(live: LiveChildren, earlier: Revision | None) -> Earlier | None:
+    if earlier is None:
+        return None
+    return Earlier(earlier.name, deployment_state(live.deployments.get(earlier.name)))
 
 
 class _Weights(NamedTuple):
@@ -277,7 +334,7 @@ def _target_replicas(
     stable = progress.stable_replicas
     if resource.gateway is not None:
         return required_replicas(stable, max(weight, following))
-    is_next = progress.stage in (Stage.PREPARING, Stage.PROMOTING)
+    is_next = progress.stage in (Stage.PREPARING, Stage.PROMOTING, Stage.UNDOING)
     if is_next or progress.waiting_for is Cause.PODS:
         weight = max(weight, following)
     return max(
@@ -288,7 +345,8 @@ def _target_replicas(
 def _stage(phase: str, rejection: Rejection | None) -> Stage:
     """The recorded stage; where another version of the operator wrote it, from the beginning."""
     stage = Stage(phase) if phase in set(Stage) else Stage.PREPARING
-    if stage is Stage.STABLE or (stage is Stage.FAILED) != (rejection is not None):
+    is_turned_back = stage in (Stage.FAILED, Stage.UNDOING)
+    if stage is Stage.STABLE or is_turned_back != (rejection is not None):
         return Stage.FAILED if rejection else Stage.PREPARING
     return stage
 

@@ -34,6 +34,7 @@ class Phase(StrEnum):
     PAUSED = "Paused"
     PROMOTING = "Promoting"
     FAILED = "Failed"
+    UNDOING = "Undoing"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Trial:
     may_serve: bool  # all requests, where the stable revision does not answer
     steps: Schedule = ()
     obstacle: Obstacle | None = None  # the gate that it has not passed yet
+    undone: Revision | None = None  # the revision that is turned back, where this is an undo
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,11 @@ def _traffic(
     """All to the stable revision, unless another shares it; none to what is down."""
     all_to_stable = (Weight(stable.name, 100),)
     weight = desired.canary_weight
-    if desired.trial is not None and stable.name != desired.target.name:
+    if (
+        desired.trial is not None
+        and stable.name != desired.target.name
+        and (canary is None or desired.trial.weight > 0)
+    ):
         canary, weight = desired.target, desired.trial.weight
         if desired.trial.may_serve and not _answers(stable, states):
             weight = 100

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.status import PastRevision
 from mlflow_model_operator.kube.objects import KubeObject, format_time
 from mlflow_model_operator.rollout import Decision
 from mlflow_model_operator.rollout.progress import Progress
@@ -24,6 +25,7 @@ class RolloutTrigger(StrEnum):
     SPEC = "Spec"
     OPERATOR = "Operator"  # a new pod template of the operator
     RECOVERY = "Recovery"  # it answers where the stable revision does not
+    UNDO = "Undo"  # a person goes back to it
 
 
 class RolloutOutcome(StrEnum):
@@ -70,7 +72,9 @@ def history(snapshot: Snapshot, decision: Decision) -> list[KubeObject]:
 def _progress_fields(decision: Decision) -> dict[str, Any]:
     if decision.trial is not None:
         trial = decision.trial
-        return _recorded(trial.progress) | {"steps": len(trial.steps), "weight": trial.weight}
+        steps = {"steps": len(trial.steps), "weight": trial.weight}
+        undone = {"failed": [_failed(trial.undone, trial.progress)]} if trial.undone else {}
+        return _recorded(trial.progress) | steps | undone
     if decision.rejected is not None:
         rejected = decision.rejected
         return _recorded(rejected.progress) | {
@@ -95,8 +99,7 @@ def _recorded(progress: Progress) -> dict[str, Any]:
 def _failed(revision: Revision, progress: Progress) -> KubeObject:
     assert progress.rejection is not None
     return {
-        "revision": revision.name,
-        "modelVersion": revision.model.version,
+        **past_revision(revision),
         "schedule": progress.schedule,
         "reason": str(progress.rejection.reason),
         "message": progress.rejection.message[:1000],
@@ -114,6 +117,8 @@ def _trigger(snapshot: Snapshot, decision: Decision) -> str:
     before, stable = resource.status.rollout, resource.status.stable
     if stable is None:
         return RolloutTrigger.START
+    if _is_undo(decision):
+        return RolloutTrigger.UNDO
     if before is not None and before.revision == target.name:
         return before.trigger or RolloutTrigger.SPEC
     if resource.status.observed_generation != resource.generation:
@@ -123,26 +128,52 @@ def _trigger(snapshot: Snapshot, decision: Decision) -> str:
     return RolloutTrigger.OPERATOR if is_same_model else RolloutTrigger.REGISTRY
 
 
+def _is_undo(decision: Decision) -> bool:
+    """Whether a person goes back, or has gone back, to an earlier revision."""
+    progress = _progress(decision)
+    if progress is None or progress.rejection is None:
+        return False
+    return progress.earlier is not None or progress.rejection.reason is Reason.ROLLOUT_UNDONE
+
+
+def _progress(decision: Decision) -> Progress | None:
+    side = decision.trial or decision.rejected
+    return side.progress if side else None
+
+
 def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
     """The rollouts that end with this decision."""
     status = snapshot.resource.status
     before, target = status.rollout, current_target(decision)
     trigger = before.trigger if before and before.trigger else RolloutTrigger.SPEC
-    if status.target and status.target.revision not in (decision.stable.name, target.name):
-        yield _entry(
-            status.target.revision,
-            status.target.model_version,
-            trigger,
-            RolloutOutcome.SUPERSEDED,
-        )
-    if decision.rejected is not None and not (before and before.failed):
-        outcome = _outcome(decision.rejected.progress)
-        yield _entry(target.name, target.model.version, trigger, outcome)
+    dropped = status.target
+    if dropped and dropped.revision not in (decision.stable.name, target.name):
+        revision = PastRevision.model_validate(dropped.dump())
+        yield _entry(revision.dump(), trigger, _outcome_of_dropped(snapshot, target))
+    rejected = decision.rejected
+    if rejected is not None and not (before and before.failed) and not _is_undo(decision):
+        yield _entry(past_revision(target), trigger, _outcome(rejected.progress))
     stable = decision.stable
     if status.stable is None or status.stable.revision != stable.name:
-        is_target = stable.name == target.name
-        why = _trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
-        yield _entry(stable.name, stable.model.version, why, RolloutOutcome.PROMOTED)
+        why = _why_stable(snapshot, decision)
+        yield _entry(past_revision(stable), why, RolloutOutcome.PROMOTED)
+
+
+def _outcome_of_dropped(snapshot: Snapshot, target: Revision) -> RolloutOutcome:
+    """An undo is aborted where what it has turned back is the target again."""
+    before = snapshot.resource.status.rollout
+    undone = before.failed if before else []
+    is_aborted = any(entry.revision == target.name for entry in undone)
+    return RolloutOutcome.ABORTED if is_aborted else RolloutOutcome.SUPERSEDED
+
+
+def _why_stable(snapshot: Snapshot, decision: Decision) -> str:
+    """Why another revision is the stable one."""
+    progress, stable = _progress(decision), decision.stable.name
+    if progress is not None and progress.earlier == stable:
+        return RolloutTrigger.UNDO
+    is_target = stable == current_target(decision).name
+    return _trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
 
 
 def _outcome(progress: Progress) -> RolloutOutcome:
@@ -151,10 +182,21 @@ def _outcome(progress: Progress) -> RolloutOutcome:
     return RolloutOutcome.ABORTED if is_aborted else RolloutOutcome.FAILED
 
 
-def _entry(revision: str, version: str, trigger: str, outcome: RolloutOutcome) -> KubeObject:
-    return {
-        "revision": revision,
-        "modelVersion": version,
-        "trigger": str(trigger),
-        "verdict": outcome.value,
+def _entry(revision: KubeObject, trigger: str, outcome: RolloutOutcome) -> KubeObject:
+    return {**revision, "trigger": str(trigger), "verdict": outcome.value}
+
+
+def past_revision(revision: Revision) -> KubeObject:
+    """What it takes to serve its model version again, when its pods are gone."""
+    model = revision.model
+    fields = {
+        "revision": revision.name,
+        "modelVersion": model.version,
+        "modelUri": model.uri,
+        "requestedUri": model.requested,
+        "name": model.name,
+        "trackingUri": model.tracking_uri,
+        "pythonVersion": model.python_version,
+        "modelCreated": model.created,
     }
+    return {name: value for name, value in fields.items() if value is not None}

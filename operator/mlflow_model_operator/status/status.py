@@ -18,7 +18,7 @@ from mlflow_model_operator.kube.objects import (
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.conditions import Condition, ConditionStatus, conditions
-from mlflow_model_operator.status.rollout import history, rollout_status
+from mlflow_model_operator.status.rollout import history, past_revision, rollout_status
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read less
@@ -128,19 +128,7 @@ def _dated(
 
 
 def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
-    model = revision.model
-    fields: dict[str, Any] = {
-        "revision": revision.name,
-        "modelVersion": model.version,
-        "modelUri": model.uri,
-        "requestedUri": model.requested,
-        "name": model.name,
-        "trackingUri": model.tracking_uri,
-        "pythonVersion": model.python_version,
-        "modelCreated": model.created,
-        "readyReplicas": snapshot.state(revision).ready,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    return {**past_revision(revision), "readyReplicas": snapshot.state(revision).ready}
 
 
 def _phase(decision: Decision, snapshot: Snapshot) -> Phase:
