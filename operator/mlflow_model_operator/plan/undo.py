@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from mlflow_model_operator.api.model_version import ModelVersion
@@ -16,7 +16,7 @@ from mlflow_model_operator.rollout.progress import Action, Progress, Stage
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.settings import Settings
 
-PROMOTED = "Promoted"  # the verdict of the status's history
+PROMOTED, UNDO = "Promoted", "Undo"  # a verdict and a trigger of the status's history
 Render = Callable[[ModelVersion], Revision]  # the revision of a model by the present spec
 
 
@@ -40,24 +40,36 @@ def earlier_revision(
     excluded = {stable.name, target.name}
     candidates = (
         _revision(entry, live, settings, render)
-        for entry in earlier_entries(resource.status.history, excluded, control.version)
+        for entry in earlier_entries(
+            resource.status.history, stable.name, target.name, control.version
+        )
     )
     usable = (revision for revision in candidates if revision and revision.name not in excluded)
     return next(usable, None)
 
 
 def earlier_entries(
-    history: Iterable[HistoryEntry], excluded: Iterable[str], version: str = ""
+    history: Sequence[HistoryEntry], stable: str, target: str, version: str = ""
 ) -> Iterator[HistoryEntry]:
     """The entries of the history that may be gone back to, the latest first.
 
-    `excluded` are the names of the revision that serves and of the one that the spec asks for;
-    `version` is a model version or the name of a revision, or "" for any.
+    `stable` and `target` are the names of the revision that serves and of the one that the spec
+    asks for; `version` is a model version or the name of a revision, or "" for what was promoted
+    before the stable revision.
     """
-    for entry in reversed(list(history)):
+    entries = history if version else history[: _position(history, stable)]
+    for entry in reversed(entries):
         is_asked_for = version in ("", entry.model_version, entry.revision)
-        if entry.verdict == PROMOTED and is_asked_for and entry.revision not in excluded:
+        if entry.verdict == PROMOTED and is_asked_for and entry.revision not in (stable, target):
             yield entry
+
+
+def _position(history: Sequence[HistoryEntry], stable: str) -> int:
+    """Where the stable revision was promoted last; an undo is no promotion, else a second one would
+    lead forward again."""
+    own = [index for index, entry in enumerate(history) if entry.revision == stable]
+    promoted = [index for index in own if history[index].trigger != UNDO]
+    return max(promoted, default=min(own, default=len(history)))
 
 
 def _is_at_rest(recorded: Progress | None, target: Revision, stable: Revision) -> bool:

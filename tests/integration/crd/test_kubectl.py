@@ -22,13 +22,21 @@ STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "conditions": [
         {
+            "type": "Ready",
+            "status": "False",
+            "reason": "RolloutProgressing",
+            "message": "Step 1 of 3: version 4 gets 10 % of the requests",
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+            "observedGeneration": 1,
+        },
+        {
             "type": "Available",
             "status": "True",
             "reason": "MinimumReplicasAvailable",
             "message": "2 of 2 replicas answer.",
             "lastTransitionTime": "2026-01-02T03:04:05Z",
             "observedGeneration": 1,
-        }
+        },
     ],
     "url": "http://wine.models.example.com/invocations",
     "replicas": 2,
@@ -79,6 +87,12 @@ STATUS: dict[str, Any] = {
             {
                 "revision": "wine-1a1a1a",
                 "modelVersion": "2",
+                "modelUri": "models:/wine/2",
+                "requestedUri": "models:/wine@champion",
+                "name": "wine",
+                "trackingUri": "http://mlflow:5000",
+                "pythonVersion": "3.11.9",
+                "modelCreated": 1700000000000,
                 "schedule": "bcdfghjklm",
                 "reason": "ModelLoadFailed",
                 "message": "the weights are corrupt",
@@ -90,6 +104,12 @@ STATUS: dict[str, Any] = {
         {
             "revision": "wine-7d9f4c",
             "modelVersion": "3",
+            "modelUri": "models:/wine/3",
+            "requestedUri": "models:/wine@champion",
+            "name": "wine",
+            "trackingUri": "http://mlflow:5000",
+            "pythonVersion": "3.11.9",
+            "modelCreated": 1700000000000,
             "trigger": "Start",
             "verdict": "Promoted",
             "at": "2026-01-02T03:04:05Z",
@@ -188,12 +208,26 @@ def test_kubectl_get_shows_the_status(crds: ApiServer, namespace: str) -> None:
 
     header, row = crds.kubectl("get", "mmd", "--namespace", namespace).splitlines()
 
-    columns = ["NAME", "MODEL", "VERSION", "TARGET", "ROLLOUT", "CANARY", "WEIGHT", "READY"]
-    assert header.split() == [*columns, "AVAILABLE", "URL", "AGE"]
+    columns = ["NAME", "MODEL", "VERSION", "TARGET", "ROLLOUT", "STATUS", "CANARY", "WEIGHT"]
+    assert header.split() == [*columns, "READY", "AVAILABLE", "URL", "AGE"]
     target, phase = STATUS["target"]["modelVersion"], STATUS["rollout"]["phase"]
-    shown = ["wine", "models:/wine@champion", "3", target, phase, "4", "10", "2", "True"]
+    reason = next(c["reason"] for c in STATUS["conditions"] if c["type"] == "Ready")
+    shown = ["wine", "models:/wine@champion", "3", target, phase, reason, "4", "10", "2", "True"]
     shown.append(STATUS["url"])
     assert row.split()[:-1] == shown
+
+
+def test_kubectl_get_wide_says_what_a_rollout_waits_for(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, FULL)
+    write_status(crds, namespace, STATUS)
+    output = crds.kubectl("get", "mmd", "--namespace", namespace, "--output", "wide")
+    header, row = output.splitlines()
+    assert header.split()[-4:] == ["STEP", "SHARE", "WAITS", "MESSAGE"]
+    rollout = STATUS["rollout"]
+    message = next(c["message"] for c in STATUS["conditions"] if c["type"] == "Ready")
+    assert row.endswith(message)
+    shown = [str(rollout["step"]), str(rollout["weight"]), rollout["waitingFor"]]
+    assert row.removesuffix(message).split()[-3:] == shown
 
 
 def test_kubectl_get_before_the_first_reconcile(crds: ApiServer, namespace: str) -> None:

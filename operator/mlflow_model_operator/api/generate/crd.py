@@ -29,6 +29,12 @@ COLUMNS = (
     ("Version", "string", ".status.stable.modelVersion", "The stable version."),
     ("Target", "string", ".status.target.modelVersion", "The version that is to take over."),
     ("Rollout", "string", ".status.rollout.phase", "The phase of the rollout."),
+    (
+        "Status",
+        "string",
+        '.status.conditions[?(@.type=="Ready")].reason',
+        "Ready, or the reason why not: what a rollout waits for, or why it is stuck.",
+    ),
     ("Canary", "string", ".status.canary.modelVersion", "The canary's version."),
     ("Weight", "integer", ".spec.canary.weight", "The canary's share of the requests, in percent."),
     ("Ready", "integer", ".status.stable.readyReplicas", "Ready pods."),
@@ -40,6 +46,23 @@ COLUMNS = (
     ),
     ("URL", "string", ".status.url", "Where to send requests."),
     ("Age", "date", ".metadata.creationTimestamp", "How long the resource has existed."),
+)
+# Only with `--output wide`.
+WIDE_COLUMNS = (
+    ("Step", "integer", ".status.rollout.step", "The step of the rollout, from 1."),
+    (
+        "Share",
+        "integer",
+        ".status.rollout.weight",
+        "The target's share of the requests, in percent.",
+    ),
+    ("Waits", "string", ".status.rollout.waitingFor", "What the rollout waits for."),
+    (
+        "Message",
+        "string",
+        '.status.conditions[?(@.type=="Ready")].message',
+        "Why it is as it is, and what to do.",
+    ),
 )
 
 # The keys of pydantic's schema that stay, beside x-kubernetes-…, in the order to write them in.
@@ -94,10 +117,14 @@ def _version() -> dict[str, Any]:
             },
         },
         "additionalPrinterColumns": [
-            {"name": name, "type": kind, "jsonPath": path, "description": description}
-            for name, kind, path, description in COLUMNS
+            *(_column(*column) for column in COLUMNS),
+            *({**_column(*column), "priority": 1} for column in WIDE_COLUMNS),
         ],
     }
+
+
+def _column(name: str, kind: str, path: str, description: str) -> dict[str, Any]:
+    return {"name": name, "type": kind, "jsonPath": path, "description": description}
 
 
 def root_schema() -> JsonSchema:

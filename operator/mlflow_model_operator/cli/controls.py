@@ -1,0 +1,187 @@
+"""What people may ask of a rollout: when it applies, and what came of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow_model_operator.cli.view import IN_STEPS, is_current, phase_of, version_of
+
+Json = dict[str, Any]
+
+PAUSE, RESUME, PROMOTE, ABORT, RETRY, UNDO = WORDS = (
+    "pause",
+    "resume",
+    "promote",
+    "abort",
+    "retry",
+    "undo",
+)
+PAUSED, PROMOTING, FAILED, UNDOING, UPDATING = (
+    "Paused",
+    "Promoting",
+    "Failed",
+    "Undoing",
+    "Updating",
+)
+# The phases in which each word does something.
+PHASES = {
+    PAUSE: ("Preparing", "Progressing"),
+    RESUME: (PAUSED,),
+    PROMOTE: ("Preparing", "Progressing", PAUSED),
+    ABORT: (*IN_STEPS, UPDATING, UNDOING),
+    RETRY: (FAILED,),
+    UNDO: (*IN_STEPS, UPDATING, FAILED, "Stable", "Draining", "Moving"),
+}
+UNDER_WAY = (*IN_STEPS, UPDATING)
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a person asks for."""
+
+    word: str
+    version: str = ""  # where an undo is to lead, if not to the version before
+
+    def value(self, token: str) -> str:
+        """The value of the annotation; each `token` makes it another one."""
+        return f"{self.word}{'=' if self.version else ''}{self.version}/{token}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a control."""
+
+    text: str
+    is_done: bool = True  # or it goes on by itself
+    has_failed: bool = False
+
+
+def refusal(control: Control, resource: Json) -> str | None:
+    """Why a control does not apply now, and what to do instead; None where it applies."""
+    name, phase = resource["metadata"]["name"], phase_of(resource)
+    if not phase:
+        return f"The operator has not reported on {name} yet: see kubectl mmd status {name}"
+    if phase in PHASES[control.word]:
+        return _undo_refusal(control, resource) if control.word == UNDO else None
+    why, advice = _nothing_to(control.word, phase), _instead(control.word, phase, name)
+    return f"{why}: {name} is {phase}.{advice}"
+
+
+def earlier_versions(resource: Json) -> list[str]:
+    """The versions that an undo may lead to, the newest first."""
+    entries = _earlier_entries(resource)
+    return list(dict.fromkeys(entry.get("modelVersion") or entry["revision"] for entry in entries))
+
+
+def outcome(control: Control, before: Json, after: Json) -> Outcome:
+    """What came of a control that the operator has read."""
+    phase, name = phase_of(after), after["metadata"]["name"]
+    stable, target = version_of(after, "stable"), version_of(after, "target")
+    if control.word == UNDO and phase not in UNDER_WAY:
+        return _undo_outcome(before, after)
+    rollout = after["status"]["rollout"]
+    reached = {
+        PAUSE: phase == PAUSED,
+        RESUME: phase != PAUSED,
+        PROMOTE: phase not in (PAUSED, FAILED),
+        ABORT: phase not in UNDER_WAY,
+        RETRY: phase != FAILED,
+        UNDO: phase == FAILED,
+    }[control.word]
+    if not reached:
+        message = rollout.get("message", "")
+        return Outcome(f"{name} is {phase}: {message}", has_failed=True)
+    serving = f"version {stable} serves"
+    text = {
+        PAUSE: f"{name} is paused: version {target} stays at {rollout.get('weight', 0)} %",
+        RESUME: f"{name} goes on ({phase}){_waits(rollout)}",
+        PROMOTE: f"Version {target} takes over{_waits(rollout)}" if target else f"V{serving[1:]}",
+        ABORT: f"{name} is {phase}: {serving}",
+        RETRY: f"Version {target or stable} is tried again ({phase}){_waits(rollout)}",
+        UNDO: f"{name} is {phase}: {serving}",
+    }[control.word]
+    return Outcome(text)
+
+
+def _undo_outcome(before: Json, after: Json) -> Outcome:
+    phase, name = phase_of(after), after["metadata"]["name"]
+    if phase == UNDOING:
+        version, rollout = version_of(after, "target"), after["status"]["rollout"]
+        return Outcome(f"{name} goes back to version {version}{_waits(rollout)}", is_done=False)
+    serving = version_of(after, "stable")
+    if before["status"].get("stable", {}).get("revision") == _revision(after):
+        text = f"Nothing to go back to: no revision before version {serving} can be served again"
+        return Outcome(text, has_failed=True)
+    failed = (after["status"]["rollout"].get("failed") or [{}])[0].get("modelVersion", "")
+    return Outcome(
+        f"Version {serving} serves again. Version {failed} is not tried again by itself; to try "
+        f"it: kubectl mmd retry {name}"
+    )
+
+
+def _undo_refusal(control: Control, resource: Json) -> str | None:
+    name, phase = resource["metadata"]["name"], phase_of(resource)
+    if phase in UNDER_WAY:
+        if not control.version:
+            return None
+        return f"A rollout is under way: turn it back first: kubectl mmd abort {name}"
+    versions = earlier_versions(resource)
+    if not versions:
+        return f"There is nothing to go back to: see kubectl mmd history {name}"
+    entries = _earlier_entries(resource)
+    named = {entry.get("modelVersion") for entry in entries} | {e["revision"] for e in entries}
+    if control.version and control.version not in named:
+        serving = version_of(resource, "stable")
+        why = "serves now" if control.version == serving else "was not promoted before"
+        return f"Version {control.version} {why}: write one of {', '.join(versions)}"
+    return None
+
+
+def _earlier_entries(resource: Json) -> list[Json]:
+    status = resource["status"]
+    failed = {entry["revision"] for entry in status["rollout"].get("failed") or ()}
+    excluded = failed | {_revision(resource)}
+    history: Iterable[Json] = reversed(status.get("history") or [])
+    return [
+        entry
+        for entry in history
+        if entry.get("verdict") == "Promoted" and entry["revision"] not in excluded
+    ]
+
+
+def _revision(resource: Json) -> str:
+    return str((resource["status"].get("stable") or {}).get("revision") or "")
+
+
+def _waits(rollout: Json) -> str:
+    cause = rollout.get("waitingFor")
+    return f", and waits for {cause}" if cause else ""
+
+
+def _nothing_to(word: str, phase: str) -> str:
+    if phase == FAILED:
+        return f"There is nothing to {word}"
+    if phase in UNDER_WAY or phase == UNDOING:
+        return f"This can't be done now ({word})"
+    return f"There is no rollout to {word}"
+
+
+def _instead(word: str, phase: str, name: str) -> str:
+    """What would be of use in this phase."""
+    advice = {
+        PAUSED: f" To go on: kubectl mmd resume {name}",
+        PROMOTING: f" To turn it back: kubectl mmd abort {name}",
+        FAILED: f" To try the version again: kubectl mmd retry {name}",
+        UNDOING: f" To give the undo up: kubectl mmd abort {name}",
+    }
+    if word == ABORT and phase in ("Stable", "Draining", "Moving"):
+        return f" To go back to the version before: kubectl mmd undo {name}"
+    return advice.get(phase, "")
+
+
+def is_read(resource: Json, value: str) -> bool:
+    """Whether the operator has read this value of the annotation."""
+    rollout = (resource.get("status") or {}).get("rollout") or {}
+    return rollout.get("lastControl") == value and is_current(resource)
