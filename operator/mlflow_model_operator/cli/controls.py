@@ -35,6 +35,7 @@ PHASES = {
     UNDO: (*IN_STEPS, UPDATING, FAILED, "Stable", "Draining", "Moving"),
 }
 UNDER_WAY = (*IN_STEPS, UPDATING)
+ENDED = ("Stable", "Draining", "Moving")
 
 
 @dataclass(frozen=True)
@@ -78,31 +79,31 @@ def earlier_versions(resource: Json) -> list[str]:
 def outcome(control: Control, before: Json, after: Json) -> Outcome:
     """What came of a control that the operator has read."""
     phase, name = phase_of(after), after["metadata"]["name"]
-    stable, target = version_of(after, "stable"), version_of(after, "target")
-    if control.word == UNDO and phase not in UNDER_WAY:
-        return _undo_outcome(before, after)
     rollout = after["status"]["rollout"]
-    reached = {
-        PAUSE: phase == PAUSED,
-        RESUME: phase != PAUSED,
-        PROMOTE: phase not in (PAUSED, FAILED),
-        ABORT: phase not in UNDER_WAY,
-        RETRY: phase != FAILED,
-        UNDO: phase == FAILED,
-    }[control.word]
-    if not reached:
-        message = rollout.get("message", "")
-        return Outcome(f"{name} is {phase}: {message}", has_failed=True)
-    serving = f"version {stable} serves"
-    text = {
+    if control.word == UNDO and phase_of(before) not in UNDER_WAY:
+        return _undo_outcome(before, after)
+    if not _is_reached(control.word, phase):
+        return Outcome(f"{name} is {phase}: {rollout.get('message', '')}", has_failed=True)
+    stable, target = version_of(after, "stable"), version_of(after, "target") or "-"
+    turned_back = f"{name} is {phase}: version {stable} serves"
+    texts = {
         PAUSE: f"{name} is paused: version {target} stays at {rollout.get('weight', 0)} %",
         RESUME: f"{name} goes on ({phase}){_waits(rollout)}",
-        PROMOTE: f"Version {target} takes over{_waits(rollout)}" if target else f"V{serving[1:]}",
-        ABORT: f"{name} is {phase}: {serving}",
-        RETRY: f"Version {target or stable} is tried again ({phase}){_waits(rollout)}",
-        UNDO: f"{name} is {phase}: {serving}",
-    }[control.word]
-    return Outcome(text)
+        PROMOTE: f"Version {target} takes over{_waits(rollout)}",
+        RETRY: f"Version {target} is tried again ({phase}){_waits(rollout)}",
+    }
+    if phase in ENDED and control.word in (PROMOTE, RETRY):
+        return Outcome(f"Version {stable} serves")
+    return Outcome(texts.get(control.word, turned_back))
+
+
+def _is_reached(word: str, phase: str) -> bool:
+    """Whether the phase after a control is what it was for."""
+    if word == PAUSE:
+        return phase == PAUSED
+    if word in (ABORT, UNDO):
+        return phase not in (*UNDER_WAY, UNDOING)
+    return phase not in ((FAILED,) if word == RETRY else (FAILED, PAUSED))
 
 
 def _undo_outcome(before: Json, after: Json) -> Outcome:

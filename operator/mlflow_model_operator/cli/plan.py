@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from mlflow_model_operator.cli.commands import Terminal
 from mlflow_model_operator.cli.kubectl import CommandError, Kubectl
@@ -16,9 +15,7 @@ from mlflow_model_operator.cli.live import live_state
 from mlflow_model_operator.cli.manifest import MAX_BYTES, Manifest, read_manifests
 from mlflow_model_operator.cli.output import dump_all
 from mlflow_model_operator.cli.plan_text import plan_text
-from mlflow_model_operator.cli.planning import offline_settings, plan_live, plan_offline
-
-Json = dict[str, Any]
+from mlflow_model_operator.cli.planning import Planned, offline_settings, plan_live, plan_offline
 
 
 def plan(kubectl: Kubectl, options: argparse.Namespace, terminal: Terminal) -> int:
@@ -38,7 +35,7 @@ def plan(kubectl: Kubectl, options: argparse.Namespace, terminal: Terminal) -> i
     return 0
 
 
-def _planned(kubectl: Kubectl, manifest: Manifest, options: argparse.Namespace) -> Any:
+def _planned(kubectl: Kubectl, manifest: Manifest, options: argparse.Namespace) -> Planned:
     if not options.live:
         return plan_offline(manifest, offline_settings(), options.model_version)
     return plan_live(manifest, live_state(kubectl, manifest), options.model_version)

@@ -10,7 +10,7 @@ from mlflow_model_operator import __version__
 from mlflow_model_operator.api import uri
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
-from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.resource import InvalidResource, MLflowModelDeployment
 from mlflow_model_operator.api.schedule import Schedule
 from mlflow_model_operator.cli.kubectl import CommandError
 from mlflow_model_operator.cli.manifest import Manifest
@@ -106,7 +106,10 @@ def plan_live(manifest: Manifest, state: LiveState, version: str) -> Planned:
 
 def _is_changed(manifest: Manifest, live: Mapping[str, Any]) -> bool:
     """Whether the manifest has another spec than what is live: the API server fills in defaults."""
-    return manifest.resource.spec != MLflowModelDeployment.parse(live).spec
+    try:
+        return manifest.resource.spec != MLflowModelDeployment.parse(live).spec
+    except InvalidResource:  # what is live is of another version of the operator
+        return True
 
 
 def _planned(resource: MLflowModelDeployment, state: LiveState, version: str) -> Planned:

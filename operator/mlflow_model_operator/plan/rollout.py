@@ -194,7 +194,7 @@ def _observe(
         has_gates=bool(resource.spec.rollout.gates.tags),
         target_state=deployment_state(live.deployments.get(target.name)),
         stable_answers=snapshot.answers(stable),
-        stable_replicas=_stable_replicas(resource, live, stable, begun),
+        stable_replicas=_stable_replicas(resource, live, stable, _of_rollout(begun)),
         weights=weights.programmed,
         requested=weights.requested,
         is_stopped=resource.spec.scaling.min_replicas == 0,
@@ -274,6 +274,11 @@ def _stable_replicas(
     now = deployment["spec"].get("replicas") if deployment else None
     replicas = begun.stable_replicas if begun else now or 1
     return min(max(replicas, scaling.min_replicas), scaling.effective_max_replicas)
+
+
+def _of_rollout(begun: Progress | None) -> Progress | None:
+    """The same while it is under way: what was turned back says nothing of the pods of today."""
+    return None if begun is None or begun.stage is Stage.FAILED else begun
 
 
 def _failure(
