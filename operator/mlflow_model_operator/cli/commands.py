@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from mlflow_model_operator.api import names
+from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.cli import controls
 from mlflow_model_operator.cli.controls import Control, Outcome
-from mlflow_model_operator.cli.kubectl import CommandError, Kubectl, NotFound
+from mlflow_model_operator.cli.kubectl import CommandError, Kubectl, MissingResource
 from mlflow_model_operator.cli.output import dump
 from mlflow_model_operator.cli.text import history_text, status_text
 from mlflow_model_operator.cli.view import AT_REST, selector, view
@@ -58,13 +59,13 @@ def watch(kubectl: Kubectl, name: str, output: str, how: Watch, terminal: Termin
     Returns 1 where the rollout was turned back, or the time was over before it ended.
     """
     last = None
-    for seen in _views(kubectl, name, how, terminal):
-        if seen != last:
-            terminal.write(_frame(_shown(seen, output), last is None, terminal))
-            last = seen
-        phase = seen["rollout"].get("phase")
-        if how.until_done and phase in AT_REST and seen["isCurrent"]:
-            return int(phase == controls.FAILED)
+    for current in _views(kubectl, name, how, terminal):
+        if current != last:
+            terminal.write(_frame(_shown(current, output), last is None, terminal))
+            last = current
+        phase = current["rollout"].get("phase")
+        if how.until_done and phase in AT_REST and current["isCurrent"]:
+            return int(phase == Phase.FAILED)
     if how.until_done:
         terminal.err.write(f"The rollout of {name} has not ended within {how.timeout:g} s\n")
     return int(how.until_done)
@@ -78,7 +79,7 @@ def _views(kubectl: Kubectl, name: str, how: Watch, terminal: Terminal) -> Itera
         try:
             yield _view(kubectl, name)
             complaint = ""
-        except NotFound:
+        except MissingResource:
             raise
         except CommandError as error:
             if str(error) != complaint:
@@ -105,8 +106,8 @@ def _view(kubectl: Kubectl, name: str) -> Json:
     return view(resource, deployments)
 
 
-def _shown(seen: Json, output: str) -> str:
-    return dump(seen, output) if output else status_text(seen)
+def _shown(current: Json, output: str) -> str:
+    return dump(current, output) if output else status_text(current)
 
 
 def history(kubectl: Kubectl, name: str, output: str, terminal: Terminal) -> int:
@@ -118,21 +119,28 @@ def history(kubectl: Kubectl, name: str, output: str, terminal: Terminal) -> int
     return 0
 
 
-def control(kubectl: Kubectl, name: str, asked: Control, timeout: float, terminal: Terminal) -> int:
+def control(
+    kubectl: Kubectl, name: str, requested: Control, timeout: float, terminal: Terminal
+) -> int:
     """Writes the annotation, waits until the operator has read it, and says what came of it."""
     before = kubectl.resource(name)
-    reason = controls.refusal(asked, before)
+    reason = controls.refusal(requested, before)
     if reason is not None:
         raise CommandError(reason)
-    value = asked.value(str(time.time_ns() // 1_000_000))
+    value = requested.value(str(time.time_ns() // 1_000_000))
     kubectl.annotate(name, names.ROLLOUT, value)
-    result = _wait(kubectl, before, asked, value, timeout, terminal)
+    result = _wait(kubectl, before, requested, value, timeout, terminal)
     (terminal.err if result.has_failed else terminal.out).write(f"{result.text}\n")
     return int(result.has_failed)
 
 
 def _wait(
-    kubectl: Kubectl, before: Json, asked: Control, value: str, timeout: float, terminal: Terminal
+    kubectl: Kubectl,
+    before: Json,
+    requested: Control,
+    value: str,
+    timeout: float,
+    terminal: Terminal,
 ) -> Outcome:
     """What came of a control; where it goes on by itself, as far as that is in time."""
     name, deadline = before["metadata"]["name"], terminal.clock() + timeout
@@ -140,7 +148,7 @@ def _wait(
     while terminal.clock() < deadline:
         after = kubectl.resource(name)
         if controls.is_read(after, value):
-            result = controls.outcome(asked, before, after)
+            result = controls.outcome(requested, before, after)
             if result.is_done:
                 return result
         terminal.sleep(CONTROL_INTERVAL)

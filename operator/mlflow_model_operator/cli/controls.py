@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.cli.view import IN_STEPS, is_current, phase_of, version_of
 
 Json = dict[str, Any]
@@ -18,24 +19,17 @@ PAUSE, RESUME, PROMOTE, ABORT, RETRY, UNDO = WORDS = (
     "retry",
     "undo",
 )
-PAUSED, PROMOTING, FAILED, UNDOING, UPDATING = (
-    "Paused",
-    "Promoting",
-    "Failed",
-    "Undoing",
-    "Updating",
-)
+UNDER_WAY = (*IN_STEPS, Phase.UPDATING)
+ENDED = (Phase.STABLE, Phase.DRAINING, Phase.MOVING)
 # The phases in which each word does something.
 PHASES = {
-    PAUSE: ("Preparing", "Progressing"),
-    RESUME: (PAUSED,),
-    PROMOTE: ("Preparing", "Progressing", PAUSED),
-    ABORT: (*IN_STEPS, UPDATING, UNDOING),
-    RETRY: (FAILED,),
-    UNDO: (*IN_STEPS, UPDATING, FAILED, "Stable", "Draining", "Moving"),
+    PAUSE: (Phase.PREPARING, Phase.PROGRESSING),
+    RESUME: (Phase.PAUSED,),
+    PROMOTE: (Phase.PREPARING, Phase.PROGRESSING, Phase.PAUSED),
+    ABORT: (*UNDER_WAY, Phase.UNDOING),
+    RETRY: (Phase.FAILED,),
+    UNDO: (*UNDER_WAY, *ENDED, Phase.FAILED),
 }
-UNDER_WAY = (*IN_STEPS, UPDATING)
-ENDED = ("Stable", "Draining", "Moving")
 
 
 @dataclass(frozen=True)
@@ -100,15 +94,15 @@ def outcome(control: Control, before: Json, after: Json) -> Outcome:
 def _is_reached(word: str, phase: str) -> bool:
     """Whether the phase after a control is what it was for."""
     if word == PAUSE:
-        return phase == PAUSED
+        return phase == Phase.PAUSED
     if word in (ABORT, UNDO):
-        return phase not in (*UNDER_WAY, UNDOING)
-    return phase not in ((FAILED,) if word == RETRY else (FAILED, PAUSED))
+        return phase not in (*UNDER_WAY, Phase.UNDOING)
+    return phase not in ((Phase.FAILED,) if word == RETRY else (Phase.FAILED, Phase.PAUSED))
 
 
 def _undo_outcome(before: Json, after: Json) -> Outcome:
     phase, name = phase_of(after), after["metadata"]["name"]
-    if phase == UNDOING:
+    if phase == Phase.UNDOING:
         version, rollout = version_of(after, "target"), after["status"]["rollout"]
         return Outcome(f"{name} goes back to version {version}{_waits(rollout)}", is_done=False)
     serving = version_of(after, "stable")
@@ -162,9 +156,9 @@ def _waits(rollout: Json) -> str:
 
 
 def _nothing_to(word: str, phase: str) -> str:
-    if phase == FAILED:
+    if phase == Phase.FAILED:
         return f"There is nothing to {word}"
-    if phase in UNDER_WAY or phase == UNDOING:
+    if phase in UNDER_WAY or phase == Phase.UNDOING:
         return f"This can't be done now ({word})"
     return f"There is no rollout to {word}"
 
@@ -172,12 +166,12 @@ def _nothing_to(word: str, phase: str) -> str:
 def _instead(word: str, phase: str, name: str) -> str:
     """What would be of use in this phase."""
     advice = {
-        PAUSED: f" To go on: kubectl mmd resume {name}",
-        PROMOTING: f" To turn it back: kubectl mmd abort {name}",
-        FAILED: f" To try the version again: kubectl mmd retry {name}",
-        UNDOING: f" To give the undo up: kubectl mmd abort {name}",
+        Phase.PAUSED: f" To go on: kubectl mmd resume {name}",
+        Phase.PROMOTING: f" To turn it back: kubectl mmd abort {name}",
+        Phase.FAILED: f" To try the version again: kubectl mmd retry {name}",
+        Phase.UNDOING: f" To give the undo up: kubectl mmd abort {name}",
     }
-    if word == ABORT and phase in ("Stable", "Draining", "Moving"):
+    if word == ABORT and phase in ENDED:
         return f" To go back to the version before: kubectl mmd undo {name}"
     return advice.get(phase, "")
 

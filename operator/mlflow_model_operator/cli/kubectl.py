@@ -20,7 +20,7 @@ class CommandError(Exception):
     """A command can't do what it was asked for; the message is one for people."""
 
 
-class NotFound(CommandError):
+class MissingResource(CommandError):
     """The cluster has no such object."""
 
 
@@ -32,7 +32,7 @@ class Kubectl:
         self.program = program
 
     def resource(self, name: str) -> Json:
-        """An MLflowModelDeployment. Raises NotFound."""
+        """An MLflowModelDeployment. Raises MissingResource."""
         return self._json("get", RESOURCE, name)
 
     def objects(self, kinds: str, *selection: str) -> list[Json]:
@@ -65,8 +65,8 @@ class Kubectl:
         if done.returncode == 0:
             return done.stdout
         message = done.stderr.strip() or f"kubectl ended with {done.returncode}"
-        raise (NotFound if "(NotFound)" in message else CommandError)(message)
+        raise (MissingResource if "(NotFound)" in message else CommandError)(message)
 
     def _json(self, *arguments: str) -> Json:
-        found: Json = json.loads(self.run(*arguments, "--output=json"))
-        return found
+        parsed: Json = json.loads(self.run(*arguments, "--output=json"))
+        return parsed

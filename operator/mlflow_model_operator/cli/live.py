@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflow_model_operator.cli.kubectl import CommandError, Kubectl, NotFound
+from mlflow_model_operator.cli.kubectl import CommandError, Kubectl, MissingResource
 from mlflow_model_operator.cli.manifest import Manifest
 from mlflow_model_operator.cli.planning import LiveState, settings_of, with_image
 from mlflow_model_operator.cli.view import selector
@@ -31,7 +31,7 @@ def live_state(kubectl: Kubectl, manifest: Manifest) -> LiveState:
     usable = with_image(settings or settings_of(None))
     try:
         live = scoped.resource(resource.name)
-    except NotFound:
+    except MissingResource:
         return LiveState(None, LiveChildren(), usable, notes)
     return LiveState(live, _children(scoped, resource.name), usable, notes)
 
@@ -57,10 +57,10 @@ def _objects(kubectl: Kubectl, plural: str, name: str) -> list[Json]:
 def _operator_settings(kubectl: Kubectl) -> Settings | None:
     """By the variables of the operator's Deployment; None where it can't be read."""
     try:
-        found = kubectl.objects("deployments", "--all-namespaces", f"--selector={OPERATOR}")
+        deployments = kubectl.objects("deployments", "--all-namespaces", f"--selector={OPERATOR}")
     except CommandError:
         return None
-    for deployment in found:
+    for deployment in deployments:
         for container in deployment["spec"]["template"]["spec"]["containers"]:
             env = {e["name"]: e["value"] for e in container.get("env") or () if "value" in e}
             if "MMO_SCORING_IMAGES" in env:

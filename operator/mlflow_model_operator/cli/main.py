@@ -51,8 +51,8 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
 
         return plan(kubectl, options, terminal)
     version = options.to if options.command == UNDO else ""
-    asked = Control(options.command, version)
-    return commands.control(kubectl, name, asked, options.timeout, terminal)
+    requested = Control(options.command, version)
+    return commands.control(kubectl, name, requested, options.timeout, terminal)
 
 
 def _status(kubectl: Kubectl, options: argparse.Namespace, terminal: Terminal) -> int:

@@ -42,8 +42,8 @@ def read_manifests(text: str, filename: str, namespace: str) -> list[Manifest]:
         documents = list(yaml.load_all(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise CommandError(f"{filename} is not YAML: {' '.join(str(error).split())}") from None
-    found = [obj for document in documents for obj in _objects(document)]
-    ours = [obj for obj in found if isinstance(obj, dict) and obj.get("kind") == names.KIND]
+    objects = [obj for document in documents for obj in _objects(document)]
+    ours = [obj for obj in objects if isinstance(obj, dict) and obj.get("kind") == names.KIND]
     if not ours:
         raise CommandError(
             f"{filename} has no {names.KIND}: write apiVersion, kind and spec of one"

@@ -7,21 +7,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlflow_model_operator.api import names
+from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.api.schedule import Step, schedule_of
 
 Json = dict[str, Any]
 
 ROLES = ("stable", "target", "canary")
 # Phases in which a rollout in steps is on its way.
-IN_STEPS = ("Preparing", "Progressing", "Paused", "Promoting")
+IN_STEPS = (Phase.PREPARING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING)
 # Phases after which nothing happens by itself.
-AT_REST = ("Stable", "Stopped", "Failed")
+AT_REST = (Phase.STABLE, Phase.STOPPED, Phase.FAILED)
 
 
 def view(resource: Json, deployments: Iterable[Json]) -> Json:
     """The resource, its rollout and its revisions, as `--output json` prints them."""
     status, spec = resource.get("status") or {}, resource.get("spec") or {}
-    seen = {
+    fields = {
         "name": resource["metadata"]["name"],
         "namespace": resource["metadata"].get("namespace"),
         "model": spec.get("model", {}).get("uri"),
@@ -33,7 +34,7 @@ def view(resource: Json, deployments: Iterable[Json]) -> Json:
         "failed": (status.get("rollout") or {}).get("failed") or [],
         "conditions": status.get("conditions") or [],
     }
-    return {key: value for key, value in seen.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def is_current(resource: Json) -> bool:

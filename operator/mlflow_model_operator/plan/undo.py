@@ -59,8 +59,8 @@ def earlier_entries(
     """
     entries = history if version else history[: _position(history, stable)]
     for entry in reversed(entries):
-        is_asked_for = version in ("", entry.model_version, entry.revision)
-        if entry.verdict == PROMOTED and is_asked_for and entry.revision not in (stable, target):
+        is_named = version in ("", entry.model_version, entry.revision)
+        if entry.verdict == PROMOTED and is_named and entry.revision not in (stable, target):
             yield entry
 
 

@@ -9,32 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NamedTuple
 
+from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.rollout.progress import Obstacle, Progress
 from mlflow_model_operator.rollout.routing import LiveRouting
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
 from mlflow_model_operator.rollout.steps import Schedule
-
-
-class Phase(StrEnum):
-    """The phase of the rollout, as shown in `status.rollout.phase`."""
-
-    STARTING = "Starting"  # no revision has served yet
-    UPDATING = "Updating"  # a new revision is getting ready while another serves
-    # A new revision is ready, but the Service or the gateway still sends requests to the old one.
-    MOVING = "Moving"
-    DRAINING = "Draining"  # the traffic has moved, the old revision finishes its requests
-    STABLE = "Stable"
-    STOPPED = "Stopped"  # scaled to zero by its owner
-    # Of a rollout in steps, as rollout/progress.py has them.
-    PREPARING = "Preparing"
-    PROGRESSING = "Progressing"
-    PAUSED = "Paused"
-    PROMOTING = "Promoting"
-    FAILED = "Failed"
-    UNDOING = "Undoing"
 
 
 @dataclass(frozen=True)

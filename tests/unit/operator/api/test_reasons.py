@@ -16,7 +16,7 @@ PAGE = REPOSITORY / "docs/conditions.md"
 TABLE = OPERATOR / "api/reasons.py"
 # What is spelled like a reason and is none: types of conditions, and phases of a rollout.
 CONDITION_TYPES = {"Ready", "Accepted"}
-PHASES = OPERATOR / "rollout/decision.py"
+PHASES = OPERATOR / "api/phase.py"
 SCORING_ERRORS = {"StartupError"}
 # Why a model was not converted is for metrics: it keeps no model from being served. And agents have
 # kinds that are spelled like reasons.

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from mlflow_model_operator.cli.commands import Terminal
-from mlflow_model_operator.cli.kubectl import Kubectl, NotFound
+from mlflow_model_operator.cli.kubectl import Kubectl, MissingResource
 from mlflow_model_operator.kube import kinds
 from tests.unit.operator.simulation.cluster import KEY
 from tests.unit.operator.simulation.operator import World
@@ -23,7 +23,7 @@ class FakeKubectl(Kubectl):
 
     def resource(self, name: str) -> Json:
         if name != KEY.name:
-            raise NotFound(f'Error from server (NotFound): "{name}" not found')
+            raise MissingResource(f'Error from server (NotFound): "{name}" not found')
         return self.world.resource
 
     def objects(self, kinds: str, *selection: str) -> list[Json]:
