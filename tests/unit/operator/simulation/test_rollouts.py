@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -261,6 +262,22 @@ def test_without_a_gateway_pods_approximate_the_steps() -> None:
     assert given.deployments[new]["spec"]["replicas"] == 3
     go_on(given, 60.0)
     given.settle()
+    assert given.status["stable"]["modelVersion"] == "2"
+
+
+def test_without_a_gateway_the_operator_looks_again_after_its_own_write() -> None:
+    """Nothing else happens: no event says that the Service is as it was just written."""
+    given = world(has_gateway=False, rollout={"steps": [{"weight": 50, "hold": "1s"}]})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    given.set_ready(given.revision_of("2"))
+    given.cluster.deliver()
+    waits = []
+    while len(waits) < 10 and (wait := asyncio.run(given.reconciler.reconcile(KEY))) is not None:
+        waits.append(wait)
+        given.cluster.deliver()
+        given.now += wait
+    assert max(waits) <= 5.0  # seconds: the hold of the step, and the drain
     assert given.status["stable"]["modelVersion"] == "2"
 
 
