@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# Python would not even start, and its own message is about an enum.
+# Python would fail to start, with a misleading message about an enum.
 ifneq ($(wildcard operator/__init__.py),)
 $(error operator/__init__.py shadows Python's own module operator: remove it. \
 operator/ is a source root; the package is operator/mlflow_model_operator)
@@ -12,13 +12,13 @@ endif
 export MMO_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mlflow-model-operator
 export PATH := $(CURDIR)/.venv/bin:$(MMO_CACHE)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/scoring:$(CURDIR)
-# Compiled where it is removed with the rest, and only what is imported.
+# Bytecode of imported modules goes into .venv, so that `make clean` removes it.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 export PYTHONDONTWRITEBYTECODE :=
 
 PYTHON ?= python3
 VENV := .venv/.complete-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-12)
-# Runs a step with a line that says what, how long it took last time, and how long it takes now.
+# Runs a step and prints what it does, how long it took last time, and how long it takes now.
 STEP := $(PYTHON) -m dev.cluster.progress
 
 .PHONY: help
@@ -32,7 +32,7 @@ $(VENV): requirements.lock
 	@$(STEP) "Python environment" --expected 30 -- ./dev/venv.sh
 	@touch $@
 
-# What doesn't need each other is made side by side: the Python environment, the images, the cluster.
+# Independent targets are made in parallel: the Python environment, the images, the cluster.
 .PHONY: demo ready
 demo: ## Bring up a cluster, an MLflow server and the operator, and serve a model
 	@$(MAKE) --no-print-directory -j2 ready
@@ -52,15 +52,15 @@ check: $(VENV) ## Format, lint, types, import layers, generated files, documenta
 	@$(STEP) "Generated files" --expected 3 -- ./dev/generated.sh --check
 	@$(STEP) "Documentation and its links" --expected 5 -- python -m dev.site
 	@$(STEP) "Workflows" --expected 1 -- ./dev/workflows.sh
-	@# Passes once both packages have names with content and no long function; until then it fails.
+	@# Contentless names and long functions: docs/decisions/0016-names-are-measured.md.
 	@$(STEP) "Names" --expected 1 -- python -m dev.code_metrics --check
 
 .PHONY: docs
-docs: $(VENV) ## Build the documentation as a site, into .site/html
-	@python -m dev.site && echo "The site is .site/html/index.html."
+docs: $(VENV) ## Build the documentation as a website in .site/html
+	@python -m dev.site && echo "Open .site/html/index.html."
 
 .PHONY: test-unit
-test-unit: $(VENV) ## Unit and golden tests: no cluster
+test-unit: $(VENV) ## Run unit and golden tests, which need no cluster
 	@pytest -q tests/unit tests/golden tests/attack tests/fuzz
 
 # What crashes a fuzzer is left in .fuzz/.
@@ -73,44 +73,44 @@ fuzz: $(VENV) ## Fuzz each decoder of the scoring server, for FUZZ_SECONDS each
 	done
 
 .PHONY: test-parity
-test-parity: $(VENV) ## The scoring server's answers against MLflow's: a part of the requests
+test-parity: $(VENV) ## Compare the scoring server's responses with MLflow's, for a subset of the requests
 	@pytest -q tests/parity
 
 .PHONY: parity
-parity: $(VENV) ## The same with all requests, and with PyTorch and TensorFlow
+parity: $(VENV) ## Compare them for all requests, and with PyTorch and TensorFlow
 	@PARITY=full pytest -q -n 2 --dist loadgroup tests/parity
 	@./tests/parity/deep.sh
 
 .PHONY: test-clients
-test-clients: $(VENV) ## Real clients: curl, Java, Node, Go, Python, gRPC; REQUIRE_CLIENTS=1: none may be missing
+test-clients: $(VENV) ## Test with curl, Java, Node, Go, Python and gRPC clients (REQUIRE_CLIENTS=1: fail if one is missing)
 	@pytest -q tests/clients
 
 .PHONY: test-versions
-test-versions: $(VENV) ## Models of the oldest and of the newest MLflow, prepared from PyPI and served
+test-versions: $(VENV) ## Prepare and serve models of the oldest and newest MLflow, with packages from PyPI
 	@pytest -q tests/mlflow_versions
 
 .PHONY: mlflow-matrix
-mlflow-matrix: $(VENV) ## The same with more versions and flavors
+mlflow-matrix: $(VENV) ## Run test-versions with more versions and flavors
 	@MLFLOW_MATRIX=full pytest -q tests/mlflow_versions
 
 .PHONY: test-integration
-test-integration: $(VENV) tools ## A real API server, a real MLflow server, the operator in process
+test-integration: $(VENV) tools ## Test the operator with a real API server and a real MLflow server
 	@pytest -q tests/integration
 
 .PHONY: test-e2e
-test-e2e: images $(VENV) ## The whole thing on a real cluster, through Helm
+test-e2e: images $(VENV) ## Run end-to-end tests on a real cluster, with the Helm chart
 	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow and not docs" e2e
 
 .PHONY: test-docs
-test-docs: cluster $(VENV) ## The commands of docs/install.md on the cluster, instead of the operator there
+test-docs: cluster $(VENV) ## Run the commands in docs/install.md on the cluster, replacing its operator
 	@. .cluster/env && pytest -q -m docs e2e/test_docs.py
 
 .PHONY: test-slow
-test-slow: images $(VENV) ## What takes minutes to build for: an image of `mlflow models build-docker`
+test-slow: images $(VENV) ## Run slow end-to-end tests: an image built by `mlflow models build-docker`
 	@. .cluster/env && pytest -q -m slow e2e
 
 .PHONY: test-pythons
-test-pythons: $(VENV) ## The scoring server with each Python that images are made for
+test-pythons: $(VENV) ## Test the scoring server with each supported Python version
 	@pytest -q tests/pythons
 
 .PHONY: format
@@ -118,9 +118,9 @@ format: $(VENV) ## Format the code
 	@ruff format . && ruff check --fix .
 
 .PHONY: generate
-generate: $(VENV) ## Write the generated files anew: CRD, field reference, the chart's copies
+generate: $(VENV) ## Regenerate files: CRD, API reference, the chart's copies
 	@./dev/generated.sh
 
 .PHONY: clean
-clean: cluster-clean ## Stop and remove all that was started; the builds in the cache stay
+clean: cluster-clean ## Stop and remove everything that was started, but keep the builds in the cache
 	@rm -rf .venv .site

@@ -107,11 +107,12 @@ def complaints(figures: Figures) -> list[str]:
             f"{name} ({times})" for name, times in figures.contentless.most_common(EXAMPLES)
         )
         sentences.append(
-            f"{figures.name}: {figures.per_10_000:.0f} of 10,000 identifiers say nothing about "
-            f"what they name, at most {MAX_PER_10_000} may; find the right nouns for {worst}."
+            f"{figures.name}: {figures.per_10_000:.0f} of 10,000 identifiers are "
+            f"contentless, but at most {MAX_PER_10_000} are allowed; use meaningful "
+            f"nouns instead of {worst}."
         )
     sentences += [
-        f"{name} has {lines} lines, at most {MAX_LINES} may be; split it."
+        f"{name} has {lines} lines, but at most {MAX_LINES} are allowed; split it."
         for name, lines in figures.long_functions.items()
     ]
     return sentences
@@ -132,10 +133,10 @@ def report(figures: Figures) -> str:
             f"  lines of a function   median {statistics.median(lengths):g}, "
             f"90th percentile {lengths[int(len(lengths) * 0.9)]}, longest {lengths[-1]}, "
             f"{len(figures.long_functions)} above {MAX_LINES}",
-            f"  rooms                 {len(figures.rooms)}: {len(figures.packages)} packages, "
+            f"  components            {len(figures.rooms)}: {len(figures.packages)} packages, "
             f"{modules} modules",
-            f"  arrows between rooms  {len(figures.arrows)}",
-            f"  circles of rooms      {circles}",
+            f"  imports between them  {len(figures.arrows)}",
+            f"  circular imports      {circles}",
         )
     )
 

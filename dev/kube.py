@@ -74,7 +74,7 @@ def run(*command: str, stdin: str | None = None, timeout: float = 180) -> str:
             f"{command[0]} is not on PATH: `make cluster`, then `source .cluster/env`"
         ) from None
     except subprocess.TimeoutExpired:
-        raise CommandError(f"`{' '.join(command)}` has not ended within {timeout:g} s") from None
+        raise CommandError(f"`{' '.join(command)}` did not end within {timeout:g} s") from None
     if result.returncode != 0:
         said = result.stderr.strip() or result.stdout.strip()
         raise CommandError(f"`{' '.join(command)}` failed: {said}")

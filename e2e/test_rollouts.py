@@ -96,7 +96,7 @@ def test_a_release_is_aborted_and_tried_again(namespace: str, facts: Facts) -> N
         when_the_alias_moves(model, "champion", 2)
         then_the_rollout_is(wine, "Paused", 2)
         when_a_person_says(wine, "abort")
-        says = ["Version 2", "was turned back", "Version 1 is still served"]
+        says = ["Version 2", "was rolled back", "Version 1 is still served"]
         then_condition(wine, "Progressing", "False", "RolloutAborted", says=says)
         assert weights_of(wine) == {"1": 100}
         wait_for(wine, "its pods are gone", lambda: _deployments(wine) == 1)
@@ -133,7 +133,7 @@ def test_a_version_that_does_not_load_is_turned_back_without_a_request(
 
     with under_load(wine.request, GENTLE) as load:
         when_the_alias_moves(model, "champion", 4)
-        says = ["Version 4", "was turned back", "the weights are corrupt", "Version 1 is still"]
+        says = ["Version 4", "was rolled back", "the weights are corrupt", "Version 1 is still"]
         then_condition(wine, "Progressing", "False", "ModelLoadFailed", says=says)
         when_the_alias_moves(model, "champion", 3)
         then_is_served(wine, 3)

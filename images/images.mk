@@ -2,15 +2,15 @@
 
 .PHONY: images push build image-names images-lock
 
-images: ## Bring the cluster up, and load the operator's, the scoring and the MLflow image into it
+images: ## Bring up the cluster, and load the operator, scoring and MLflow images into it
 	@python3 -m images.build
 
 export REGISTRY PYTHON_VERSIONS IMAGES TAG BASE_IMAGE PLATFORMS ATTEST
 
-push: ## Build the images, and push them (REGISTRY=registry.example.com/team, PYTHON_VERSIONS="3.11 3.12", PLATFORMS=…)
+push: ## Build and push the images (REGISTRY=registry.example.com/team, PYTHON_VERSIONS="3.11 3.12", PLATFORMS=…)
 	@python3 -m images.push push
 
-build: ## Build the same, and push nothing: for kind, k3d and minikube
+build: ## Build the same images without pushing them, for kind, k3d and minikube
 	@python3 -m images.push build
 
 image-names: ## Print the names of these images

@@ -168,7 +168,7 @@ def _write_values(request: Request, digests: Mapping[str, str]) -> None:
     file = REPOSITORY / VALUES_FILE
     file.parent.mkdir(exist_ok=True)
     file.write_text(values_text(request, digests), encoding="utf-8")
-    say(f"{VALUES_FILE} names the images, for `helm install --values={VALUES_FILE}`.")
+    say(f"{VALUES_FILE} has the names of the images, for `helm install --values={VALUES_FILE}`.")
 
 
 def _build(target: Target, request: Request, settings: Settings, engine: Engine) -> None:
@@ -217,8 +217,9 @@ def _local_base(
     """Debian's own Python, where no registry can be reached: for one version only."""
     if python != OWN_PYTHON or request.base != DEFAULT_BASE:
         raise ClusterError(
-            f"No registry at hand has {base}: set BASE_IMAGE to images with Python that you can "
-            "pull, like BASE_IMAGE='mirror.example.com/python:{python}-slim', or leave "
+            f"No available registry has {base}: set BASE_IMAGE to images with Python "
+            "that you can pull, like "
+            f"BASE_IMAGE='mirror.example.com/python:{python}-slim', or leave "
             f"{python} out of PYTHON_VERSIONS."
         )
     _ensure_debian(settings, engine)

@@ -33,7 +33,7 @@ def as_markdown(result: Result) -> str:
     }
     comparable = result.resources == COMPARABLE
     lines = [f"# {result.resources:,} MLflowModelDeployments", ""]
-    lines += ["| | this operator |" + (" aim | KServe 0.20 ¹ |" if comparable else "")]
+    lines += ["| | this operator |" + (" target | KServe 0.20 ¹ |" if comparable else "")]
     lines += ["|---|---:|" + ("---:|---:|" if comparable else "")]
     for what, (text, aim, kserve) in ROWS.items():
         row = f"| {what.format(**values)} | {text.format(**values)} |"

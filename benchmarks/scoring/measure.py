@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.scoring.environments import Pythons, pythons_for
 from benchmarks.scoring.load import Measured
 from benchmarks.scoring.servers import KINDS, Running, running
@@ -74,7 +73,7 @@ class Result:
 
 def measure(options: Options, folder: Path) -> Result:
     """Measures everything; a server that can't serve a case is told in `failures`."""
-    result = Result(options, _machine())
+    result = Result(options, machine.describe())
     for case in options.cases:
         pythons = pythons_for(case, options.servers)
         _save_model(folder / "cases", case, pythons)
@@ -205,14 +204,3 @@ def _measure_footprints(options: Options, folder: Path, result: Result) -> None:
         result.footprints.append(Footprint(name, seconds[name], memory[name]))
         middle = statistics.median(seconds[name])
         print(f"{name:14} ready after {middle:.2f} s, {memory[name]:.0f} MiB", file=sys.stderr)
-
-
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    return {
-        "cpu": next((line.partition(": ")[2] for line in info if "model name" in line), "unknown"),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-        "load_before": os.getloadavg(),
-    }

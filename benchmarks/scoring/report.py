@@ -16,7 +16,7 @@ BASE = "mlflow"
 
 def as_markdown(result: Result) -> str:
     """One table a case, with ratios to `mlflow models serve` of the same run, then the aims."""
-    lines = ["# The scoring server beside others", ""]
+    lines = ["# Scoring server comparison", ""]
     for case in result.options.cases:
         lines += _case(result, case)
     lines += [*_footprints(result), *_aims(result), *_remarks(result)]
@@ -94,7 +94,7 @@ def _aims(result: Result) -> list[str]:
         _no_case_slower(result),
         *_lighter(result),
     ]
-    head = ["## Aims", "", "| | aim | reached |", "|---|---:|---:|"]
+    head = ["## Targets", "", "| | target | actual |", "|---|---:|---:|"]
     return [*head, *(row for row in rows if row), ""]
 
 
@@ -132,7 +132,7 @@ def _no_case_slower(result: Result) -> str:
     if not ratios:
         return ""
     worst = min(ratios, key=lambda name: ratios[name])
-    return f"| the least of all cases ({worst} clients): requests/s | ≥ 1× | {ratios[worst]:.1f}× |"
+    return f"| lowest of all cases ({worst} clients): requests/s | ≥ 1× | {ratios[worst]:.1f}× |"
 
 
 def _lighter(result: Result) -> list[str]:

@@ -21,6 +21,8 @@ from tests.integration.control_plane import free_port
 
 SECONDS_TO_START = 180
 SECONDS_TO_STOP = 30
+# The folder that holds another version of the package mlflow_model_server.
+BASELINE = "BASELINE"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class Running:
 def _ours(start: Start) -> tuple[list[str], dict[str, str]]:
     (start.folder / "artifact").symlink_to(start.case / "model")
     return _our("serve", start), _our_variables(start)
+
+
+def _baseline(start: Start) -> tuple[list[str], dict[str, str]]:
+    command, variables = _ours(start)
+    return command, {**variables, "PYTHONPATH": os.environ[BASELINE]}
 
 
 def _our(subcommand: str, start: Start) -> list[str]:
@@ -153,6 +160,7 @@ KINDS = {
     "ours": Kind("this server", _ours),
     "ours-no-drift": Kind("this server with DRIFT=off", _ours_without_drift),
     "ours-onnx": Kind("this server with ONNX=true", _ours_onnx),
+    "baseline": Kind("this server, the baseline", _baseline),
     "mlflow": Kind("mlflow models serve", _mlflow),
     "mlflow-uvloop": Kind("the same with uvloop and httptools", _mlflow_uvloop),
     "mlserver": Kind("MLServer", _mlserver, ready="/v2/models/model/ready"),

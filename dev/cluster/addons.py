@@ -46,7 +46,7 @@ def wait_for_addons(settings: Settings) -> None:
     """Wait until nodes, DNS, metrics and the gateway work."""
     kubectl = Kubectl(settings)
     timeout = f"--timeout={READY_SECONDS}s"
-    with step("Waiting for the gateway and the metrics", expected=25):
+    with step("Waiting for the gateway and metrics-server", expected=25):
         kubectl.run("wait", "nodes", "--all", "--for=condition=Ready", timeout)
         kubectl.run("rollout", "status", "deployment/coredns", "--namespace=kube-system", timeout)
         kubectl.run(
@@ -65,7 +65,7 @@ def _wait_for_node_metrics(kubectl: Kubectl) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while kubectl.attempt("top", "nodes").returncode != 0:
         if time.monotonic() > deadline:
-            raise ClusterError("metrics-server measured no node; see `kubectl top nodes`.")
+            raise ClusterError("metrics-server has no metrics of nodes; see `kubectl top nodes`.")
         time.sleep(1)
 
 

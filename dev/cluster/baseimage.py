@@ -62,7 +62,7 @@ def root_filesystem(settings: Settings, name: str, packages: Sequence[str]) -> P
     archive = settings.cache / "rootfs" / f"{name}-{inputs}.tar"
     if not archive.exists():
         need_packages(ROOT_FILESYSTEMS if os.geteuid() == 0 else ROOT_FILESYSTEMS_AS_USER)
-        with step(f"Making a root filesystem from Debian packages: {name}", expected=25):
+        with step(f"Creating a root filesystem from Debian packages: {name}", expected=25):
             _bootstrap(archive, packages, bundle)
     return archive
 

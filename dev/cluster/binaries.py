@@ -17,7 +17,7 @@ from .settings import PACKAGE, Settings
 from .shell import capture, run, which
 
 GO_WANTED = (
-    "Go 1.26 or newer is needed to build the cluster's tools; see https://go.dev/doc/install."
+    "Go 1.26 or newer is required to build the cluster's tools; see https://go.dev/doc/install."
 )
 AT_ONCE = 2
 NAMED_AT_MOST = 2
@@ -61,7 +61,9 @@ MODULES = {
     module.name: module
     for module in (
         Module(
-            "kubernetes", f"Building Kubernetes {versions.KUBERNETES} and what runs beside it", 600
+            "kubernetes",
+            (f"Building Kubernetes {versions.KUBERNETES}, etcd, CoreDNS, Helm and metrics-server"),
+            600,
         ),
         Module("envoy-gateway", f"Building Envoy Gateway {versions.ENVOY_GATEWAY}", 300),
         Module("containerd", f"Building containerd {versions.CONTAINERD}", 60),

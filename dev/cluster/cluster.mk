@@ -7,16 +7,16 @@ CLUSTER_TOOL = python3 -m dev.cluster
 # What the integration tests and the scale benchmark run as plain processes.
 HOST_TOOLS = etcd kube-apiserver kube-controller-manager kubectl helm kwok
 
-cluster: ## Bring the kind cluster up (NODES=2, NODE_IMAGE=kindest/node:…, CLUSTER=current, GATEWAY_PORT=…, MLFLOW_PORT=…)
+cluster: ## Bring up the kind cluster (NODES=2, NODE_IMAGE=kindest/node:…, CLUSTER=current, GATEWAY_PORT=…, MLFLOW_PORT=…)
 	@$(CLUSTER_TOOL) up
 
-cluster-down: ## Remove the cluster; keep the engine and all builds
+cluster-down: ## Remove the cluster, but keep the engine and all builds
 	@$(CLUSTER_TOOL) down
 
-cluster-clean: ## Stop and remove all that was started; keep the builds
+cluster-clean: ## Stop and remove everything that was started, but keep the builds
 	@$(CLUSTER_TOOL) clean
 
-cluster-status: ## Say whether the cluster is up
+cluster-status: ## Show whether the cluster is up
 	@$(CLUSTER_TOOL) status
 
 tools: ## Build the host tools: kube-apiserver, etcd, kubectl, helm, kwok

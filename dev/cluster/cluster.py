@@ -60,7 +60,7 @@ def up(settings: Settings, with_nodes: Callable[[], None] = lambda: None) -> Non
 def down(settings: Settings) -> None:
     """Remove the cluster; the engine and all that was built stay."""
     if settings.use_current_cluster:
-        say("CLUSTER=current: the cluster is not ours, nothing is removed.")
+        say("CLUSTER=current: nothing is removed, because this project did not create the cluster.")
         return
     engine = find_engine()
     if engine is not None:
@@ -85,9 +85,9 @@ def status(settings: Settings) -> int:
     """Say whether the cluster is up."""
     engine = find_engine()
     if engine is None:
-        say("No Docker engine answers.")
+        say("No Docker engine responds.")
         return 1
-    say(f"Docker engine: {'ours' if engine.ours else 'the one at hand'}.")
+    say(f"Docker engine: {'started by this project' if engine.ours else 'existing'}.")
     if not _kind_is_there(settings) or not kind.cluster_exists(settings, engine):
         say(f"There is no cluster {settings.cluster_name}.")
         return 1
@@ -121,7 +121,7 @@ def _is_up(settings: Settings, engine: Engine, plan: Plan) -> bool:
 def _create(settings: Settings, engine: Engine, plan: Plan, with_nodes: Callable[[], None]) -> None:
     kind.require_free_ports(settings, engine)
     if kind.cluster_exists(settings, engine):
-        say("The cluster that is there isn't complete, doesn't answer, or isn't the one asked for.")
+        say("The existing cluster is incomplete, does not respond, or has other settings.")
         _delete(settings, engine)
     nodes = "1 node" if settings.nodes == 1 else f"{settings.nodes} nodes"
     with step(f"Creating the kind cluster {settings.cluster_name} with {nodes}", expected=30):
@@ -152,11 +152,11 @@ def _forget(settings: Settings) -> None:
 
 def _use_current_cluster(settings: Settings) -> None:
     tools = ensure_programs(settings, ("kubectl", "helm"))
-    with step("Asking the cluster at hand whether it answers"):
+    with step("Checking the current cluster"):
         answer = attempt(tools["kubectl"], "get", "--raw", "/readyz", timeout=20)
     if answer.returncode != 0:
         raise ClusterError(
-            f"CLUSTER=current, but that cluster does not answer: {answer.stderr.strip()}"
+            f"CLUSTER=current, but that cluster does not respond: {answer.stderr.strip()}"
         )
     write_env_file(settings, find_engine(), _current_kubeconfig())
 

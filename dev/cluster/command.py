@@ -20,7 +20,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; run it again to go on.", file=sys.stderr)
+        print("\nInterrupted; run it again to continue.", file=sys.stderr)
         return 130
 
 

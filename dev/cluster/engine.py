@@ -60,7 +60,7 @@ def _provide_engine(settings: Settings) -> Engine:
     # its chains of the packet filter, and the next run would find the other.
     if engine := find_engine():
         return engine
-    with step("Starting a Docker engine of our own", expected=3):
+    with step("Starting a Docker engine", expected=3):
         _start(settings)
     return Engine(ours=True)
 
@@ -76,7 +76,7 @@ def find_engine() -> Engine | None:
 def revive_dead_engine(settings: Settings) -> None:
     """Start our engine again if it was killed: only it can end the containers that it left."""
     if RUN_FOLDER.exists() and os.geteuid() == 0 and find_engine() is None:
-        with step("Starting our Docker engine again, which was killed", expected=3):
+        with step("Restarting the Docker engine, which was killed", expected=3):
             _start(settings)
 
 
@@ -84,7 +84,7 @@ def stop_our_engine(settings: Settings) -> None:
     """Stop the engine that we started, if it runs, and take away what it leaves on the machine."""
     if not RUN_FOLDER.exists():
         return
-    with step("Stopping our Docker engine", expected=3):
+    with step("Stopping the Docker engine", expected=3):
         if (pid := _running_pid(PID_FILE, "dockerd")) is not None:
             _end(pid)
         _unmount_leftovers(settings)
@@ -104,8 +104,8 @@ def _answers(env: dict[str, str]) -> bool:
 def _require_root() -> None:
     if os.geteuid() != 0:
         raise ClusterError(
-            "No Docker engine answers: start Docker, or join the group `docker`, or run this as "
-            "root to get an engine from Debian's packages."
+            "No Docker engine responds: start Docker, join the group `docker`, or "
+            "run this as root to install an engine from Debian's packages."
         )
 
 

@@ -185,7 +185,7 @@ def require_free_ports(settings: Settings, engine: Engine) -> None:
         ("MLFLOW_PORT", settings.mlflow_port),
     ):
         if port not in held and not _is_free(port):
-            raise ClusterError(f"Port {port} on 127.0.0.1 is taken; set {variable} to a free one.")
+            raise ClusterError(f"Port {port} on 127.0.0.1 is in use; set {variable} to a free one.")
 
 
 def _is_free(port: int) -> bool:

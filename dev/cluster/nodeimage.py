@@ -47,7 +47,7 @@ def upstream_node_image(
     if missing is None:
         return image
     if settings.node_image:
-        raise ClusterError(f"NODE_IMAGE needs a registry, and none at hand has {missing}.")
+        raise ClusterError(f"NODE_IMAGE needs a registry, but no available registry has {missing}.")
     say_built_instead(missing)
     return None
 
@@ -82,7 +82,7 @@ def ensure_local_node_image(settings: Settings, engine: Engine) -> str:
             bare = _build_bare_node(engine, folder, rootfs, programs)
         with step("Building the cluster's images", expected=40):
             contents = _build_component_images(engine, folder, rootfs, programs)
-        with step("Putting the images into the node image", expected=40):
+        with step("Adding the images to the node image", expected=40):
             _import_images(engine, folder, bare, contents)
             _commit(engine, image)
     _remove_images(engine, [bare, *contents, *_other_node_images(engine, image)])

@@ -26,7 +26,7 @@ def need_packages(wanted: Mapping[str, tuple[str, ...]]) -> None:
     listed = ", ".join(missing)
     if os.geteuid() != 0 or not which("apt-get"):
         raise ClusterError(
-            f"These Debian packages are needed and missing; install them first: {listed}."
+            f"These required Debian packages are missing; install them first: {listed}."
         )
     with step(f"Installing Debian packages: {listed}", expected=30):
         _install(missing)

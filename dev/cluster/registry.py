@@ -32,7 +32,7 @@ def nodes_can_pull(engine: Engine, image: str) -> bool:
 
 def say_built_instead(image: str) -> None:
     """Say what follows from an image that can't be had."""
-    say(f"No registry at hand has {_short(image)}: building from packages instead.")
+    say(f"No available registry has {_short(image)}: building from packages instead.")
 
 
 def _pull(engine: Engine, image: str) -> bool:

@@ -72,7 +72,7 @@ def attempt(
     except FileNotFoundError as missing:
         return subprocess.CompletedProcess(command, 127, "", str(missing))
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", f"no answer in {timeout} s")
+        return subprocess.CompletedProcess(command, 124, "", f"no response within {timeout} s")
 
 
 def succeeds(

@@ -26,21 +26,21 @@ from dev.traffic import RequestFailed
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tells the story; where it does not go on, shows what the resource says of itself."""
     parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__)
-    parser.add_argument("--record", type=Path, metavar="FILE", help="keep what is shown, as docs")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="also write the output to FILE")
     asked = parser.parse_args(arguments)
     screen, snapshots = Screen(), Snapshots()
     start = time.monotonic()
     try:
         Demo(screen, snapshots).tell()
     except (AssertionError, CommandError, ConfigException, RequestFailed) as problem:
-        print(f"\n\nThe demo can't go on: {problem}\n\n{_situation()}", file=sys.stderr)
+        print(f"\n\nThe demo failed: {problem}\n\n{_situation()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\n\nInterrupted; run it again to begin anew.", file=sys.stderr)
+        print("\n\nInterrupted; run it again to start over.", file=sys.stderr)
         return 130
     if asked.record:
         snapshots.write(asked.record, screen.transcript)
-    screen.say(f"All this took {time.monotonic() - start:.0f} s.")
+    screen.say(f"The demo took {time.monotonic() - start:.0f} s.")
     return 0
 
 
@@ -48,7 +48,7 @@ def _situation() -> str:
     try:
         return kube.story(NAMESPACE)
     except Exception as error:  # the cluster may be what is missing
-        return f"(The cluster can't be asked: {error})"
+        return f"(The cluster does not respond: {error})"
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dev.kube import run
 
-PAGE = """# What the demo shows
+PAGE = """# Demo output
 
-Written by `python -m dev.demo --record docs/demo-output.md`, from a run on a kind cluster.
+Recorded by `python -m dev.demo --record docs/demo-output.md`, from a run on a kind cluster.
 
 ```console
 $ make demo

@@ -56,7 +56,7 @@ class Demo:
         screen = self.screen
         screen.chapter("A model registry, two models, and the operator")
         with (
-            screen.working("MLflow, the models and the operator get ready"),
+            screen.working("Waiting for MLflow, the models and the operator"),
             ThreadPoolExecutor() as pool,
         ):
             models = pool.submit(_models_in_a_registry)
@@ -67,7 +67,7 @@ class Demo:
             wine = models.result()
         total = len(wine.bottles.rows)
         screen.say(f"""
-MLflow     {server.mlflow_url()} here, {server.URI_IN_CLUSTER} in the cluster
+MLflow     {server.mlflow_url()} from here, {server.URI_IN_CLUSTER} in the cluster
 operator   installed by Helm into the namespace mlflow-model-operator
 wine       178 bottles of three growers, 13 measurements each; {total} bottles held out
 """)
@@ -90,15 +90,16 @@ wine       178 bottles of three growers, 13 measurements each; {total} bottles h
     def try_the_challenger(self) -> None:
         """A second version gets a share of the requests."""
         screen, wine = self.screen, self.wine
-        screen.chapter("Try version 2 on a fifth of the requests")
+        screen.chapter("Release version 2 as a canary with a fifth of the requests")
         screen.run(f"grep -A2 canary: {CANARY}")
         screen.run(f"kubectl apply -n {NAMESPACE} -f {CANARY}")
         self._wait_for("TrafficSplit")
         self._wait_for_an_answer("2")
         one, two = (trained.predictions[wine.telling_bottle] for trained in wine.versions)
         screen.say(
-            f"\nWho answered? Of bottle {wine.telling_bottle + 1} version 1 says grower {one}, and "
-            f"version 2 says grower {two}.\n{CANARY_REQUESTS} requests with that bottle:\n"
+            f"\nFor bottle {wine.telling_bottle + 1}, version 1 predicts grower "
+            f"{one} and version 2 predicts grower {two}.\n{CANARY_REQUESTS} requests "
+            "with that bottle:\n"
         )
         counts = count_answers(self._telling_request(), CANARY_REQUESTS)
         screen.bars({"version 1": counts[one], "version 2": counts[two]})
@@ -114,11 +115,11 @@ wine       178 bottles of three growers, 13 measurements each; {total} bottles h
         screen = self.screen
         screen.chapter("Make version 2 the champion, under load")
         screen.run(f"kubectl apply -n {NAMESPACE} -f {STABLE}")
-        with screen.working("The canary ends"):
+        with screen.working("Removing the canary"):
             self._wait_until_settled("1")
         screen.say('\n>>> MlflowClient().set_registered_model_alias("wine", "champion", "2")')
         with (
-            screen.working("Version 2 gets ready, takes over, and version 1 ends"),
+            screen.working("Version 2 becomes ready and takes over, version 1 is removed"),
             under_load(self._telling_request()) as load,
         ):
             self._wait_for_load(load, STEADY_SECONDS)
@@ -132,21 +133,21 @@ wine       178 bottles of three growers, 13 measurements each; {total} bottles h
     def say_what_to_try_next(self) -> None:
         """How it stands, and commands that work."""
         screen = self.screen
-        screen.chapter("What there is now")
+        screen.chapter("The result")
         screen.run(f"kubectl get mmd -n {NAMESPACE}")
         self.snapshots.take("At the end", f"kubectl get all,mmd,httproute -n {NAMESPACE}")
-        screen.chapter("What to try next")
+        screen.chapter("Next steps")
         screen.say(f"""\
 source .cluster/env                      # kubectl and helm for this cluster
 
 curl {gateway_url()}/invocations -H 'Host: {ENDPOINT.hostname}' \\
      -H 'Content-Type: application/json' -d @examples/wine-request.json
 
-kubectl describe mmd wine -n {NAMESPACE}     # how it stands, and what happened
+kubectl describe mmd wine -n {NAMESPACE}     # its state and events
 kubectl scale mmd wine -n {NAMESPACE} --replicas 3
 kubectl get pods -n {NAMESPACE} --watch
-python -m webbrowser {server.mlflow_url()}     # move the alias by hand, and look again
-make clean                               # stop and remove all of this
+python -m webbrowser {server.mlflow_url()}     # move the alias yourself
+make clean                               # stop and remove everything
 """)
 
     def _wait_for(self, condition: str) -> None:
@@ -217,13 +218,13 @@ growers of {total} bottles, version {version}
             f"{len(load.failures)} of {load.sent} requests failed, first: {load.failures[0][1]}"
         )
         self.screen.say(f"""
-requests sent                {load.sent:>6,}   by {counts[first]:,} version 1 answered, by \
-{counts[second]:,} version 2""")
+requests sent                {load.sent:>6,}   {counts[first]:,} answered by version 1, \
+{counts[second]:,} by version 2""")
         self.screen.good(f"requests failed              {len(load.failures):>6}")
         self.screen.say(f"""\
-first answer of version 2    {began - moved:>6.1f} s after the alias moved (the operator asks \
+first response of version 2  {began - moved:>6.1f} s after the alias moved (the operator polls \
 every {POLL_SECONDS} s)
-last answer of version 1     {ended - moved:>6.1f} s after the alias moved""")
+last response of version 1   {ended - moved:>6.1f} s after the alias moved""")
 
     def _telling_request(self) -> Request:
         bottles = self.wine.bottles

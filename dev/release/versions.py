@@ -37,7 +37,7 @@ def check(tag: str, repository: Path = REPOSITORY) -> None:
     """Raises VersionError if the tag is not what the files and the changelog say."""
     match = _TAG.fullmatch(tag)
     if match is None:
-        raise VersionError(f"{tag} is no tag of a release: write it like v0.1.0 or v0.2.0-rc.1")
+        raise VersionError(f"{tag} is not a tag of a release: write it like v0.1.0 or v0.2.0-rc.1")
     version = match[1]
     others = [f"{name} has {there}" for name, there in written(repository).items()]
     wrong = [text for text in others if not text.endswith(f" has {version}")]
@@ -52,7 +52,7 @@ def changes(version: str, repository: Path = REPOSITORY) -> str:
     match = re.search(rf"^## {re.escape(version)}\b.*\n((?:(?!^## ).*\n?)*)", text, re.MULTILINE)
     if match is None:
         raise VersionError(
-            f"{CHANGELOG} has no section `## {version}`: rename `## Unreleased`, and begin another"
+            f"{CHANGELOG} has no section `## {version}`: rename `## Unreleased`, and add a new one"
         )
     return match[1].strip()
 

@@ -53,7 +53,6 @@ NAVIGATION: tuple[tuple[str, tuple[str, ...]], ...] = (
             "security.md",
             "upgrading.md",
             "compatibility.md",
-            "versions.md",
             "api-stability.md",
             "changelog.md",
             "security-policy.md",
@@ -89,8 +88,8 @@ def assemble(repository: Path = REPOSITORY, address: str = "") -> Site:
     site.pages[EXAMPLES] = _examples(repository)
     listed = [page for _, entries in navigation(repository) for page in entries]
     site.faults += [
-        f"{page} is in no part of the navigation: link it from the README.md of its folder, or add "
-        "it to dev/site/pages.py"
+        f"{page} is not in the navigation: link it from the README.md of its "
+        "folder, or add it to dev/site/pages.py"
         for page in site.pages
         if page not in listed
     ]

@@ -68,9 +68,9 @@ class Policy:
         has_rules = formats is not None or required_signatures(resource, self._rules)
         if has_rules and resource.spec.server.image is not None:
             return (
-                "spec.server.image: only the scoring image checks the formats and signatures of "
-                "models, for which there are rules: leave it out (chart values policy.formats and "
-                "policy.signatures)"
+                "spec.server.image: only the scoring image checks the formats and "
+                "signatures of models, which the administrator restricts: leave it out "
+                "(chart values policy.formats and policy.signatures)"
             )
         if formats == ():
             return (

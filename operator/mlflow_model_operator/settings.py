@@ -148,7 +148,7 @@ def _policy(text: str) -> PolicySettings:
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise TypeError("not a list of texts")
+        raise TypeError("not a list of strings")
     return tuple(value)
 
 

@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="?",
         default="run",
         choices=_COMMANDS,
-        help="prepare: fetch the model and install its packages; serve: answer requests; "
-        "run: both (the default)",
+        help="prepare: download the model and install its packages; serve: answer "
+        "requests; run: both (the default)",
     )
     chosen = parser.parse_args(arguments).command
     bounded_logging.configure()

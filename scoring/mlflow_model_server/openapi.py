@@ -95,7 +95,7 @@ def _agent_paths(agent: AgentKind | None, secured: bool) -> dict[str, Any]:
     body = {JSON: _ref("Completion" if is_chat else "ResponseRequest")}
     answers = {**_ANY_JSON, "text/event-stream": {"schema": _TEXT}}
     return {
-        path: {"post": _prediction("Ask the agent", body, answers, "OpenAIError", secured)}
+        path: {"post": _prediction("Call the agent", body, answers, "OpenAIError", secured)}
         for path in paths
     }
 
@@ -113,9 +113,9 @@ def _prediction(
     summary: str, body: dict[str, Any], response: dict[str, Any], error: str, secured: bool
 ) -> dict[str, Any]:
     errors = {
-        "400": "The body is no input of the model, or the model failed; the message says more",
+        "400": "The body is not a valid input of the model, or the model failed; see the message",
         "413": "The body is too large",
-        "415": "The content type is none of these",
+        "415": "The content type is not supported",
         "429": "Too many requests; Retry-After says when to send the next",
         "500": "The predictions can't be written, or the model crashed",
         "503": "The server is overloaded or shuts down; Retry-After says when to try again",

@@ -186,7 +186,7 @@ async def _end_when_stuck(service: InferenceService, settings: Settings) -> None
     """
     while service.is_live or settings.workers == 1:
         await asyncio.sleep(1)
-    log.error("no prediction of this worker ends in time: another takes its place")
+    log.error("no prediction of this worker completes in time: starting another worker")
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -119,7 +119,7 @@ def _formats(text: str) -> tuple[str, ...]:
     names = _words(text)
     # None would mean that all are allowed.
     if not names or not set(names) <= set(FORMATS):
-        raise ValueError(f"some of {' '.join(FORMATS)}, with spaces between")
+        raise ValueError(f"some of {' '.join(FORMATS)}, separated by spaces")
     return names
 
 
@@ -294,8 +294,8 @@ def _check_jwt(settings: Settings) -> None:
     if url is None:
         if settings.jwt_subjects:
             raise SettingsError(
-                "JWT_SUBJECTS is set without JWKS_URL: write the URL of the issuer's key set, else "
-                "no token is asked for"
+                "JWT_SUBJECTS is set without JWKS_URL: write the URL of the issuer's "
+                "key set, otherwise no token is required"
             )
         return
     if not url.startswith(("https://", "http://")):
@@ -305,8 +305,9 @@ def _check_jwt(settings: Settings) -> None:
         )
     if not url.startswith("https://") and not settings.jwks_allow_http:
         raise SettingsError(
-            f"JWKS_URL is {_quoted(url)}: write an https URL, since whoever can change the keys on "
-            "their way can make tokens; or set JWKS_ALLOW_HTTP=true"
+            f"JWKS_URL is {_quoted(url)}: write an https URL, because anyone who can "
+            "change the keys in transit can forge tokens; or set "
+            "JWKS_ALLOW_HTTP=true"
         )
     for name, value, claim in (
         ("JWT_ISSUER", settings.jwt_issuer, "iss"),
@@ -314,8 +315,8 @@ def _check_jwt(settings: Settings) -> None:
     ):
         if not value:
             raise SettingsError(
-                f"JWKS_URL is set without {name}: write the {claim} of tokens for this server, "
-                "else any token of that issuer would be accepted"
+                f"JWKS_URL is set without {name}: write the {claim} of tokens for this "
+                "server, otherwise any token of that issuer would be accepted"
             )
 
 

@@ -304,7 +304,7 @@ def test_no_model_brings_an_mlflow_that_loads_pickles_regardless(
     require(settings, line)
     install.install(dataclasses.replace(settings, allow_pickle=False), {})
     assert not settings.packages.exists()
-    assert "and the server runs with mlflow" in caplog.text
+    assert "but the server requires mlflow" in caplog.text
 
 
 def test_no_package_brings_one_either(

@@ -54,7 +54,7 @@ def refusal(pod: Path, caplog: pytest.LogCaptureFixture, **files: str) -> str:
 )
 def test_no_variable_is_expanded(pod: Path, caplog: pytest.LogCaptureFixture, line: str) -> None:
     message = refusal(pod, caplog, requirements__txt=f"numpy\n{line}\n")
-    assert message.startswith("requirements.txt line 2 uses a variable of the environment")
+    assert message.startswith("requirements.txt line 2 uses an environment variable")
 
 
 def test_a_variable_that_is_not_set_is_not_left_for_uv_to_expand(pod: Path) -> None:

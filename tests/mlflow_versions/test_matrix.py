@@ -2,7 +2,7 @@
 
 Each version saves them in an environment of its own, with the packages of its time; they are then
 prepared from PyPI in an environment as the image has it. `make test` has a part of them, and
-`make mlflow-matrix` (MLFLOW_MATRIX=full) all. docs/versions.md says what is supported.
+`make mlflow-matrix` (MLFLOW_MATRIX=full) all. docs/compatibility.md says what is supported.
 """
 
 from __future__ import annotations

@@ -303,13 +303,13 @@ def test_arrays_of_one_length_may_be_a_tensor_of_numbers() -> None:
 @pytest.mark.parametrize(
     ("kind", "elements", "parameters", "sentence"),
     [
-        (DataType.string, [b"\xff"], {}, "is text, and not all of its elements are UTF-8"),
-        (DataType.binary, [b"?"], {"content_type": "base64"}, "is not all base64"),
-        (DataType.datetime, [b"yesterday"], {}, "is not all points in time"),
-        (DataType.datetime, [b"2026-13-01"], {"content_type": "datetime"}, "not all points in"),
-        (Map(DataType.long), [b"{"], {}, "is not all JSON"),
-        (DataType.string, [b"[1]"], {"content_type": "pd_json"}, "is text by the signature"),
-        (DataType.binary, [b"[1]"], {"content_type": "pd_json"}, "is binary by the signature"),
+        (DataType.string, [b"\xff"], {}, "is text, but not all of its elements are UTF-8"),
+        (DataType.binary, [b"?"], {"content_type": "base64"}, "has elements that are not base64"),
+        (DataType.datetime, [b"yesterday"], {}, "has elements that are not times"),
+        (DataType.datetime, [b"2026-13-01"], {"content_type": "datetime"}, "are not times"),
+        (Map(DataType.long), [b"{"], {}, "has elements that are not JSON"),
+        (DataType.string, [b"[1]"], {"content_type": "pd_json"}, "is text in the signature"),
+        (DataType.binary, [b"[1]"], {"content_type": "pd_json"}, "is binary in the signature"),
     ],
 )
 def test_other_types_are_refused(
@@ -323,7 +323,7 @@ def test_other_types_are_refused(
 
 @pytest.mark.parametrize(
     ("dtype", "element", "sentence"),
-    [("str", None, "has a null"), ("bytes", "a\0", "a zero at an end")],
+    [("str", None, "has a null"), ("bytes", "a\0", "ends with a zero byte")],
 )
 def test_elements_that_a_tensor_cannot_hold_are_refused(
     dtype: str, element: Any, sentence: str

@@ -79,34 +79,37 @@ class Model(KubeModel):
     uri: ModelUriText = Field(
         description=(
             "The model URI: models:/<name>@<alias>, models:/<name>/<version>, "
-            "models:/<name>/latest, models:/<name>/<stage>, models:/m-<id> (a logged model), "
-            "runs:/<run id>/<path>, a storage URI (s3://, gs://, abfss://, wasbs://, dbfs:/, "
-            "mlflow-artifacts:/, http://, …) or an absolute path on a volume of spec.pod.volumes. "
-            "An alias, a stage and latest are followed: when they resolve to another version, "
-            "that version takes over."
+            "models:/<name>/latest, models:/<name>/<stage>, models:/m-<id> (a "
+            "logged model), runs:/<run id>/<path>, a storage URI (s3://, gs://, "
+            "abfss://, wasbs://, dbfs:/, mlflow-artifacts:/, http://, …) or an "
+            "absolute path on a volume of spec.pod.volumes. The operator follows "
+            "aliases, stages and latest: when they resolve to another version, that "
+            "version takes over."
         ),
     )
     tracking_uri: TrackingUri | None = Field(
         default=None,
         description=(
-            "The MLflow tracking server (and model registry) that has the model, like "
-            "http://mlflow.mlflow:5000. Left out, the operator's setting is used."
+            "The MLflow tracking server (and model registry) of the model, like "
+            "http://mlflow.mlflow:5000. Defaults to the operator's tracking server."
         ),
     )
     credentials_secret: ObjectName | None = Field(
         default=None,
         description=(
-            "The name of a Secret in the same namespace whose keys become environment variables "
-            "of the step that fetches and installs the model, like MLFLOW_TRACKING_TOKEN or "
+            "The name of a Secret in the same namespace whose keys become "
+            "environment variables of the init container, which downloads the model "
+            "and installs its packages. Examples: MLFLOW_TRACKING_TOKEN, "
             "AWS_SECRET_ACCESS_KEY."
         ),
     )
     credentials_in_server: bool = Field(
         default=False,
         description=(
-            "Give the variables of credentialsSecret to the server too, where the model's own code "
-            "runs: for models that need them while they are loaded or predict. A custom image "
-            "(server.image) always gets them, since it fetches the model itself."
+            "Whether the server container, which runs the model's own code, also "
+            "receives the variables of credentialsSecret. Set it for models that "
+            "need them while they load or predict. A custom image (server.image) "
+            "always receives them, because it downloads the model itself."
         ),
     )
 
@@ -134,12 +137,12 @@ class EnvVar(KubeModel):
     )
     # Linux refuses to start a program with a variable of more than 128 KiB.
     value: Annotated[str, Field(max_length=130_000)] | None = Field(
-        default=None, description="The variable's value, as it is."
+        default=None, description="The variable's value, used literally."
     )
     value_from: Native | None = Field(
         default=None,
         description=(
-            "Where the value comes from, as in the Kubernetes API (secretKeyRef, "
+            "The source of the value, as in the Kubernetes API (secretKeyRef, "
             "configMapKeyRef, fieldRef, resourceFieldRef)."
         ),
     )
@@ -167,19 +170,20 @@ class ResourceRequirements(KubeModel):
     )
     limits: Resources = Field(
         default_factory=dict,
-        description="The most that each pod may use, by name of the resource.",
+        description="The maximum that each pod can use, by name of the resource.",
     )
 
 
 class Storage(KubeModel):
-    """The most that a pod may write to its node's disk."""
+    """How much a pod can write to its node's disk."""
 
     model: Quantity = Field(
         default="50Gi",
-        description="The model's files and the packages installed for it; 0 means no limit.",
+        description="The limit for the model's files and packages; 0 means no limit.",
     )
     tmp: Quantity = Field(
-        default="10Gi", description="Files in /tmp, and logs of a custom image; 0 means no limit."
+        default="10Gi",
+        description="The limit for /tmp, and for logs of a custom image; 0 means no limit.",
     )
 
 
@@ -202,40 +206,44 @@ class Server(KubeModel):
     image: ImageName | None = Field(
         default=None,
         description=(
-            "The image to run instead of the operator's scoring image: an image built from the "
-            "scoring image, by `mlflow models build-docker`, or any other that serves MLflow's "
-            f"protocol (POST /invocations, GET /ping) on port {HTTP_PORT}. It gets MODEL_URI and "
-            "MLFLOW_TRACKING_URI and runs by its own entrypoint. Left out, the scoring image for "
-            "the model's own Python version is used."
+            "The image to run instead of the operator's scoring image: an image "
+            "built from the scoring image, by `mlflow models build-docker`, or any "
+            "other that serves MLflow's protocol (POST /invocations, GET /ping) on "
+            f"port {HTTP_PORT}. It receives MODEL_URI and MLFLOW_TRACKING_URI, and "
+            "runs its own entrypoint. Defaults to the scoring image for the model's "
+            "Python version."
         ),
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None,
         description=(
-            "When the kubelet pulls the image. Left out, the chart's scoringImagePullPolicy for "
-            "the scoring image, and Kubernetes' own rule for server.image: Always for the tag "
-            "latest and for no tag, else IfNotPresent."
+            "When the kubelet pulls the image. Defaults to the chart's "
+            "scoringImagePullPolicy for scoring images, and to Kubernetes' own rule "
+            "for server.image: Always for the tag latest and without a tag, "
+            "otherwise IfNotPresent."
         ),
     )
     workers: int = Field(
         default=1,
         ge=1,
         le=256,
-        description="Server processes in each pod; each loads the model once.",
+        description="The number of server processes in each pod; each of them loads the model.",
     )
     grpc: bool = Field(
         default=False,
         description=(
-            f"Answer the Open Inference Protocol over gRPC too: at port {GRPC_PORT} of the "
-            "Service, and through the gateway, where routing.path must be / then."
+            "Whether to also serve the Open Inference Protocol over gRPC, on port "
+            f"{GRPC_PORT} of the Service and through the gateway. With a gateway, "
+            "routing.path must be /."
         ),
     )
     onnx: bool = Field(
         default=False,
         description=(
-            "Convert a scikit-learn model to ONNX, and use ONNX Runtime if its predictions equal "
-            "the model's, for the input example and rows generated from it. Otherwise the model "
-            "is served unchanged; the pod's log and metrics say which, and why."
+            "Whether to convert a scikit-learn model to ONNX, and to use ONNX "
+            "Runtime if its predictions agree with the model's on the input example "
+            "and on rows synthesized from it. Otherwise the original model is "
+            "served; the pod's log and metrics report the result and the reason."
         ),
     )
     env: Annotated[list[EnvVar], Field(max_length=128), map_by("name")] = Field(
@@ -247,24 +255,24 @@ class Server(KubeModel):
             requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "2Gi"}
         ),
         description=(
-            "The CPU and memory of each pod. The defaults apply only if resources is left out: "
-            "nothing is added to a part of it. GPUs go into spec.gpu."
+            "The CPU and memory of each pod. The defaults apply only if resources "
+            "is omitted as a whole. Set GPUs in spec.gpu."
         ),
     )
     storage: Storage = Field(
         default=Storage(),
         description=(
-            "The most that each pod may write to its node's disk: a pod that writes more is ended "
-            "by the node and started again. Nothing is reserved; to reserve disk space, set "
-            "resources.requests.ephemeral-storage."
+            "How much each pod can write to its node's disk: the node evicts a pod "
+            "that writes more, and another one is started. Nothing is reserved; to "
+            "reserve disk space, set resources.requests.ephemeral-storage."
         ),
     )
     startup_timeout: Annotated[Duration, STARTUP_TIME] = Field(
         default="10m",
         description=(
-            "How long a new pod may take to fetch, install and load the model before the rollout "
-            "counts as failed, like 90s, 10m or 1h30m: at least 10s, at most 24h. A change makes "
-            "new pods."
+            "How long a new pod can take to download, install and load the model "
+            "before the rollout is considered failed, like 90s, 10m or 1h30m: at "
+            "least 10s, at most 24h. Changing it creates new pods."
         ),
     )
 
@@ -278,7 +286,7 @@ class ConfigMapKey(KubeModel):
     """A key of a ConfigMap in the resource's namespace."""
 
     name: ObjectName = Field(description="The ConfigMap's name.")
-    key: ConfigKey = Field(default="ca.crt", description="The key that holds the certificates.")
+    key: ConfigKey = Field(default="ca.crt", description="The key of the certificates.")
 
 
 class Dependencies(KubeModel):
@@ -287,22 +295,22 @@ class Dependencies(KubeModel):
     index_url: IndexUrl | None = Field(
         default=None,
         description=(
-            "The package index (PEP 503), like https://pypi.example.com/simple. Left out, the "
-            "operator's setting is used."
+            "The package index (PEP 503), like https://pypi.example.com/simple. "
+            "Defaults to the operator's package index."
         ),
     )
     find_links: FindLinks | None = Field(
         default=None,
         description=(
-            "Wheels instead of, or beside, an index: the URL of a page of links, or an absolute "
-            "path on a volume of spec.pod.volumes."
+            "Wheels to use instead of, or in addition to, an index: the URL of a "
+            "page of links, or an absolute path on a volume of spec.pod.volumes."
         ),
     )
     ca_config_map: ConfigMapKey | None = Field(
         default=None,
         description=(
-            "Certificates (PEM) to trust when packages and artifacts are fetched, where the index "
-            "or the storage uses a private CA."
+            "Certificates (PEM) to trust when downloading packages and artifacts, "
+            "if the index or the storage uses a private CA."
         ),
     )
 
@@ -314,7 +322,7 @@ class Toleration(KubeModel):
         Rule(
             "!(has(self.operator) && self.operator == 'Exists' && has(self.value) "
             "&& self.value != '')",
-            "operator Exists takes any value: leave value out, or write operator: Equal",
+            "operator Exists matches any value: leave out value, or write operator: Equal",
         ),
         Rule(
             "(has(self.key) && self.key != '') "
@@ -324,24 +332,24 @@ class Toleration(KubeModel):
         ),
         Rule(
             "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
-            "tolerationSeconds only works with effect: NoExecute",
+            "tolerationSeconds works only with effect: NoExecute",
         ),
     )
 
     key: Annotated[str, Field(max_length=317)] | None = Field(
-        default=None, description="The taint's key; left out, every key (with operator: Exists)."
+        default=None, description="The taint's key. If omitted, every key (with operator: Exists)."
     )
     operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = Field(
-        default=None, description="How the value is compared. Left out, Equal."
+        default=None, description="How the value is compared. Defaults to Equal."
     )
     value: Annotated[str, Field(max_length=63)] | None = Field(
         default=None, description="The taint's value."
     )
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        default=None, description="The taint's effect; left out, every effect."
+        default=None, description="The taint's effect. If omitted, every effect."
     )
     toleration_seconds: int | None = Field(
-        default=None, description="With NoExecute: how long a pod may stay, in seconds."
+        default=None, description="With NoExecute: how long a pod can stay, in seconds."
     )
 
 
@@ -352,7 +360,7 @@ Tolerations = Annotated[list[Toleration], Field(max_length=64), ATOMIC]
 class Gpu(KubeModel):
     """The GPUs of each pod, and the nodes that have them."""
 
-    count: Annotated[int, Field(ge=1, le=64)] = Field(description="GPUs for each pod.")
+    count: Annotated[int, Field(ge=1, le=64)] = Field(description="The number of GPUs of each pod.")
     resource: ExtendedResource = Field(
         default="nvidia.com/gpu",
         description=(
@@ -397,8 +405,8 @@ class Scaling(KubeModel):
         Rule(
             "has(self.maxReplicas) || !(has(self.targetCPUUtilization) || "
             "(has(self.metrics) && size(self.metrics) > 0))",
-            "targetCPUUtilization and metrics only work with maxReplicas: write maxReplicas too, "
-            "or leave them out",
+            "targetCPUUtilization and metrics work only with maxReplicas: write "
+            "maxReplicas too, or leave them out",
         ),
     )
 
@@ -412,21 +420,22 @@ class Scaling(KubeModel):
     max_replicas: Replicas | None = Field(
         default=None,
         description=(
-            "The maximum number of pods: a HorizontalPodAutoscaler scales between minReplicas and "
-            "this. Left out, or equal to minReplicas, there is no autoscaling."
+            "The maximum number of pods: a HorizontalPodAutoscaler scales between "
+            "minReplicas and this. If it is omitted or equals minReplicas, there is "
+            "no autoscaling."
         ),
     )
     target_cpu_utilization: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
         alias="targetCPUUtilization",
         description=(
-            "The target CPU utilization, in percent of the requested CPU. 70 if neither this nor "
-            "metrics is set."
+            "The target CPU utilization, in percent of the requested CPU. Defaults "
+            "to 70 if metrics is not set."
         ),
     )
     metrics: Annotated[list[Native], Field(max_length=32), ATOMIC] = Field(
         default_factory=list,
-        description="More metrics to scale by, as in autoscaling/v2.",
+        description="Additional metrics to scale by, as in autoscaling/v2.",
     )
     behavior: Native = Field(
         default_factory=dict,
@@ -445,11 +454,11 @@ class Scaling(KubeModel):
 
 
 class Canary(KubeModel):
-    """A second model that gets a share of the requests."""
+    """A second model that receives a share of the requests."""
 
     uri: ModelUriText = Field(description="The canary's model URI, written as in model.uri.")
     weight: Annotated[int, Field(ge=0, le=100)] = Field(
-        description="The share of the requests that the canary gets, in percent."
+        description="The canary's share of the requests, in percent."
     )
 
 
@@ -463,10 +472,11 @@ Hold = Annotated[Duration, HOLD_TIME]
 
 
 class Pause(KubeModel):
-    """A rollout that waits."""
+    """A pause of the rollout."""
 
     duration: Hold | None = Field(
-        default=None, description="How long; left out, until a person resumes the rollout."
+        default=None,
+        description="How long to pause. If omitted, until someone resumes the rollout.",
     )
 
 
@@ -493,23 +503,24 @@ class RolloutStep(KubeModel):
     hold: Hold | None = Field(
         default=None,
         description=(
-            "How long the weight is held, from when the gateway has it; left out, no longer than "
-            "that takes."
+            "How long to hold the weight, counted from when the gateway has applied "
+            "it. If omitted, the next step follows immediately."
         ),
     )
     pause: Pause | None = Field(
-        default=None, description="Wait with the weight as it is, until a person resumes."
+        default=None, description="Pause the rollout at the current weight."
     )
 
 
 class Gates(KubeModel):
-    """What a new model version must fulfil before it gets any request."""
+    """What a new model version must fulfill before it receives requests."""
 
     tags: Annotated[dict[str, Annotated[str, Field(max_length=250)]], Field(max_length=16)] = Field(
         default_factory=dict,
         description=(
-            "Tags that the registered model's version must have, like validation_status: "
-            "approved. A version without them waits until it has them."
+            "Tags that the registered model's version must have, like "
+            "validation_status: approved. The rollout of a version without them "
+            "waits until they are set."
         ),
     )
 
@@ -520,7 +531,7 @@ class Rollout(KubeModel):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!(has(self.strategy) && has(self.steps))",
-            "a strategy stands for steps: write one of the two",
+            "a strategy is a set of predefined steps: write strategy or steps, not both",
             field_path=".strategy",
         ),
     )
@@ -528,30 +539,33 @@ class Rollout(KubeModel):
     strategy: Literal["direct", "canary", "blueGreen"] | None = Field(
         default=None,
         description=(
-            "Steps with a name. direct: all requests go to the new revision as soon as it is "
-            "ready. canary: 10, 25 and 50 % of them, for two minutes each. blueGreen: all of them "
-            "once it has as many pods as the old one, which stays ready to take them back for five "
-            "minutes. Left out, with neither steps: direct."
+            "Predefined steps. direct: all requests go to the new revision as soon "
+            "as it is ready. canary: 10, 25 and 50 % of the requests, for two "
+            "minutes each. blueGreen: all requests, once the new revision has as "
+            "many pods as the old one, which stays ready to take them back for five "
+            "minutes. If neither this nor steps is set, direct."
         ),
     )
     steps: Annotated[list[RolloutStep], Field(min_length=1, max_length=32), ATOMIC] | None = Field(
         default=None,
         description=(
-            "The shares that the new revision gets one after the other, before it takes over, like "
-            "[{weight: 10, hold: 2m}, {pause: {}}, {weight: 50, hold: 2m}]."
+            "The weights that the new revision receives one after the other before "
+            "it takes over, like [{weight: 10, hold: 2m}, {pause: {}}, "
+            "{weight: 50, hold: 2m}]."
         ),
     )
     keep_old: Hold | None = Field(
         default=None,
         description=(
-            "How long the pods of a revision that has lost its requests stay, like 10m: going back "
-            "to it takes no time then, and one that was turned back can be looked at. Left out, "
-            "as long as requests that it has take."
+            "How long to keep the pods of a revision that no longer receives "
+            "requests, like 10m. Within that time, the rollout can return to it "
+            "immediately, and you can inspect a revision that was rolled back. If "
+            "omitted, the pods are removed when they have finished their requests."
         ),
     )
     gates: Gates = Field(
         default=Gates(),
-        description="What a new model version must fulfil before it gets any request.",
+        description="What a new model version must fulfill before it receives requests.",
     )
 
     @property
@@ -565,62 +579,63 @@ class GatewayRef(KubeModel):
 
     name: ObjectName = Field(description="The Gateway's name.")
     namespace: LabelName | None = Field(
-        default=None, description="The Gateway's namespace; left out, the resource's own."
+        default=None, description="The Gateway's namespace. Defaults to the resource's namespace."
     )
 
 
 class Routing(KubeModel):
-    """How requests from outside reach the model."""
+    """How requests from outside the cluster reach the model."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.hostnames) || size(self.hostnames) == 0 || has(self.gateway)",
-            "hostnames only work with a gateway: write routing.gateway.name too, or leave out "
-            "hostnames",
+            "hostnames work only with a gateway: write routing.gateway.name too, or "
+            "leave out hostnames",
         ),
     )
 
     gateway: GatewayRef | None = Field(
         default=None,
         description=(
-            "The Gateway that routes requests to the model, by an HTTPRoute, which splits the "
-            "traffic exactly. Left out, the model can be reached inside the cluster only, by the "
-            "Service of the resource's name."
+            "The Gateway that routes requests to the model with an HTTPRoute, which "
+            "splits the traffic exactly. If omitted, the model can be reached only "
+            "inside the cluster, through the Service with the resource's name."
         ),
     )
     hostnames: Annotated[list[Hostname], Field(max_length=16), SET] = Field(
         default_factory=list,
-        description="The host names to serve; left out, all of the Gateway's.",
+        description="The host names to serve. Defaults to all host names of the Gateway.",
     )
     path: RoutePath = Field(
         default="/",
-        description="The path before /invocations and /ping, like / or /wine.",
+        description="The path prefix of /invocations and /ping, like / or /wine.",
     )
     timeout: Duration = Field(
         default="30s",
         description=(
-            "How long a request may take, like 500ms, 30s or 2m; 0s means no limit. Requests in "
-            "flight get as much time when a pod ends, but no more than an hour (with server.image "
-            "and 0s: 30 seconds). A change makes new pods."
+            "How long a request can take, like 500ms, 30s or 2m; 0s means no limit. "
+            "When a pod terminates, its requests in flight get the same time, but "
+            "no more than an hour (with server.image and 0s: 30 seconds). Changing "
+            "it creates new pods."
         ),
     )
 
 
 class ApiKeysSecret(KubeModel):
-    """A key of a Secret in the resource's namespace that holds API keys."""
+    """A key of a Secret in the resource's namespace that contains API keys."""
 
     name: ObjectName = Field(description="The Secret's name.")
     key: ConfigKey = Field(
         default="keys",
         description=(
-            "The key of the Secret whose value has an API key on each line, written as <name>:<API "
-            "key>, with at least 16 characters for the API key."
+            "The key of the Secret whose value has one API key per line, as "
+            "<name>:<API key>, with at least 16 characters for the API key."
         ),
     )
 
 
 class Jwt(KubeModel):
-    """JSON Web Tokens of an issuer."""
+    """JSON Web Tokens from an issuer."""
 
     issuer: Claim = Field(description="The iss of the tokens, like https://issuer.example.com.")
     jwks_url: JwksUrl = Field(
@@ -633,17 +648,21 @@ class Jwt(KubeModel):
 
 
 class RateLimit(KubeModel):
-    """How often a caller may send requests."""
+    """How often a caller can send requests."""
 
     requests_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         description=(
-            "Requests per second for each API key or token's subject; for each address, where "
-            "neither is required. Each worker of each pod counts its own."
+            "Requests per second for each API key or token subject or, if neither "
+            "is required, for each client address. Each worker of each pod counts "
+            "separately."
         )
     )
     burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None,
-        description=("Requests at once after a pause. Left out, twice requestsPerSecond."),
+        description=(
+            "The number of requests allowed at once after a pause. Defaults to "
+            "twice requestsPerSecond."
+        ),
     )
 
 
@@ -660,14 +679,16 @@ class ServiceAccountRef(KubeModel):
 
 
 class AllowedCallers(KubeModel):
-    """Who in the cluster may send requests."""
+    """The callers inside the cluster that can send requests."""
 
     namespaces: Annotated[list[LabelName], Field(min_length=1, max_length=64), SET] | None = Field(
         default=None,
         description=(
-            "The namespaces whose pods may connect to the model's pods, by a NetworkPolicy. Write "
-            "the namespace of the gateway's proxies too, where routing.gateway is set, and the "
-            "resource's own, if pods there are callers. Left out, there is no NetworkPolicy."
+            "The namespaces whose pods can connect to the model's pods, enforced by "
+            "a NetworkPolicy. If routing.gateway is set, also list the namespace of "
+            "the gateway's proxies. If pods in the resource's own namespace are "
+            "callers, list that namespace too. If omitted, there is no "
+            "NetworkPolicy."
         ),
     )
     service_accounts: (
@@ -680,21 +701,22 @@ class AllowedCallers(KubeModel):
     ) = Field(
         default=None,
         description=(
-            "The ServiceAccounts whose tokens are accepted, with jwt for the cluster's issuer. "
-            "Left out, all tokens that jwt describes are."
+            "The ServiceAccounts whose tokens are accepted; requires jwt with the "
+            "cluster's issuer. If omitted, all tokens that jwt allows are accepted."
         ),
     )
 
 
 class Access(KubeModel):
-    """Who may send requests, and how often."""
+    """Who can send requests, and how often."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.allowedCallers) || !has(self.allowedCallers.serviceAccounts) || "
             "has(self.jwt)",
-            "ServiceAccounts show who they are by tokens of the cluster's issuer: write jwt with "
-            "its issuer and jwksUrl too, or leave out serviceAccounts",
+            "ServiceAccounts authenticate with tokens from the cluster's issuer: "
+            "write jwt with its issuer and jwksUrl too, or leave out "
+            "serviceAccounts",
             field_path=".allowedCallers",
         ),
     )
@@ -702,22 +724,24 @@ class Access(KubeModel):
     api_keys_secret: ApiKeysSecret | None = Field(
         default=None,
         description=(
-            "The API keys: requests need one of them in the header Authorization: Bearer <API "
-            "key>. Where jwt is set too, either will do. No pod starts without the Secret."
+            "The API keys: requests need one of them in the header Authorization: "
+            "Bearer <API key>. If jwt is set too, either is accepted. No pod starts "
+            "without the Secret."
         ),
     )
     jwt: Jwt | None = Field(
         default=None,
         description=(
-            "Requests need a JSON Web Token of this issuer in the header Authorization: Bearer "
-            "<token>."
+            "Requests need a JSON Web Token from this issuer in the header "
+            "Authorization: Bearer <token>."
         ),
     )
     rate_limit: RateLimit | None = Field(
-        default=None, description="How often each caller may send requests; else the answer is 429."
+        default=None,
+        description="How often each caller can send requests; further requests receive 429.",
     )
     allowed_callers: AllowedCallers | None = Field(
-        default=None, description="Who in the cluster may send requests."
+        default=None, description="The callers inside the cluster that can send requests."
     )
 
     @property
@@ -754,12 +778,15 @@ Format = Literal[
 
 
 class Signatures(KubeModel):
-    """Whose signature a model must have: that of one of these keys, or of a certificate."""
+    """The keys and certificate authorities of which one must have signed a model."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "has(self.publicKeys) || has(self.certificateAuthorities)",
-            "nobody could sign: write publicKeys, or certificateAuthorities, or both",
+            (
+                "no signature could be verified: write publicKeys, or "
+                "certificateAuthorities, or both"
+            ),
         ),
     )
 
@@ -771,34 +798,36 @@ class Signatures(KubeModel):
     ) = Field(
         default=None,
         description=(
-            "Certificates (PEM) of authorities: a certificate for signatures that any of them has "
-            "issued will do."
+            "Certificates (PEM) of authorities: signing certificates that any of "
+            "them has issued are accepted."
         ),
     )
 
 
 class ModelPolicy(KubeModel):
-    """Which models may be served. It can only narrow what the administrator allows."""
+    """Which models may be served, within the limits that the administrator sets."""
 
     sources: Annotated[list[SourcePattern], Field(min_length=1, max_length=64), SET] | None = Field(
         default=None,
         description=(
-            "Where models may come from: models:/<name>, where the name may have wildcards, a "
-            "scheme like runs:, or the beginning of a URI up to a slash. Left out, anywhere."
+            "The allowed sources of models: models:/<name>, where the name can have "
+            "wildcards; a scheme like runs:; or the beginning of a URI up to a "
+            "slash. If omitted, any source is allowed."
         ),
     )
     formats: Annotated[list[Format], Field(min_length=1, max_length=16), SET] | None = Field(
         default=None,
         description=(
-            "The formats that the files of a model may have; whether they do is checked before "
-            "anything of the model is loaded. Left out, any."
+            "The allowed formats of a model's files, checked before any of them is "
+            "loaded. If omitted, any format is allowed."
         ),
     )
     signatures: Signatures | None = Field(
         default=None,
         description=(
-            "Whose signature a model must have, as the file model.sig that OpenSSF's model-signing "
-            "makes; it is verified before anything of the model is loaded. Left out, none."
+            "The signature that a model must have: a file model.sig created by "
+            "OpenSSF's model-signing, verified before any of the model's files is "
+            "loaded. If omitted, no signature is required."
         ),
     )
 
@@ -827,15 +856,17 @@ class VolumeMount(KubeModel):
         Rule(
             # /model is read-only in the server container: nothing can be mounted inside either.
             f"!{matches(_RESERVED_PATHS, 'self.mountPath')}",
-            f"{MODEL_DIR}, {CA_DIR}, {ACCESS_DIR} and /tmp hold the operator's own volumes: mount "
-            "this one elsewhere, like /mnt/models",
+            f"{MODEL_DIR}, {CA_DIR}, {ACCESS_DIR} and /tmp are the operator's own "
+            "volumes: mount this one elsewhere, like /mnt/models",
             field_path=".mountPath",
         ),
     )
 
     name: LabelName = Field(description="The name of one of spec.pod.volumes.")
     mount_path: AbsolutePath = Field(description="The path in the containers.")
-    read_only: bool | None = Field(default=None, description="Whether writing is refused.")
+    read_only: bool | None = Field(
+        default=None, description="Whether the volume is mounted read-only."
+    )
     sub_path: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, description="The path in the volume to mount, instead of its root."
     )
@@ -846,7 +877,7 @@ class VolumeMount(KubeModel):
         default=None, description="How mounts spread between host and container."
     )
     recursive_read_only: Literal["Disabled", "IfPossible", "Enabled"] | None = Field(
-        default=None, description="Whether readOnly holds for mounts below this one too."
+        default=None, description="Whether readOnly also applies to mounts below this one."
     )
 
 
@@ -893,24 +924,25 @@ class Pod(KubeModel):
     automount_service_account_token: bool = Field(
         default=False,
         description=(
-            "Mount the ServiceAccount's token for the Kubernetes API, for models that use that "
-            "API. The workload identities of cloud providers do not need it."
+            "Whether to mount the ServiceAccount's token for the Kubernetes API, "
+            "for models that use that API. Workload identities of cloud providers "
+            "do not need it."
         ),
     )
-    labels: LabelMap = Field(default_factory=dict, description="More labels for the pods.")
+    labels: LabelMap = Field(default_factory=dict, description="Additional labels of the pods.")
     annotations: AnnotationMap = Field(
-        default_factory=dict, description="More annotations for the pods."
+        default_factory=dict, description="Additional annotations of the pods."
     )
     volumes: Annotated[list[Volume], Field(max_length=64), map_by("name")] = Field(
-        default_factory=list, description="More volumes for the pods."
+        default_factory=list, description="Additional volumes of the pods."
     )
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=64), map_by("mountPath")] = Field(
         default_factory=list,
-        description="Where those volumes are mounted, in the containers prepare and server.",
+        description="Where these volumes are mounted in the containers prepare and server.",
     )
     image_pull_secrets: Annotated[
         list[LocalObjectReference], Field(max_length=16), map_by("name")
-    ] = Field(default_factory=list, description="Secrets to pull the images with.")
+    ] = Field(default_factory=list, description="Secrets for pulling the images.")
     priority_class_name: ObjectName | None = Field(
         default=None, description="The PriorityClass of the pods."
     )
@@ -928,8 +960,9 @@ class Spec(KubeModel):
         Rule(
             "!has(self.canary) || !has(self.rollout) || !(has(self.rollout.steps) || "
             "(has(self.rollout.strategy) && self.rollout.strategy != 'direct'))",
-            "a canary and the steps of a rollout would share the same requests: leave out canary, "
-            "or leave out rollout.steps and write no other rollout.strategy than direct",
+            "a canary and the steps of a rollout would split the same requests: "
+            "leave out canary, or leave out rollout.steps and any rollout.strategy "
+            "other than direct",
             field_path=".rollout",
         ),
         Rule(
@@ -980,32 +1013,31 @@ class Spec(KubeModel):
         description="Where the packages of the model's requirements come from.",
     )
     gpu: Gpu | None = Field(
-        default=None, description="The GPUs of each pod; left out, the model runs on CPUs."
+        default=None, description="The GPUs of each pod. If omitted, the model runs on CPUs."
     )
     scaling: Scaling = Field(default=Scaling(), description="How many pods serve the model.")
     canary: Canary | None = Field(
         default=None,
-        description="A second model, which gets a share of the requests until changed.",
+        description="A second model that receives a share of the requests.",
     )
     rollout: Rollout = Field(
         default=Rollout(),
         description=(
-            "How a new revision takes over, when model.uri resolves to another version or the pods "
-            "change; left out, as soon as it is ready."
+            "How a new revision takes over when model.uri resolves to another "
+            "version or the pod template changes. By default, it takes over as soon "
+            "as it is ready."
         ),
     )
     routing: Routing = Field(
-        default=Routing(), description="How requests from outside reach the model."
+        default=Routing(), description="How requests from outside the cluster reach the model."
     )
     access: Access = Field(
         default=Access(),
-        description="Who may send requests, and how often; left out, whoever can connect.",
+        description="Who can send requests, and how often. By default, anyone who can connect.",
     )
     policy: ModelPolicy = Field(
         default=ModelPolicy(),
-        description=(
-            "Which models may be served; it can only narrow what the administrator allows."
-        ),
+        description="Which models may be served, within the limits that the administrator sets.",
     )
     pod: Pod = Field(
         default=Pod(),

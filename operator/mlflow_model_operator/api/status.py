@@ -1,7 +1,7 @@
 """`status` of an MLflowModelDeployment, which the operator writes.
 
-A restarted operator goes on from here, and where it is lost, from the live objects; pods never
-read it.
+After a restart, the operator continues from here or, if the status is lost, from the live objects.
+Pods never read it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class StatusCondition(StatusModel):
     """One condition, as Kubernetes defines them."""
 
     type: str = Field(description="The aspect of the resource, like Available.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(default="", description="Why, as one word, for programs.")
-    message: str = Field(default="", description="Why, and what to do, for people.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
+    reason: str = Field(default="", description="The reason, as a single word for programs.")
+    message: str = Field(default="", description="The reason and the fix, for people.")
     last_transition_time: Time | None = Field(default=None, description="When status last changed.")
     observed_generation: int | None = Field(
         default=None, description="The metadata.generation that the condition is based on."
@@ -47,7 +47,7 @@ class StatusCondition(StatusModel):
 
 
 class PastRevision(StatusModel):
-    """A revision that was rolled out, with what it takes to serve its model version again."""
+    """A revision that was rolled out, with all that is needed to serve its model version again."""
 
     revision: str = Field(description="The revision.")
     model_version: str | None = Field(default=None, description="Its model version.")
@@ -75,11 +75,11 @@ class RevisionStatus(StatusModel):
     model_version: str = Field(
         description="The model version: its number, or the id of its model or run."
     )
-    model_uri: str = Field(description="What the pods fetch; never changes.")
+    model_uri: str = Field(description="The URI that the pods download; it never changes.")
     requested_uri: str = Field(description="The URI in spec that resolved to this version.")
     name: str | None = Field(default=None, description="The registered model's name, if any.")
     tracking_uri: str | None = Field(
-        default=None, description="The tracking server that has it, if one is needed."
+        default=None, description="The tracking server of the model version, if one is needed."
     )
     python_version: str | None = Field(
         default=None, description="The Python version that the model was logged with, if known."
@@ -87,15 +87,16 @@ class RevisionStatus(StatusModel):
     model_created: int | None = Field(
         default=None,
         description=(
-            "When the model version was registered, in milliseconds since 1970, where modelUri "
-            "alone does not tell it from one that is registered again under the same number."
+            "When the model version was registered, in milliseconds since 1970, if "
+            "modelUri alone does not distinguish it from a version that is "
+            "registered again with the same number."
         ),
     )
-    ready_replicas: int = Field(default=0, description="Pods that answer.")
+    ready_replicas: int = Field(default=0, description="The number of ready pods.")
 
 
 class TrafficTarget(StatusModel):
-    """The share of the requests of a revision."""
+    """A revision's share of the requests."""
 
     revision: str = Field(description="The revision.")
     model_version: str | None = Field(default=None, description="Its model version.")
@@ -103,36 +104,37 @@ class TrafficTarget(StatusModel):
 
 
 class FailedRevision(PastRevision):
-    """A revision that was turned back."""
+    """A revision that was rolled back."""
 
     schedule: str | None = Field(
-        default=None, description="A hash of spec.rollout; with another one it is tried again."
+        default=None,
+        description="A hash of spec.rollout; if it changes, the revision is tried again.",
     )
-    reason: str = Field(default="", description="Why, as one word, for programs.")
-    message: str = Field(default="", description="Why, for people.")
-    at: Time | None = Field(default=None, description="When it was turned back.")
+    reason: str = Field(default="", description="The reason, as a single word for programs.")
+    message: str = Field(default="", description="The reason, for people.")
+    at: Time | None = Field(default=None, description="When it was rolled back.")
 
 
 class HistoryEntry(PastRevision):
-    """A revision that was rolled out, or was to be."""
+    """A completed or abandoned rollout of a revision."""
 
     trigger: str = Field(
         default="",
         description=(
-            "Why it was rolled out: Registry (the URI resolved to another version), Spec (the spec "
-            "changed), Operator (a new pod template of the operator), Recovery (it answered where "
-            "the stable revision did not), Undo (a person went back to it) or Start (the first "
-            "one)."
+            "What started the rollout: Registry (the URI resolved to another "
+            "version), Spec (the spec changed), Operator (the operator's pod "
+            "template changed), Recovery (this revision was ready while the stable "
+            "one was not), Undo (a user went back to it) or Start (the first revision)."
         ),
     )
     verdict: str = Field(
         default="",
         description=(
-            "What became of it: Promoted, Failed, Aborted or Superseded (another one was to be "
-            "rolled out before it was)."
+            "The result: Promoted, Failed, Aborted or Superseded (the rollout of "
+            "another revision started first)."
         ),
     )
-    at: Time | None = Field(default=None, description="When that was decided.")
+    at: Time | None = Field(default=None, description="When the rollout ended.")
 
 
 class RolloutStatus(StatusModel):
@@ -141,56 +143,56 @@ class RolloutStatus(StatusModel):
     phase: str = Field(
         default="Stable",
         description=(
-            "The phase: Starting, Updating, Moving, Draining, Stable or Stopped; with steps also "
-            "Preparing, Progressing, Paused or Promoting; and Undoing or Failed."
+            "The phase: Starting, Updating, Moving, Draining, Stable or Stopped; "
+            "with steps, also Preparing, Progressing, Paused, Promoting; Undoing; or Failed."
         ),
     )
-    revision: str | None = Field(default=None, description="The revision that is rolled out.")
+    revision: str | None = Field(default=None, description="The revision that is being rolled out.")
     trigger: str | None = Field(
-        default=None, description="Why it is rolled out, as in status.history."
+        default=None, description="What started the rollout, as in status.history."
     )
     message: str = Field(default="", description="The state of the rollout, for people.")
     started_at: Time | None = Field(default=None, description="When this phase began.")
     waiting_for: str | None = Field(
         default=None,
         description=(
-            "What a rollout in steps waits for: Gates, Pods, Route, Stable, Hold, Resume or "
-            "Analysis."
+            "What a rollout with steps waits for: Gates, Pods, Route, Stable, Hold, "
+            "Resume or Analysis."
         ),
     )
     step: int | None = Field(
-        default=None, description="The step that the rollout has reached, from 1; 0 before it."
+        default=None, description="The current step, starting with 1; 0 before the first step."
     )
-    steps: int | None = Field(default=None, description="How many steps the rollout has.")
-    weight: int | None = Field(
-        default=None, description="The share of the requests at this step, in percent."
-    )
+    steps: int | None = Field(default=None, description="The number of steps of the rollout.")
+    weight: int | None = Field(default=None, description="The weight of this step, in percent.")
     target_since: Time | None = Field(
         default=None, description="When the rollout of this revision began."
     )
     step_started_at: Time | None = Field(
-        default=None, description="Since when the gateway has the weight of this step."
+        default=None, description="When the gateway applied the weight of this step."
     )
     paused_at: Time | None = Field(
-        default=None, description="When the rollout was paused, if it is."
+        default=None, description="When the rollout was paused, if it is paused."
     )
     resumed_at: Time | None = Field(
-        default=None, description="When a person resumed the rollout at this step."
+        default=None, description="When someone resumed the rollout at this step."
     )
     stable_replicas: int | None = Field(
         default=None,
-        description="The pods of the stable revision when the rollout began, which it keeps.",
+        description=(
+            "The number of pods of the stable revision when the rollout began; it keeps that many."
+        ),
     )
     schedule: str | None = Field(
-        default=None, description="A hash of spec.rollout, as the rollout began with it."
+        default=None, description="A hash of spec.rollout when the rollout began."
     )
     last_control: str | None = Field(
         default=None,
-        description="The value of the annotation …/rollout that was acted upon last.",
+        description="The value of the annotation …/rollout that the operator acted on last.",
     )
     failed: Annotated[list[FailedRevision], ATOMIC] = Field(
         default_factory=list,
-        description="Revisions that were turned back, and are not tried again by themselves.",
+        description="Revisions that were rolled back, and are not tried again automatically.",
     )
 
 
@@ -210,29 +212,33 @@ class Status(StatusModel):
     conditions: Annotated[list[StatusCondition], map_by("type")] = Field(
         default_factory=list,
         description=(
-            "Ready sums up; ModelResolved, Available, Progressing, RouteAccepted, CanaryReady and "
-            "TrafficSplit are its parts. True is good, except for Progressing."
+            "The conditions: Ready summarizes ModelResolved, Available, "
+            "Progressing, RouteAccepted, CanaryReady and TrafficSplit. True is the "
+            "desired status, except for Progressing."
         ),
     )
-    url: str | None = Field(default=None, description="Where to send requests.")
-    replicas: int | None = Field(default=None, description="Pods of all revisions with traffic.")
+    url: str | None = Field(default=None, description="The URL for requests.")
+    replicas: int | None = Field(
+        default=None, description="The number of pods of all revisions with traffic."
+    )
     selector: str | None = Field(
         default=None, description="The label selector of those pods, for `kubectl scale`."
     )
     stable: RevisionStatus | None = Field(
-        default=None, description="The revision that has the traffic."
+        default=None, description="The revision that receives the traffic."
     )
     target: RevisionStatus | None = Field(
         default=None,
-        description="The revision that is getting ready to take the traffic, if any.",
+        description="The revision that is being prepared to receive the traffic, if any.",
     )
     canary: RevisionStatus | None = Field(default=None, description="The canary revision.")
     traffic: Annotated[list[TrafficTarget], ATOMIC] = Field(
-        default_factory=list, description="The share of the requests of each revision; sums to 100."
+        default_factory=list,
+        description="Each revision's share of the requests, in percent, summing to 100.",
     )
     routed_revisions: Annotated[list[str], ATOMIC] | None = Field(
         default=None,
-        description="The revisions that the route led to when its Gateway accepted it last.",
+        description="The revisions in the route that the Gateway accepted last.",
     )
     rollout: RolloutStatus | None = Field(
         default=None, description="The state of the change from one revision to the next."

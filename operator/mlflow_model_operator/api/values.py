@@ -94,8 +94,8 @@ JwksUrl = Annotated[
         pattern(
             r"https://[^\x00-\x20/?#]+([/?][^\x00-\x20]*)?",
             "write the https:// URL of the issuer's key set, like "
-            "https://issuer.example.com/.well-known/jwks.json: whoever could change the keys on "
-            "their way could make tokens",
+            "https://issuer.example.com/.well-known/jwks.json: anyone who can "
+            "change the keys in transit can forge tokens",
         ),
         _NO_CREDENTIALS,
     ),
@@ -132,13 +132,14 @@ SourcePattern = Annotated[
     Schema(
         pattern(
             r"models:.*|[a-z][a-z0-9-]*:[^\x00-\x20?#]*|/[^\x00-\x20?#]*",
-            "write models:/<name>, where the name may have wildcards, a scheme like runs:, or the "
-            "beginning of a URI up to a slash, like s3://models/team-a/ or /mnt/models/",
+            "write models:/<name>, where the name can have wildcards, a scheme like "
+            "runs:, or the beginning of a URI up to a slash, like "
+            "s3://models/team-a/ or /mnt/models/",
         ),
         Rule(
             f"!self.startsWith('models:') || {matches(_NAMED_MODELS)}",
-            "write models:/<name> without a version or an alias, where the name may have "
-            "wildcards, like models:/team-a-*",
+            "write models:/<name> without a version or an alias, where the name can "
+            "have wildcards, like models:/team-a-*",
         ),
     ),
 ]
@@ -146,7 +147,9 @@ SourcePattern = Annotated[
 Claim = Annotated[
     str,
     Field(max_length=1024),
-    Schema(pattern(r"[^\x00-\x20\x7f]+", "write the value as the tokens have it, without spaces")),
+    Schema(
+        pattern(r"[^\x00-\x20\x7f]+", "write the value exactly as in the tokens, without spaces")
+    ),
 ]
 
 Duration = Annotated[

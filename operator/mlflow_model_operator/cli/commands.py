@@ -56,7 +56,7 @@ class Watch:
 def watch(kubectl: Kubectl, name: str, output: str, how: Watch, terminal: Terminal) -> int:
     """Shows a resource each time that it has changed.
 
-    Returns 1 where the rollout was turned back, or the time was over before it ended.
+    Returns 1 where the rollout was rolled back, or the time was over before it ended.
     """
     last = None
     for current in _views(kubectl, name, how, terminal):

@@ -82,7 +82,7 @@ def outcome(control: Control, before: Json, after: Json) -> Outcome:
     turned_back = f"{name} is {phase}: version {stable} serves"
     texts = {
         PAUSE: f"{name} is paused: version {target} stays at {rollout.get('weight', 0)} %",
-        RESUME: f"{name} goes on ({phase}){_waits(rollout)}",
+        RESUME: f"{name} continues ({phase}){_waits(rollout)}",
         PROMOTE: f"Version {target} takes over{_waits(rollout)}",
         RETRY: f"Version {target} is tried again ({phase}){_waits(rollout)}",
     }
@@ -111,8 +111,8 @@ def _undo_outcome(before: Json, after: Json) -> Outcome:
         return Outcome(text, has_failed=True)
     failed = (after["status"]["rollout"].get("failed") or [{}])[0].get("modelVersion", "")
     return Outcome(
-        f"Version {serving} serves again. Version {failed} is not tried again by itself; to try "
-        f"it: kubectl mmd retry {name}"
+        f"Version {serving} serves again. Version {failed} is not tried again automatically. To "
+        f"try it again: kubectl mmd retry {name}"
     )
 
 
@@ -121,7 +121,7 @@ def _undo_refusal(control: Control, resource: Json) -> str | None:
     if phase in UNDER_WAY:
         if not control.version:
             return None
-        return f"A rollout is under way: turn it back first: kubectl mmd abort {name}"
+        return f"A rollout is in progress. To roll it back first: kubectl mmd abort {name}"
     versions = earlier_versions(resource)
     if not versions:
         return f"There is nothing to go back to: see kubectl mmd history {name}"
@@ -159,17 +159,17 @@ def _nothing_to(word: str, phase: str) -> str:
     if phase == Phase.FAILED:
         return f"There is nothing to {word}"
     if phase in UNDER_WAY or phase == Phase.UNDOING:
-        return f"This can't be done now ({word})"
+        return f"{word.capitalize()} does not apply now"
     return f"There is no rollout to {word}"
 
 
 def _instead(word: str, phase: str, name: str) -> str:
     """What would be of use in this phase."""
     advice = {
-        Phase.PAUSED: f" To go on: kubectl mmd resume {name}",
-        Phase.PROMOTING: f" To turn it back: kubectl mmd abort {name}",
+        Phase.PAUSED: f" To continue: kubectl mmd resume {name}",
+        Phase.PROMOTING: f" To roll it back: kubectl mmd abort {name}",
         Phase.FAILED: f" To try the version again: kubectl mmd retry {name}",
-        Phase.UNDOING: f" To give the undo up: kubectl mmd abort {name}",
+        Phase.UNDOING: f" To cancel the undo: kubectl mmd abort {name}",
     }
     if word == ABORT and phase in ENDED:
         return f" To go back to the version before: kubectl mmd undo {name}"

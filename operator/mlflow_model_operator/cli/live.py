@@ -17,8 +17,8 @@ Json = dict[str, Any]
 
 OPERATOR = "app.kubernetes.io/name=mlflow-model-operator"
 NO_SETTINGS = (
-    "The operator's Deployment can't be read: its settings are taken from MMO_… and "
-    "MLFLOW_TRACKING_URI of this environment, or are the defaults"
+    "The operator's Deployment could not be read; its settings come from the environment "
+    "(MLFLOW_TRACKING_URI, MMO_SCORING_IMAGES) or are the defaults"
 )
 
 

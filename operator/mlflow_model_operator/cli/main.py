@@ -18,12 +18,12 @@ PROGRAM = "kubectl mmd"
 KUBECTL_FLAGS = ("namespace", "context", "kubeconfig", "cluster", "user", "as")
 
 _HELP = {
-    "pause": "keep the rollout at its present weight",
-    "resume": "go on with a rollout that is paused",
-    "promote": "skip the other steps",
-    "abort": "turn the new version back: the old one gets all requests",
-    "retry": "try a version again that was turned back",
-    "undo": "go back to the version that was promoted before the one that serves",
+    "pause": "keep a rollout at its current weight",
+    "resume": "continue a paused rollout",
+    "promote": "skip the remaining steps",
+    "abort": "roll back to the old version, which receives all requests",
+    "retry": "try a version again that was rolled back",
+    "undo": "go back to the version that was promoted before the stable one",
 }
 
 
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_control(word, subparsers.add_parser(word, parents=[shared], help=_HELP[word]))
     _add_plan(
         subparsers.add_parser(
-            "plan", parents=[shared], help="show offline what a manifest would become"
+            "plan", parents=[shared], help="show offline which objects a manifest results in"
         )
     )
     return parser
@@ -106,7 +106,7 @@ def _add_status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until-done",
         action="store_true",
-        help="watch until the rollout has ended; status 1 where the version was turned back",
+        help="watch until the rollout has ended; exit with 1 if the version was rolled back",
     )
     parser.add_argument("--interval", type=float, default=2.0, help="seconds between looks (2)")
     parser.add_argument(
@@ -137,7 +137,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live",
         action="store_true",
-        help="against the cluster: what would change there, by its operator's settings",
+        help="compare with the cluster, and use its operator's settings",
     )
     parser.add_argument(
         "--model-version",

@@ -104,19 +104,23 @@ def _backends(spec: Json) -> str:
 def _rollout(planned: Planned) -> str:
     """How the next revision takes over; the first has nothing to be compared with."""
     if not planned.steps:
-        return "Each new revision gets all requests as soon as it is ready."
+        return "Each new revision receives all requests as soon as it is ready."
     what = "This revision takes" if planned.is_update else "Each later revision takes"
     gates = planned.resource.spec.rollout.gates.tags
     tags = ", ".join(f"{name}={value}" for name, value in sorted(gates.items()))
-    gate = f", once its version has the tags {tags}" if gates else ""
-    first = "" if planned.is_update else "The first revision gets all requests when it is ready. "
+    gate = f", once the model version has the tags {tags}" if gates else ""
+    first = (
+        ""
+        if planned.is_update
+        else "The first revision receives all requests as soon as it is ready. "
+    )
     return f"{first}{what} over by these steps{gate}:\n\n{_steps(planned.steps)}"
 
 
 def _steps(steps: Schedule) -> str:
     return steps_text(
         {"weight": step.weight}
-        | ({"until": "a person resumes"} if math.isinf(step.hold) else {"seconds": step.hold})
+        | ({"until": "someone resumes it"} if math.isinf(step.hold) else {"seconds": step.hold})
         for step in steps
     )
 

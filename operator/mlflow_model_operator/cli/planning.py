@@ -28,12 +28,12 @@ from mlflow_model_operator.rollout.steps import schedule
 from mlflow_model_operator.settings import Settings, SettingsError, from_environment
 
 NOT_LOOKED_UP = (
-    "{uri} is not looked up: it stands for the version. Write --model-version N for the names that "
-    "its revisions would have"
+    "{uri} is not resolved, and stands for the version. Set --model-version N for the actual names "
+    "of the revisions"
 )
 OTHER_SETTINGS = (
-    "The operator's settings are taken from MMO_… and MLFLOW_TRACKING_URI of this environment, or "
-    "are the defaults: with others the names of revisions end otherwise"
+    "The operator's settings come from the environment (MLFLOW_TRACKING_URI, MMO_SCORING_IMAGES) "
+    "or are the defaults; the names of revisions depend on them"
 )
 
 

@@ -10,13 +10,13 @@ from mlflow_model_operator.cli.table import fields, table
 Json = dict[str, Any]
 
 WAITS = {
-    "Gates": "the model version has the tags that spec.rollout.gates asks for",
-    "Pods": "the new revision has the ready pods that its next weight needs",
-    "Route": "the gateway has accepted the route with the last weights",
+    "Gates": "the model version has the tags in spec.rollout.gates",
+    "Pods": "the new revision has enough ready pods for the next weight",
+    "Route": "the gateway has accepted the route with the current weights",
     "Stable": "the old revision has a ready pod",
-    "Hold": "the time of the step is over",
-    "Resume": "a person resumes it: kubectl mmd resume {name} -n {namespace}",
-    "Analysis": "enough was measured to judge it",
+    "Hold": "the hold time of the step is over",
+    "Resume": "someone resumes the rollout: kubectl mmd resume {name} -n {namespace}",
+    "Analysis": "there are enough measurements",
 }
 
 
@@ -49,7 +49,7 @@ def steps_text(steps: Iterable[Json]) -> str:
         (str(index), f"{step['weight']} %", _until(step), step.get("state", ""))
         for index, step in enumerate(steps, start=1)
     ]
-    rows.append(("end", "100 %", "it is the stable revision", ""))
+    rows.append(("end", "100 %", "-", ""))
     if not any(state for *_, state in rows):
         return table(("STEP", "WEIGHT", "UNTIL"), [row[:-1] for row in rows])
     return table(("STEP", "WEIGHT", "UNTIL", "STATE"), rows)
@@ -79,7 +79,10 @@ def _summary(view: Json) -> str:
             ("Rollout", _phase(rollout)),
             ("Waits until", waits.format(name=view["name"], namespace=view["namespace"])),
             ("Message", rollout.get("message", "") or (ready or {}).get("message", "")),
-            ("Note", "" if view["isCurrent"] else "the operator has not seen the present spec yet"),
+            (
+                "Note",
+                "" if view["isCurrent"] else "the operator has not processed the current spec yet",
+            ),
         ]
     )
 
@@ -109,14 +112,18 @@ def _revisions(revisions: list[Json]) -> str:
 def _steps(view: Json) -> str:
     steps = view["rollout"]["steps"]
     if not steps:
-        return "No steps: a new revision gets all requests as soon as it is ready."
+        return "No steps: a new revision receives all requests as soon as it is ready."
     return steps_text(steps)
 
 
 def _until(step: Json) -> str:
     if "until" in step:
         return str(step["until"])
-    return f"{seconds_text(step['seconds'])} are over" if step["seconds"] else "the gateway has it"
+    return (
+        f"{seconds_text(step['seconds'])} have passed"
+        if step["seconds"]
+        else "the gateway applies it"
+    )
 
 
 def _conditions(view: Json) -> str:

@@ -74,7 +74,7 @@ def _rollout(status: Json, spec: Json) -> Json:
 
 def _step(step: Step, index: int, position: int | None) -> Json:
     if math.isinf(step.hold):
-        shown: Json = {"weight": step.weight, "until": "a person resumes"}
+        shown: Json = {"weight": step.weight, "until": "someone resumes it"}
     else:
         shown = {"weight": step.weight, "seconds": step.hold}
     if position is not None:

@@ -27,10 +27,10 @@ def first_obstacle(
         return None
     if target.model.name is None:
         return _tags_missing(
-            f"{target.model.uri} is no version of a registered model, so has no tags"
+            f"{target.model.uri} is not a version of a registered model, so it has no tags"
         )
     if not isinstance(resolved, ModelVersion):
-        return _tags_missing("its tags can't be read; see condition ModelResolved")
+        return _tags_missing("its tags cannot be read; see condition ModelResolved")
     present = dict(resolved.tags)
     missing = {name: value for name, value in tags.items() if present.get(name) != value}
     if not missing:

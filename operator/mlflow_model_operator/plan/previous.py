@@ -159,7 +159,7 @@ def revision_from_status(entry: RevisionStatus | PastRevision | None) -> Revisio
 def previous_models(resource: MLflowModelDeployment, previous: Previous) -> list[ModelVersion]:
     """What the URI resolved to before: the target's model, unless the URI is new; the stable's.
 
-    A target that was turned back is still what it resolved to.
+    A target that was rolled back is still what it resolved to.
     """
     target, stable = previous.target, previous.stable
     models = [stable.model] if stable else []

@@ -60,7 +60,7 @@ LATE_REASONS = frozenset(
 class RolloutPlan:
     """What a rollout in steps makes of the target."""
 
-    target: Revision  # the stable revision, where the target was turned back
+    target: Revision  # the stable revision, where the target was rolled back
     trial: Trial | None = None
     rejected: Rejected | None = None
     requeue_after: float | None = None
@@ -101,7 +101,7 @@ def _plan_undo(
     result: Advance,
     progress: Progress,
 ) -> RolloutPlan:
-    """The earlier revision is the target, and the target of the spec is turned back."""
+    """The earlier revision is the target, and the target of the spec is rolled back."""
     if result.takes_over:
         return RolloutPlan(earlier, rejected=Rejected(target, progress))
     trial = _trial(resource, result, progress, (), None)
@@ -111,7 +111,7 @@ def _plan_undo(
 def progress_of(resource: MLflowModelDeployment, target: Revision) -> Progress | None:
     """The recorded progress, as that of `target` where it is the same to a person.
 
-    What a person has turned back is not tried again because the operator has a new pod template.
+    What a user has rolled back is not tried again because the operator has a new pod template.
     """
     recorded, rollout = recorded_progress(resource), resource.status.rollout
     if recorded is None or recorded.rejection is None or rollout is None:
@@ -277,7 +277,7 @@ def _stable_replicas(
 
 
 def _of_rollout(begun: Progress | None) -> Progress | None:
-    """The same while it is under way: what was turned back says nothing of the pods of today."""
+    """The same while it is under way: what was rolled back says nothing of the pods of today."""
     return None if begun is None or begun.stage is Stage.FAILED else begun
 
 

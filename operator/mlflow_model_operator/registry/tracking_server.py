@@ -279,8 +279,9 @@ class TrackingServer:
     def _login_help(self) -> str:
         if self._client.is_own:
             return (
-                "rejected the operator's credentials (401): give the operator a user or token that "
-                "may read the registry (chart value trackingCredentialsSecret)"
+                "rejected the operator's credentials (401): give the operator a user or "
+                "token that can read the registry (chart value "
+                "trackingCredentialsSecret)"
             )
         return (
             "requires credentials (401), and the operator sends its own only to its own tracking "

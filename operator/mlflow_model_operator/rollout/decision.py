@@ -28,12 +28,12 @@ class Trial:
     may_serve: bool  # all requests, where the stable revision does not answer
     steps: Schedule = ()
     obstacle: Obstacle | None = None  # the gate that it has not passed yet
-    undone: Revision | None = None  # the revision that is turned back, where this is an undo
+    undone: Revision | None = None  # the revision that is rolled back, where this is an undo
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A target that was turned back: the stable revision is the target in its place."""
+    """A target that was rolled back: the stable revision is the target in its place."""
 
     revision: Revision
     progress: Progress
@@ -172,7 +172,7 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
 
 
 def _fallbacks(desired: Desired, previous: Previous) -> Iterable[Revision]:
-    """Draining revisions that may serve again; none that was turned back or is on trial."""
+    """Draining revisions that may serve again; none that was rolled back or is on trial."""
     excluded = {desired.target.name} if desired.trial else set()
     if desired.rejected:
         excluded.add(desired.rejected.revision.name)
@@ -249,7 +249,7 @@ def _leaving(
 
 
 def _leaving_since(draining: Mapping[str, float], rejected: Rejected | None) -> Mapping[str, float]:
-    """Since when each revision leaves; one that was turned back since then."""
+    """Since when each revision leaves; one that was rolled back since then."""
     if rejected is None or rejected.progress.rejection is None:
         return draining
     return {**draining, rejected.revision.name: rejected.progress.rejection.at}

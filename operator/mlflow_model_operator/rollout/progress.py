@@ -28,8 +28,8 @@ class Stage(StrEnum):
     PROGRESSING = "Progressing"  # the target has the weight of a step
     PAUSED = "Paused"  # until a person resumes it
     PROMOTING = "Promoting"  # all steps are done: the target gets its last pods and takes over
-    FAILED = "Failed"  # the target was turned back, and is not tried again by itself
-    UNDOING = "Undoing"  # a person goes back to an earlier revision, which gets its pods
+    FAILED = "Failed"  # the target was rolled back, and is not tried again by itself
+    UNDOING = "Undoing"  # a user goes back to an earlier revision, which gets its pods
 
 
 class Trigger(StrEnum):
@@ -153,7 +153,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a target was turned back."""
+    """Why a target was rolled back."""
 
     reason: Reason
     message: str
@@ -301,7 +301,7 @@ def _begun(observed: Observation) -> Progress:
 def _running(progress: Progress | None, observed: Observation) -> Progress | None:
     """The progress of a target that may take over; None where it does so as soon as it is ready.
 
-    A person can turn back one that has no steps too.
+    A user can abort one that has no steps too.
     """
     is_aborted = observed.action in (Action.ABORT, Action.UNDO)
     if not (observed.steps or observed.has_gates or is_aborted):
@@ -334,7 +334,7 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
             (Action.ABORT | Action.UNDO),
             (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED | Stage.PROMOTING),
         ):
-            aborted = Rejection(Reason.ROLLOUT_ABORTED, "a person has aborted it", observed.now)
+            aborted = Rejection(Reason.ROLLOUT_ABORTED, "it was aborted by a user", observed.now)
             return _rejected(progress, Trigger.ABORT, aborted)
         case Action.RETRY, Stage.FAILED:
             retried = _move(progress, Trigger.RETRY, Stage.PREPARING)
@@ -353,7 +353,7 @@ def _undoing(progress: Progress, observed: Observation) -> Progress:
     """The beginning of an undo; the target is not tried again by itself from now on."""
     assert observed.earlier is not None
     stage = progress.stage if progress.rejection else Stage.STABLE
-    reason = f"a person went back to revision {observed.earlier.name}"
+    reason = f"a user went back to revision {observed.earlier.name}"
     rejection = progress.rejection or Rejection(Reason.ROLLOUT_UNDONE, reason, observed.now)
     moved = _move(replace(progress, stage=stage), Trigger.UNDO, Stage.UNDOING)
     return replace(moved, rejection=rejection, earlier=observed.earlier.name)
@@ -375,7 +375,7 @@ def _undo(progress: Progress, observed: Observation) -> Advance:
 
 
 def _undone(progress: Progress, observed: Observation) -> Progress:
-    """The target is turned back; from now on, if it is the one that has served."""
+    """The target is rolled back; from now on, if it is the one that has served."""
     assert progress.rejection is not None
     failed = _move(progress, Trigger.UNDONE, Stage.FAILED)
     if observed.target != observed.stable:
@@ -391,7 +391,7 @@ def _without_undo(progress: Progress, trigger: Trigger, observed: Observation) -
 
 
 def _fail(progress: Progress, observed: Observation) -> Progress:
-    """The same, turned back if the target is not to serve."""
+    """The same, rolled back if the target is not to serve."""
     if not progress.is_running:
         return progress
     rejection = observed.failure

@@ -48,14 +48,14 @@ _WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
 
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
 _ROUTE_FIXES = {
-    "NotAllowedByListeners": "Have a listener of the Gateway allow routes of namespace {namespace} "
+    "NotAllowedByListeners": "Allow routes from namespace {namespace} in a listener of the Gateway "
     "(allowedRoutes), or set spec.routing.gateway to another Gateway",
-    "NoMatchingListenerHostname": "Set spec.routing.hostnames to names that a listener of the "
-    "Gateway has",
+    "NoMatchingListenerHostname": "Set spec.routing.hostnames to host names that a listener of the "
+    "Gateway accepts",
     "NoMatchingParent": "Set spec.routing.gateway to a Gateway with an HTTP listener",
 }
 _DEFAULT_ROUTE_FIX = (
-    "Correct spec.routing, or have the Gateway's listeners allow this hostname and namespace"
+    "Correct spec.routing, or allow this host name and namespace in the Gateway's listeners"
 )
 
 
@@ -160,9 +160,10 @@ def _not_ready(snapshot: Snapshot, revision: Revision) -> Failure:
 def _missing(revision: Revision) -> Failure:
     return Failure(
         Reason.REVISION_MISSING,
-        f"Deployment {revision.name} of version {revision.model.version}, which has the traffic, "
-        "was deleted, and the present spec states another pod template: wait for the next revision "
-        "to be ready, or change the spec back",
+        f"Deployment {revision.name} of version {revision.model.version}, which "
+        "receives the traffic, was deleted, and the current spec renders "
+        "another pod template: wait for the next revision to become ready, or "
+        "revert the spec",
     )
 
 
@@ -188,7 +189,9 @@ def progressing(snapshot: Snapshot) -> Condition:
         if snapshot.lingering:
             return _true("Progressing", Reason.MOVING_TRAFFIC, _moving(snapshot, decision))
         names = ", ".join(sorted(set(decision.draining) - decision.drained))
-        return _true("Progressing", Reason.DRAINING, f"In-flight requests are finishing: {names}")
+        return _true(
+            "Progressing", Reason.DRAINING, f"Waiting for in-flight requests to finish: {names}"
+        )
     target = decision.target
     state = snapshot.state(target)
     # Failing pods are reported even where enough others are ready: an autoscaler asks for them.
@@ -214,27 +217,27 @@ def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) 
     text = rollout_message(decision, trial)
     if progress.stage is Stage.PAUSED:
         resume = control_command(snapshot.resource, Action.RESUME)
-        return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To go on: {resume}")
+        return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To continue: {resume}")
     return _true("Progressing", Reason.ROLLOUT_PROGRESSING, text)
 
 
 def _turned_back(snapshot: Snapshot, rejected: Rejected) -> Condition:
-    """Why a target was turned back, and how to try it again."""
+    """Why a target was rolled back, and how to try it again."""
     rejection = rejected.progress.rejection
     assert rejection is not None
     return _false(
         "Progressing",
         rejection.reason,
-        f"Version {rejected.revision.model.version} ({rejected.revision.name}) was turned back: "
-        f"{rejection.message}{_still_served(snapshot)}. To try it again: "
-        f"{control_command(snapshot.resource, Action.RETRY)}",
+        f"Version {rejected.revision.model.version} ({rejected.revision.name}) "
+        f"was rolled back: {rejection.message}{_still_served(snapshot)}. To try "
+        f"it again: {control_command(snapshot.resource, Action.RETRY)}",
     )
 
 
 def _moving(snapshot: Snapshot, decision: Decision) -> str:
     names, version = ", ".join(sorted(snapshot.lingering)), decision.stable.model.version
     why = "" if snapshot.resource.gateway is None else "; see condition RouteAccepted"
-    return f"Version {version} is ready, and requests still reach {names}{why}"
+    return f"Version {version} is ready, but requests still reach {names}{why}"
 
 
 def _complete(snapshot: Snapshot, target: Revision) -> str:
@@ -242,8 +245,8 @@ def _complete(snapshot: Snapshot, target: Revision) -> str:
     if not snapshot.is_deferred:
         return text
     return (
-        f"{text}. A new pod template of the operator follows: no more than the chart value "
-        "maxTemplateUpdates are updated at a time"
+        f"{text}. The operator's new pod template follows: the chart value "
+        "maxTemplateUpdates limits how many resources are updated at a time"
     )
 
 
@@ -407,9 +410,9 @@ def _other_split(
         return _false(
             "TrafficSplit",
             Reason.UPDATE_IN_PROGRESS,
-            f"The canary gets {requested} % of the requests after the update; until then all go to "
-            f"version {version}: without spec.routing.gateway pods of a third revision would get "
-            "some too",
+            f"The canary gets {requested} % of the requests after the update; until "
+            f"then all go to version {version}: without spec.routing.gateway, pods "
+            "of a third revision would also get some",
         )
     return _false(
         "TrafficSplit",
@@ -550,9 +553,9 @@ def _python_mismatch(snapshot: Snapshot) -> str:
     if served == own:
         return ""
     return (
-        f". It was logged with Python {logged} and runs with Python {served}, for there is no "
-        f"scoring image for {own}: add one (chart value scoringImages), or log the model with "
-        f"{served}"
+        f". It was logged with Python {logged} and runs with Python {served}, "
+        f"because there is no scoring image for {own}: add one (chart value "
+        f"scoringImages), or log the model with {served}"
     )
 
 

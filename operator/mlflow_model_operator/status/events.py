@@ -65,7 +65,7 @@ def _rollout_changed(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> li
         return []
     target, stable = decision.target, decision.stable
     if decision.trial is not None and decision.trial.undone is not None:
-        text = f"A person goes back to version {target.model.version} ({target.name})"
+        text = f"A user goes back to version {target.model.version} ({target.name})"
         return [_event(EventReason.UNDO_STARTED, text)]
     if target.name == stable.name:
         if old.get("stable", {}).get("revision") != stable.name:
@@ -76,7 +76,7 @@ def _rollout_changed(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> li
         cause = "Spec changed"
     else:
         cause = f"{target.model.requested} now resolves to version {target.model.version}"
-    beside = f"starting {target.name} beside version {stable.model.version} ({stable.name})"
+    beside = f"starting {target.name} alongside version {stable.model.version} ({stable.name})"
     return [_event(EventReason.NEW_REVISION, f"{cause}: {beside}")]
 
 

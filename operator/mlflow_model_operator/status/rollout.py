@@ -58,7 +58,7 @@ def rollout_status(
 
 
 def current_target(decision: Decision) -> Revision:
-    """The revision that is rolled out, or was turned back."""
+    """The revision that is rolled out, or was rolled back."""
     return decision.rejected.revision if decision.rejected else decision.target
 
 
@@ -160,7 +160,7 @@ def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
 
 
 def _outcome_of_dropped(snapshot: Snapshot, target: Revision) -> RolloutOutcome:
-    """An undo is aborted where what it has turned back is the target again."""
+    """An undo is aborted where what it has rolled back is the target again."""
     before = snapshot.resource.status.rollout
     undone = before.failed if before else []
     is_aborted = any(entry.revision == target.name for entry in undone)

@@ -41,7 +41,7 @@ def request_of(document: dict[str, Any], kind: AgentKind) -> dict[str, Any]:
 def _responses_request(document: dict[str, Any]) -> dict[str, Any]:
     for name in _STATEFUL:
         if document.get(name):
-            raise _invalid(f"{name} is not for this server: send all of the conversation in input")
+            raise _invalid(f"{name} is not supported: send the whole conversation in input")
     items = document.get("input")
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
@@ -54,7 +54,7 @@ def _responses_request(document: dict[str, Any]) -> dict[str, Any]:
 def _chat_request(document: dict[str, Any], kind: AgentKind) -> dict[str, Any]:
     messages = document.get("messages")
     if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
-        raise _invalid("messages is no list of objects")
+        raise _invalid("messages is not a list of objects")
     request = {**document, "messages": [_message(each) for each in messages]}
     if kind is AgentKind.CHAT_AGENT:
         _name_tools(request["messages"])

@@ -30,7 +30,7 @@ class OpenAICodec:
         self._created = int(service.settings.model_created or time.time())
 
     def wants_stream(self, body: bytes, _headers: Headers, model: AgentModel) -> bool:
-        """Raises Rejected where the body is no JSON object, or too large a one."""
+        """Raises Rejected where the body is not JSON object, or too large a one."""
         with model.document(body) as document:
             return document.get("stream") is True
 
@@ -83,7 +83,7 @@ def _require_kind(route: Route, model: AgentModel) -> None:
         return
     names = " or a ".join(kind.value for kind in kinds)
     served = f"a {model.kind.value}" if model.kind is not None else "of another kind"
-    message = f"{route.label} is for a {names}, and this model is {served}: "
+    message = f"{route.label} is for a {names}, but this model is {served}: "
     raise Rejected(ErrorResponse(404, "RESOURCE_DOES_NOT_EXIST", message + _path_for(model)))
 
 

@@ -47,4 +47,4 @@ def _plain(value: Any) -> Any:
             return convert(**options)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} can't be represented as JSON")

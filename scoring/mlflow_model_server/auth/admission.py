@@ -71,7 +71,7 @@ class Authenticator:
         except KeysUnavailable:
             return _KEYS_UNAVAILABLE
         if name is None:
-            return _unauthorized("the key or token is not, or no longer, accepted", invalid=True)
+            return _unauthorized("the key or token is not valid, or no longer valid", invalid=True)
         return Principal(name)
 
 
@@ -102,8 +102,8 @@ def _token_verifier(settings: Settings) -> Verifier:
         from mlflow_model_server.auth import jwt
     except ImportError as error:
         raise SettingsError(
-            f"JWKS_URL is set, and {error.name} is not installed: use a scoring image that "
-            "has pyjwt[crypto]"
+            f"JWKS_URL is set, but {error.name} is not installed: use a scoring "
+            "image that has pyjwt[crypto]"
         ) from error
     return jwt.start_token_verifier(settings)
 
@@ -122,7 +122,7 @@ def _unauthorized(message: str, invalid: bool = False) -> ErrorResponse:
 _KEYS_UNAVAILABLE = ErrorResponse(
     503,
     "TEMPORARILY_UNAVAILABLE",
-    "the keys that tokens are verified with are not available: try again in 5 s",
+    "the keys for verifying tokens are not available: try again in 5 s",
     retry_after=5,
 )
 

@@ -38,7 +38,7 @@ def parse(text: str) -> dict[bytes, str]:
             )
         keys[_digest(key)] = name
     if not keys:
-        raise InvalidKeyFile("there is no key in it: write one per line, as `name:key`")
+        raise InvalidKeyFile("it contains no key: write one per line, as `name:key`")
     return keys
 
 

@@ -74,7 +74,9 @@ class _Deadline:
     def check(self, cause: BaseException | None = None) -> None:
         """Raises TimeoutError if the time is over."""
         if self._expired:
-            raise TimeoutError(f"the answer did not end within {self._seconds:g} s") from cause
+            raise TimeoutError(
+                f"the response was not complete within {self._seconds:g} s"
+            ) from cause
 
     def _expire(self) -> None:
         self._expired = True

@@ -102,9 +102,9 @@ class KeySet:
         self._fetched = self._now(), keys
 
     def _log_failure(self, error: BaseException) -> None:
-        stay = "" if self.current() is None else "; the keys fetched before stay valid for now"
+        stay = "" if self.current() is None else "; the previous keys stay valid for now"
         url = redact_urls(self._url)
-        log.error("JWKS_URL %s gives no keys: %s%s", url, _brief(error), stay)
+        log.error("JWKS_URL %s returned no usable keys: %s%s", url, _brief(error), stay)
 
     def _run(self) -> None:
         while True:
@@ -156,7 +156,7 @@ def _algorithms(entry: Mapping[str, Any]) -> tuple[str, ...]:
     if "alg" in entry:
         possible = tuple(name for name in possible if name == entry["alg"])
     if not possible:
-        raise ValueError("its type, curve and algorithm are not those of accepted signatures")
+        raise ValueError("its type, curve or algorithm is not supported for signatures")
     return possible
 
 

@@ -99,5 +99,5 @@ class TokenVerifier:
             )
             return claims
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            log.debug("a token is refused: %s", error)
+            log.debug("a token was rejected: %s", error)
             return None

@@ -96,14 +96,16 @@ def _from_base64(name: str, value: str | bytes) -> bytes:
         text = value.encode("ascii") if isinstance(value, str) else value
         return base64.b64decode(text.translate(None, _SPACES), validate=True)
     except (binascii.Error, ValueError):
-        raise BadRequest(f"input {name!r} is not all base64") from None
+        raise BadRequest(f"input {name!r} has elements that are not base64") from None
 
 
 def _from_json(name: str, value: str | bytes) -> Any:
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
-        raise BadRequest(f"input {name!r} is not all JSON: write each element as JSON") from None
+        raise BadRequest(
+            f"input {name!r} has elements that are not JSON: write each element as JSON"
+        ) from None
 
 
 def _numbers(_name: str, array: Array, _field: Field) -> Array:
@@ -113,7 +115,9 @@ def _numbers(_name: str, array: Array, _field: Field) -> Array:
 def _texts(name: str, array: Array, field: Field) -> Array:
     values = tensors.texts_of(name, array.ravel().tolist())
     if not all(value is None or isinstance(value, str) for value in values):
-        raise BadRequest(f"input {name!r} is text by the signature, and not all of its elements")
+        raise BadRequest(
+            f"input {name!r} is text in the signature, but not all of its elements are"
+        )
     texts = tensors.of_objects(values).reshape(array.shape)
     return texts if field.is_column else _fixed_width(name, texts, np.dtype(str))
 
@@ -121,7 +125,9 @@ def _texts(name: str, array: Array, field: Field) -> Array:
 def _bytes(name: str, array: Array, field: Field) -> Array:
     values = [v.encode("utf-8") if isinstance(v, str) else v for v in array.ravel().tolist()]
     if not all(value is None or isinstance(value, bytes) for value in values):
-        raise BadRequest(f"input {name!r} is binary by the signature, and not all of its elements")
+        raise BadRequest(
+            f"input {name!r} is binary in the signature, but not all of its elements are"
+        )
     binary = tensors.of_objects(values).reshape(array.shape)
     return binary if field.is_column else _fixed_width(name, binary, np.dtype(bytes))
 
@@ -130,14 +136,19 @@ def _fixed_width(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """The elements of a tensor of numpy's text or bytes."""
     values = array.ravel().tolist()
     if None in values:
-        raise BadRequest(f"input {name!r} has a null, which a tensor of {dtype.name} can't hold")
+        raise BadRequest(
+            f"input {name!r} has a null, which a tensor of {dtype.name} can't represent"
+        )
     if dtype.kind == "S" and any(value.endswith(b"\0") for value in values):
-        raise BadRequest(f"input {name!r} has a zero at an end, which a tensor of bytes can't hold")
+        raise BadRequest(
+            f"input {name!r} has an element that ends with a zero byte, which a "
+            "tensor of bytes can't represent"
+        )
     width = max(map(len, values), default=0) * (4 if dtype.kind == "U" else 1)
     if width * len(values) > _MAX_TEXT_BYTES:
         raise TooLarge(
-            f"input {name!r} needs {width * len(values)} bytes, as each element has room for the "
-            "longest: send fewer or shorter ones"
+            f"input {name!r} needs {width * len(values)} bytes, because each element "
+            "takes as much space as the longest: send fewer or shorter elements"
         )
     return array.astype(dtype)
 
@@ -145,7 +156,7 @@ def _fixed_width(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
 def _datetimes(name: str, array: Array, field: Field | None) -> Array:
     """Points in time from ISO 8601, or from nanoseconds since 1970 as MLflow has them."""
     if not all(e is None or isinstance(e, str | int) for e in array.ravel().tolist()):
-        raise BadRequest(f"input {name!r} is a datetime by the signature: write it in ISO 8601")
+        raise BadRequest(f"input {name!r} is a datetime in the signature: write it in ISO 8601")
     if field is not None and not field.is_column:
         return _datetime_tensor(name, array, np.dtype(field.type))
     return _datetime_column(name, array)
@@ -188,8 +199,8 @@ def _aware(name: str, moments: list[Any]) -> Array:
 
 def _no_datetimes(name: str) -> BadRequest:
     return BadRequest(
-        f"input {name!r} is not all points in time: write them in ISO 8601, like "
-        "2026-01-31T12:00:00"
+        f"input {name!r} has elements that are not times: write them in ISO "
+        "8601, like 2026-01-31T12:00:00"
     )
 
 

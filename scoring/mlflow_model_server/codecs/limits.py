@@ -122,16 +122,14 @@ class Limits:
     def _check_rows(self, rows: int, name: str) -> None:
         if rows > self.max_rows:
             raise TooLarge(
-                f"{rows} {name} are more than the {self.max_rows} that a request may have: "
-                "send them in several requests"
+                f"{rows} {name} exceed the limit of {self.max_rows} per request: send "
+                "them in several requests"
             )
 
     def check_columns(self, columns: int) -> None:
         """Raises TooLarge for too many."""
         if columns > self.max_columns:
-            raise TooLarge(
-                f"{columns} columns are more than the {self.max_columns} that a request may have"
-            )
+            raise TooLarge(f"{columns} columns exceed the limit of {self.max_columns} per request")
 
     def _check_texts(self, table: Any) -> int:
         """An array of text has room for the longest in each element, 4 bytes for each character."""
@@ -142,8 +140,9 @@ class Limits:
     def _require(self, memory: int, needed: str) -> int:
         if memory > self.memory:
             raise TooLarge(
-                f"the body has {needed}, which need about {memory >> 20} MiB, more than the "
-                f"{self.memory >> 20} MiB that a request may use: send it in several requests"
+                f"the body has {needed}, which need about {memory >> 20} MiB, more than "
+                f"the limit of {self.memory >> 20} MiB per request: send it in several "
+                "requests"
             )
         return memory
 
@@ -155,9 +154,7 @@ def _parquet_shape(body: bytes) -> parquet.Shape | None:
     try:
         return parquet.shape_of(body)
     except parquet.MalformedParquet:
-        raise Unreadable(
-            "the Parquet file is damaged: its pages are not as its footer says"
-        ) from None
+        raise Unreadable("the Parquet file is damaged: its pages do not match its footer") from None
 
 
 def _expanded_texts(body: bytes, shape: parquet.Shape) -> int:

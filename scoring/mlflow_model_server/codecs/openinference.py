@@ -164,9 +164,9 @@ def _object(text: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is no JSON: {error}") from None
+        raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise BadRequest('the body is no JSON object: write {"inputs": […]}')
+        raise BadRequest('the body is not JSON object: write {"inputs": […]}')
     return document
 
 
@@ -176,7 +176,7 @@ def _parameters(described: Mapping[str, Any], subject: str, name: str = "") -> d
         return {}
     if not isinstance(parameters, dict):
         subject = f"{subject} {name!r}" if name else subject
-        raise BadRequest(f"the parameters of {subject} are no object: write {{}}")
+        raise BadRequest(f"the parameters of {subject} are not an object: write {{}}")
     return parameters
 
 
@@ -196,12 +196,14 @@ def _inputs(listed: list[Any], tail: memoryview, form: str | None) -> dict[str, 
     for described in listed:
         decoded, tail = _input(described, tail, form)
         if decoded.name in inputs:
-            raise BadRequest(f"there are two inputs {decoded.name!r}: name each only once")
+            raise BadRequest(
+                f"there are two inputs called {decoded.name!r}: use each name only once"
+            )
         inputs[decoded.name] = decoded
     if len(tail):
         raise BadRequest(
-            f"{len(tail)} bytes are behind the last input: write binary_data_size for each input "
-            "whose data are behind the JSON"
+            f"{len(tail)} bytes follow the last input: write binary_data_size for "
+            "each input whose data follow the JSON"
         )
     return inputs
 
@@ -235,8 +237,8 @@ def _binary_size(name: str, parameters: Mapping[str, Any], left: int) -> int | N
     if size is None or (type(size) is int and 0 <= size <= left):
         return size
     raise BadRequest(
-        f"input {name!r} has the binary_data_size {size!r}, and {left} bytes are left "
-        "behind the JSON: write how many of them are its own"
+        f"input {name!r} has the binary_data_size {size!r}, but {left} bytes are "
+        "left after the JSON: write the size of its own data"
     )
 
 
@@ -282,7 +284,7 @@ def _are_columns(inputs: Mapping[str, Input], spec: Spec) -> bool:
 def _list(inputs: Mapping[str, Input], spec: Spec) -> list[Any]:
     """The rows of the only input, as the function's type hint has them."""
     if len(inputs) != 1:
-        raise BadRequest(f"there are {len(inputs)} inputs, and the model takes 1")
+        raise BadRequest(f"there are {len(inputs)} inputs, but the model takes 1")
     (only,) = inputs.values()
     field = spec.inputs[0] if spec.inputs else None
     if field is not None and field.kind is Kind.DATETIME:
@@ -301,8 +303,8 @@ def _table(inputs: Mapping[str, Input], spec: Spec) -> Any:
             return _whole_table(first, fields)
         if len(fields) > 1 or fields[0].kind is not Kind.JSON:
             raise BadRequest(
-                f"input {first.name!r} has {first.array.shape[1]} columns, and the model takes "
-                f"{len(fields)}: write its shape as [rows, {len(fields)}]"
+                f"input {first.name!r} has {first.array.shape[1]} columns, but the model "
+                f"takes {len(fields)}: write its shape as [rows, {len(fields)}]"
             )
     columns = _columns(inputs, spec.columns)
     if _are_doubles(columns, spec.columns):
@@ -372,10 +374,10 @@ def _tensors(arrays: dict[str, Array], form: str | None, spec: Spec) -> Any:
 def _requested(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> RequestedOutputs:
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise BadRequest("the id is no string: write it in quotes")
+        raise BadRequest("the id is not a string: write it in quotes")
     listed = document.get("outputs")
     if listed is not None and not isinstance(listed, list):
-        raise BadRequest('outputs is no list: write [{"name": …}], or leave it out')
+        raise BadRequest('outputs is not a list: write [{"name": …}], or leave it out')
     names: list[str] = []
     binary: set[str] = set()
     for output in listed or ():

@@ -72,8 +72,8 @@ class Output:
         if self.datatype.startswith("FP") or None not in self.array.ravel().tolist():
             return self.array.astype(DTYPES[self.datatype])
         raise UnsupportedOutput(
-            f"an element is missing, which JSON can say and bytes of {self.datatype} can't: ask "
-            "for the output as JSON"
+            "an element is missing, which JSON can represent but bytes of "
+            f"{self.datatype} can't: request the output as JSON"
         )
 
 
@@ -263,7 +263,9 @@ def _without_surrogates(text: str) -> str:
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise UnsupportedOutput("a text has half a character, which UTF-8 can't say") from None
+        raise UnsupportedOutput(
+            "a text has an unpaired surrogate, which UTF-8 can't represent"
+        ) from None
 
 
 # A type of elements after another, and how they are written. Dates before texts: see _Moment.
@@ -306,12 +308,12 @@ def _for_json(value: Any) -> Any:
         return value.isoformat()
     if hasattr(value, "model_dump"):  # pydantic's
         return _finite(value.model_dump())
-    raise TypeError(f"{type(value).__name__} has no JSON")
+    raise TypeError(f"{type(value).__name__} can't be represented as JSON")
 
 
 def _array_for_json(value: Any) -> Any:
     if value.dtype.kind == "M":
         return _each(np.asarray(value).reshape(-1), _moment).reshape(value.shape).tolist()
     if value.dtype.kind in "cmV":
-        raise TypeError(f"{value.dtype} has no JSON")
+        raise TypeError(f"{value.dtype} can't be represented as JSON")
     return value.tolist()

@@ -42,8 +42,8 @@ def from_json(name: str, datatype: str, shape: list[int], data: Any) -> Array:
     flat = _flat(name, data)
     if len(flat) != size:
         raise BadRequest(
-            f"input {name!r} has {len(flat)} elements in data, and its shape {shape} has {size}: "
-            "write as many as the shape says"
+            f"input {name!r} has {len(flat)} elements in data, but its shape {shape} "
+            f"has {size}: write as many elements as the shape has"
         )
     return _array(name, datatype, flat).reshape(shape)
 
@@ -62,8 +62,9 @@ def from_bytes(
     dtype = DTYPES[datatype].newbyteorder("<")
     if len(raw) != size * dtype.itemsize:
         raise BadRequest(
-            f"input {name!r} has {len(raw)} bytes of data, and {datatype} of shape {shape} has "
-            f"{size * dtype.itemsize}: write as many as the shape says"
+            f"input {name!r} has {len(raw)} bytes of data, but {datatype} of shape "
+            f"{shape} has {size * dtype.itemsize}: write as many bytes as the shape "
+            "has"
         )
     if datatype == "BOOL":  # any other byte than 0 would make a boolean that is neither
         return np.not_equal(np.frombuffer(raw, np.uint8), 0).reshape(shape)
@@ -99,9 +100,9 @@ def texts_of(name: str, elements: list[Any]) -> list[Any]:
         return [e.decode("utf-8") if isinstance(e, bytes) else e for e in elements]
     except UnicodeDecodeError:
         raise BadRequest(
-            f"input {name!r} is text, and not all of its elements are UTF-8: write bytes as "
-            "base64 with the content_type base64; where the model has no signature, the "
-            "content_type np leaves binary elements as they are"
+            f"input {name!r} is text, but not all of its elements are UTF-8: write "
+            "bytes as base64 with the content_type base64; where the model has no "
+            "signature, the content_type np leaves binary elements as they are"
         ) from None
 
 
@@ -116,11 +117,15 @@ def of_objects(values: list[Any]) -> Array:
 def _flat(name: str, data: Any) -> list[Any]:
     """The elements of nested lists, in order, however they are nested."""
     if not isinstance(data, list):
-        raise BadRequest(f"input {name!r} has no list as data: write its elements as a list")
+        raise BadRequest(
+            f"input {name!r} has data that is not a list: write its elements as a list"
+        )
     flat = data
     while any(isinstance(element, list) for element in flat):
         if not all(isinstance(element, list) for element in flat):
-            raise BadRequest(f"input {name!r} has lists beside elements: nest all alike, or none")
+            raise BadRequest(
+                f"input {name!r} mixes lists and elements: nest all elements equally, or none"
+            )
         flat = [element for part in flat for element in part]
     return flat
 
@@ -129,7 +134,7 @@ def _array(name: str, datatype: str, flat: list[Any]) -> Array:
     if datatype == "BYTES":
         if all(element is None or isinstance(element, str) for element in flat):
             return of_objects(flat)
-        raise BadRequest(f"input {name!r} is BYTES, and not all of its elements are strings")
+        raise BadRequest(f"input {name!r} is BYTES, but not all of its elements are strings")
     if datatype == "BOOL":
         return _booleans(name, flat)
     if DTYPES[datatype].kind == "f":
@@ -141,7 +146,7 @@ def _booleans(name: str, flat: list[Any]) -> Array:
     # Clients made from the protocol's own description write them as numbers.
     if all(type(element) in (bool, int, float) and element in (0, 1) for element in flat):
         return np.array(flat, np.bool_)
-    raise BadRequest(f"input {name!r} is BOOL, and not all of its elements are true or false")
+    raise BadRequest(f"input {name!r} is BOOL, but not all of its elements are true or false")
 
 
 def _integers(name: str, datatype: str, flat: list[Any]) -> Array:
@@ -159,12 +164,12 @@ def _as_integer(name: str, datatype: str, element: Any) -> int:
         return element
     if type(element) is float and element.is_integer():
         return int(element)
-    raise BadRequest(f"input {name!r} is {datatype}, and not all of its elements are integers")
+    raise BadRequest(f"input {name!r} is {datatype}, but not all of its elements are integers")
 
 
 def _floats(name: str, datatype: str, flat: list[Any]) -> Array:
     if not all(element is None or type(element) in (float, int) for element in flat):
-        raise BadRequest(f"input {name!r} is {datatype}, and not all of its elements are numbers")
+        raise BadRequest(f"input {name!r} is {datatype}, but not all of its elements are numbers")
     try:
         wide = np.array(flat, np.float64)
     except OverflowError:
@@ -199,6 +204,7 @@ def _elements(name: str, raw: Buffer, size: int) -> list[bytes]:
 def _encoded(value: Any) -> bytes:
     if value is None:
         raise UnsupportedOutput(
-            "an element is missing, which JSON can say and bytes can't: ask for the output as JSON"
+            "an element is missing, which JSON can represent but bytes can't: "
+            "request the output as JSON"
         )
     return value.encode("utf-8") if isinstance(value, str) else bytes(value)

@@ -37,8 +37,9 @@ def save(model: Any, features: Any, predictions: Any) -> Baseline:
     )
     if not baseline.features and not baseline.predictions:
         raise ValueError(
-            "there is nothing to watch: give the features as a DataFrame or an array of at most "
-            f"{binning.MAX_FEATURES} columns, and the predictions as an array or list"
+            "there is nothing to monitor: pass the features as a DataFrame or an "
+            f"array of at most {binning.MAX_FEATURES} columns, and the predictions "
+            "as an array or list"
         )
     text = json.dumps(baseline.to_json(), indent=1)
     folder = _folder(model)
@@ -87,8 +88,8 @@ def _model_id(model: Any) -> str:
         model_id = model.removeprefix("models:/")
     if not isinstance(model_id, str):
         raise ValueError(
-            f"{model!r} is neither a model's folder nor a logged model: pass what log_model "
-            "returned"
+            f"{model!r} is neither a model's folder nor a logged model: pass the "
+            "return value of log_model"
         )
     return model_id
 

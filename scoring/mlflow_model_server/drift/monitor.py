@@ -78,10 +78,14 @@ class DriftMonitor:
         self._counting: _Counting | None = None
         self._first: list[_Columns] = []
 
-    def add(self, features: Any, predictions: Any) -> None:
-        """Queues the rows of a request or batch, which must not be changed afterwards."""
+    def add(self, features: Any, predictions: Any, body_size: int = 0) -> None:
+        """Queues the rows of a request or batch, which must not be changed afterwards.
+
+        `body_size` is the number of bytes that the features had in the requests: their text has
+        no more, and need not be measured.
+        """
         try:
-            size = _size(features) + _size(predictions)
+            size = _size_of_features(features, body_size) + _size(predictions)
         except Exception:  # predictions are objects of the model's own code
             self._dropped[0] += 1
             return
@@ -231,6 +235,12 @@ class _Counting:
             for place, times in enumerate(binning.count(bins, column).tolist(), start=start):
                 if times:
                     self._counters[place] += times
+
+
+def _size_of_features(features: Any, body_size: int) -> int:
+    if body_size and is_dataframe(features):
+        return int(features.size) + body_size // 8
+    return _size(features)
 
 
 def _size(data: Any) -> int:

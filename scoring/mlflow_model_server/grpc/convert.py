@@ -94,7 +94,8 @@ def _raw_contents(request: Any) -> list[bytes | None]:
     for tensor in request.inputs:
         if tensor.HasField("contents"):
             raise BadRequest(
-                f"input {tensor.name!r} has contents beside raw_input_contents: write either"
+                f"input {tensor.name!r} has both contents and raw_input_contents: write "
+                "only one of them"
             )
     return list(request.raw_input_contents)
 

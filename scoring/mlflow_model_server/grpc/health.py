@@ -47,7 +47,7 @@ class _Health:
         """The status of a service, or of the whole server."""
         status = self._status(await self._service_name(context))
         if status is SERVICE_UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
         return status
 
     async def watch(
@@ -55,7 +55,7 @@ class _Health:
     ) -> AsyncIterator[bytes]:
         """The same, and each other status that follows."""
         if self._watches >= _MAX_WATCHES:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many clients watch")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many clients are watching")
         self._watches += 1
         try:
             name, last = await self._service_name(context), b""

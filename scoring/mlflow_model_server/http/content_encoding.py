@@ -13,12 +13,12 @@ _ACCEPTED = (b"gzip", b"x-gzip", b"deflate")
 _UNSUPPORTED = ErrorResponse(
     415,
     "BAD_REQUEST",
-    "the body has a Content-Encoding that can't be decoded: send it as it is, or with gzip or "
-    "deflate",
+    "the body has a Content-Encoding that can't be decoded: send it without "
+    "encoding, or with gzip or deflate",
     accept_encoding=b"gzip, deflate",
 )
 _INVALID = ErrorResponse(
-    400, "BAD_REQUEST", "the body is not what its header Content-Encoding says: leave that out"
+    400, "BAD_REQUEST", "the body does not match its header Content-Encoding: leave the header out"
 )
 _STEP = 1 << 20  # bytes that are decoded before others may go on
 

@@ -17,7 +17,7 @@ _PONG = Response(200, b"\n")
 _NOT_READY = ErrorResponse(
     503,
     "TEMPORARILY_UNAVAILABLE",
-    "no prediction has ended in time for a while: requests can't be answered",
+    "no prediction has completed in time recently: requests can't be answered",
 )
 # As MLflow's framework has them.
 _NOT_FOUND = b'{"detail":"Not Found"}'

@@ -165,7 +165,7 @@ class HttpProtocol(HttpToolsProtocol):
             return  # the parser stops, and `_ignore_upgrades` goes on
         self.in_head = False
         if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
-            raise _Invalid(400, "A request has one header Host.")
+            raise _Invalid(400, "A request must have exactly one Host header.")
         if (self._part_bytes or self._chunk_bytes > MAX_HEAD_BYTES) and self._head_is_too_large():
             raise _too_large()
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -234,7 +234,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _head_without_upgrade(self) -> bytes:
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if method == b"CONNECT":
-            raise _Invalid(400, "This server is no proxy.")
+            raise _Invalid(400, "This server is not a proxy.")
         lines = [b"%s %s HTTP/%s" % (method, self.url, version.encode())]
         for name, value in self.headers:
             if name == b"connection":

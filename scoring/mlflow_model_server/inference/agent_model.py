@@ -20,8 +20,8 @@ from mlflow_model_server.responses import JSON, ErrorResponse, Rejected
 
 log = logging.getLogger(__name__)
 
-_INVALID = "the body is no JSON object: {}"
-_ONE_INPUT = ErrorResponse(400, "BAD_REQUEST", "a stream is for one input: send one row")
+_INVALID = "the body is not JSON object: {}"
+_ONE_INPUT = ErrorResponse(400, "BAD_REQUEST", "a stream accepts only one input: send one row")
 _TOO_DEEP = ErrorResponse(400, "BAD_REQUEST", "the JSON is nested too deeply: write fewer levels")
 
 
@@ -122,7 +122,7 @@ def parse(body: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise _no_object(f"{error.msg} at char {error.pos}") from None
     except ValueError:
-        raise _no_object("it is no UTF-8 text") from None
+        raise _no_object("it is not UTF-8 text") from None
     if not isinstance(document, dict):
         raise _no_object(f"it is a {type(document).__name__}")
     return document
@@ -140,7 +140,7 @@ def agent_error(error: BaseException) -> ErrorResponse:
     if isinstance(error, MlflowException):
         sentence = sentence_of(error, ())
         return ErrorResponse(error.get_http_status_code(), error.error_code, sentence)
-    message = f"the model failed: {type(error).__name__}: the server's log says more"
+    message = f"the model failed: {type(error).__name__}: see the server's log"
     return ErrorResponse(500, "INTERNAL_ERROR", message)
 
 

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
+from mlflow_model_server.codecs.limits import SMALL_BODY
 from mlflow_model_server.inference.request import DeadlineExceeded
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,13 @@ class Job(NamedTuple):
     on_done: OnDone
     is_cancelled: Callable[[], bool]  # whether nobody waits for them any more
     submitted: float
-    is_small: bool  # whether its time can be expected by the number of its rows
+    size: int  # bytes of its body: of a large one, the time can't be expected by its rows
 
 
 # Gets rows of one or more requests; returns lists (or anything, of one request), what lists don't
 # say, and what `on_batch` is to get.
 Predict = Callable[[Sequence[Any]], tuple[Any, Any, Any]]
-OnBatch = Callable[[int, int, Any], None]
+OnBatch = Callable[[int, int, int, Any], None]
 
 
 class _Result(NamedTuple):
@@ -79,13 +80,14 @@ class Batcher:
         predict: Predict,
         together: bool,
         prepare_thread: Callable[[], None] = lambda: None,
-        on_batch: OnBatch = lambda _requests, _rows, _observed: None,
+        on_batch: OnBatch = lambda _requests, _rows, _size, _observed: None,
         timeout: float = 60.0,
         inline: bool = True,
     ) -> None:
         """`together`: rows of several requests may be predicted at once.
 
-        `on_batch` gets, in the event loop, the numbers of requests and rows of each prediction.
+        `on_batch` gets, in the event loop, the numbers of requests, of rows and of bytes of each
+        prediction, and what `predict` returns for it.
         Requests whose prediction takes longer than `timeout` seconds in the thread get a
         DeadlineExceeded. `inline`: quick predictions may run in the event loop.
         """
@@ -105,10 +107,13 @@ class Batcher:
         self._prepare_thread = prepare_thread
         self._prepared: set[int] = set()  # threads, by their identifiers
 
-    def submit(self, rows: Any, count: int, is_small: bool = True) -> asyncio.Future[Prediction]:
-        """Predicts `count` rows; a model's exception is the future's, or the cause of a Crashed."""
+    def submit(self, rows: Any, count: int, size: int = 0) -> asyncio.Future[Prediction]:
+        """Predicts `count` rows, which had `size` bytes.
+
+        A model's exception is the future's, or the cause of a Crashed.
+        """
         future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
-        self.enqueue(rows, count, partial(_resolve, future), future.done, is_small)
+        self.enqueue(rows, count, partial(_resolve, future), future.done, size)
         return future
 
     def enqueue(
@@ -117,20 +122,23 @@ class Batcher:
         count: int,
         on_done: OnDone,
         is_cancelled: Callable[[], bool],
-        is_small: bool = True,
+        size: int = 0,
     ) -> None:
         """The same without a future; `on_done` gets a CancelledError if `is_cancelled`."""
-        self._queue.append(Job(rows, count, on_done, is_cancelled, time.perf_counter(), is_small))
+        self._queue.append(Job(rows, count, on_done, is_cancelled, time.perf_counter(), size))
         if not self._busy:
             self._busy = True
             asyncio.get_running_loop().call_soon(self._next)
         elif len(self._queue) >= self._purge_at:
             self._purge()
 
-    def is_quick(self, count: int, is_small: bool = True) -> bool:
-        """Whether so many rows will be predicted before anything else happens."""
+    def is_quick(self, count: int, largest: int = 0) -> bool:
+        """Whether so many rows will be predicted before anything else happens.
+
+        `largest` is the number of bytes of the largest body.
+        """
         return (
-            is_small
+            largest <= SMALL_BODY
             and self._inline
             and self._in_thread_since is None
             # Without a duration to go by it may take long.
@@ -148,11 +156,11 @@ class Batcher:
         if not batch:
             self._busy = False
             return
-        rows, are_small = 0, True
+        rows = largest = 0
         for job in batch:
             rows += job.row_count
-            are_small = are_small and job.is_small
-        if self.is_quick(rows, are_small):
+            largest = max(largest, job.size)
+        if self.is_quick(rows, largest):
             self._run_inline(batch)
         else:
             self._run_in_thread(batch)
@@ -232,7 +240,8 @@ class Batcher:
         self._learn(sum(job.row_count for job in batch), seconds)
         for jobs, predictions, info, observed in results:
             try:
-                self._on_batch(len(jobs), sum(job.row_count for job in jobs), observed)
+                rows = sum(job.row_count for job in jobs)
+                self._on_batch(len(jobs), rows, sum(job.size for job in jobs), observed)
             except Exception:
                 log.exception("a batch could not be recorded")
             start = 0

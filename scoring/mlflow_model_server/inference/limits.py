@@ -109,7 +109,6 @@ def _no_memory(limit: int) -> ErrorResponse:
     return ErrorResponse(
         503,
         "TEMPORARILY_UNAVAILABLE",
-        f"the requests in flight hold almost {limit} bytes, the most that they may: "
-        "try again in 1 s",
+        f"the requests in flight hold almost {limit} bytes, which is the limit: try again in 1 s",
         retry_after=1,
     )

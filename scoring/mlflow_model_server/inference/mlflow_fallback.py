@@ -215,8 +215,8 @@ class _RecordingModel:
         rows = _count(data)
         if rows > self._max_rows:
             raise TooManyRows(
-                f"{rows} rows are more than the {self._max_rows} that a request may have: "
-                "send them in several requests"
+                f"{rows} rows exceed the limit of {self._max_rows} per request: send "
+                "them in several requests"
             )
         # A model's code may add columns to what it gets.
         recorded = data.copy(deep=False) if is_dataframe(data) else data
@@ -236,7 +236,7 @@ def error_response_of(problem: BaseException) -> ErrorResponse:
     if isinstance(problem, TooManyRows):
         return ErrorResponse(413, "BAD_REQUEST", str(problem))
     log.warning("predicting failed", exc_info=problem)
-    message = f"the model failed: {type(problem).__name__}: the server's log says more"
+    message = f"the model failed: {type(problem).__name__}: see the server's log"
     return ErrorResponse(400, "BAD_REQUEST", message)
 
 

@@ -164,7 +164,7 @@ class Predictor:
         def predicted(result: Prediction | BaseException) -> None:
             on_done(self._encode_result(result, count, decode_seconds))
 
-        batcher.enqueue(rows, count, predicted, is_cancelled)
+        batcher.enqueue(rows, count, predicted, is_cancelled, len(body))
         return True
 
     async def read(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
@@ -217,7 +217,7 @@ class Predictor:
         submitted = time.perf_counter()
         work = partial(self._fallback.predict, self._framed(data), params)
         output = _result(await self._threads.run(request, work))
-        self._observe(output)
+        self._observe(output, request.reservation.size)
         return ModelOutput(
             output.predictions, output.rows, output.began - submitted, output.ended - output.began
         )
@@ -284,10 +284,10 @@ class Predictor:
         return Response(200, body, rows=count)
 
     async def _predicted(self, batcher: Batcher, request: Request, rows: Any) -> Prediction:
-        count, is_small = len(rows), request.reservation.size <= SMALL_BODY
-        future = batcher.submit(rows, count, is_small)
+        count, size = len(rows), request.reservation.size
+        future = batcher.submit(rows, count, size)
         # Waiting for the client as well costs a tenth of a quick prediction.
-        if batcher.is_quick(count, is_small):
+        if batcher.is_quick(count, size):
             return await future
         return await request.wait_for(future, self._settings.request_timeout)
 
@@ -306,7 +306,7 @@ class Predictor:
         result = _result(await self._threads.run(request, work))
         output = result.prediction
         if output is not None:
-            self._observe(output)
+            self._observe(output, request.reservation.size)
             self._recorder.observe_phases(
                 result.began - submitted,
                 output.began - result.began,
@@ -337,13 +337,14 @@ class Predictor:
             inline=loaded.runs_known_code,
         )
 
-    def _observe(self, output: FallbackPrediction) -> None:
-        self._observe_batch(1, output.rows, (output.data, output.predictions))
+    def _observe(self, output: FallbackPrediction, size: int) -> None:
+        self._observe_batch(1, output.rows, size, (output.data, output.predictions))
 
-    def _observe_batch(self, requests: int, rows: int, observed: Any) -> None:
+    def _observe_batch(self, requests: int, rows: int, size: int, observed: Any) -> None:
         self._recorder.observe_batch(requests, rows)
         if observed is not None:
-            self._recorder.observe_rows(*observed)
+            features, predictions = observed
+            self._recorder.observe_rows(features, predictions, size)
 
 
 def _is_plain_json(headers: Headers) -> bool:

@@ -40,12 +40,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that has left
-DEADLINE = ErrorResponse(504, "DEADLINE_EXCEEDED", "predicting took longer than a request may take")
-INTERNAL_ERROR = ErrorResponse(500, "INTERNAL_ERROR", "the server failed: its log says why")
+DEADLINE = ErrorResponse(
+    504, "DEADLINE_EXCEEDED", "the prediction exceeded the time limit of a request"
+)
+INTERNAL_ERROR = ErrorResponse(500, "INTERNAL_ERROR", "the server failed: see its log")
 _CAN_NOT_STREAM = ErrorResponse(
     400,
     "BAD_REQUEST",
-    "this model can't stream, as it has no predict_stream: leave stream out",
+    "this model can't stream, because it has no predict_stream: leave stream out",
 )
 # Predictions that don't end may still do so: not ready only after some time beyond their timeout.
 _STUCK_SECONDS = 10.0
@@ -447,5 +449,5 @@ def _overloaded(max_queue: int) -> ErrorResponse:
 
 def _method_not_allowed(request: Request) -> ErrorResponse:
     route = request.route
-    message = f"{request.method} is not for {route.label}: send {route.method}"
+    message = f"{route.label} does not accept {request.method}: send {route.method}"
     return ErrorResponse(405, "METHOD_NOT_ALLOWED", message, allow=route.method.encode())

@@ -24,11 +24,13 @@ _HEAD = Response(
     ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")),
 )
 _NO_EVENT_IN_TIME = ErrorResponse(
-    504, "DEADLINE_EXCEEDED", "the model took longer for its next event than it may take"
+    504, "DEADLINE_EXCEEDED", "the model exceeded the time limit for its next event"
 )
-_TOO_LONG = ErrorResponse(504, "DEADLINE_EXCEEDED", "the stream took longer than it may take")
+_TOO_LONG = ErrorResponse(504, "DEADLINE_EXCEEDED", "the stream exceeded its time limit")
 _SHUTTING_DOWN = ErrorResponse(
-    503, "TEMPORARILY_UNAVAILABLE", "the server shuts down, and the stream has not ended in time"
+    503,
+    "TEMPORARILY_UNAVAILABLE",
+    "the server is shutting down, and the stream did not end in time",
 )
 
 

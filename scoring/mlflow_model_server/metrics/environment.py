@@ -37,7 +37,9 @@ def matches(artifact: Path, variables: Collection[str] = ()) -> bool:
     """
     differences = _differences(artifact, variables)
     if differences:
-        log.warning("the environment is not as the model's files require: %s", differences)
+        log.warning(
+            "the environment does not match the requirements in the model's files: %s", differences
+        )
     return not differences
 
 
@@ -51,7 +53,7 @@ def _differences(artifact: Path, variables: Collection[str]) -> str:
         return str(error)
     ours = ".".join(map(str, sys.version_info[:2]))
     theirs = ".".join((required.python or ours).split(".")[:2])
-    python = [f"Python {theirs}, and this is {ours}"] if theirs != ours else []
+    python = [f"Python {theirs}, but this is {ours}"] if theirs != ours else []
     return ", ".join([*python, *(line.package for line in required.lines if not _has(line))])
 
 

@@ -114,7 +114,10 @@ def _write_batches(writer: _Writer, numbers: Sequence[float]) -> None:
 
 def _write_streams(writer: _Writer, numbers: Sequence[float]) -> None:
     writer.single(
-        "stream_events_total", "counter", "Events of streams.", numbers[slots.STREAM_EVENTS]
+        "stream_events_total",
+        "counter",
+        "Events that models have yielded in streams.",
+        numbers[slots.STREAM_EVENTS],
     )
     for name, text, start in (
         (
@@ -137,10 +140,10 @@ def _write_state(writer: _Writer, snapshot: Snapshot) -> None:
     writer.single(
         "requests_in_flight",
         "gauge",
-        "Requests that have begun and are not answered yet.",
+        "Requests that have started and are not answered yet.",
         numbers[slots.IN_FLIGHT],
     )
-    writer.single("workers", "gauge", "Processes that serve.", snapshot.workers)
+    writer.single("workers", "gauge", "Worker processes.", snapshot.workers)
     writer.single(
         "request_log_dropped_total",
         "counter",
@@ -163,14 +166,17 @@ def _write_model(writer: _Writer, snapshot: Snapshot) -> None:
         writer.single(
             "environment_matches_model",
             "gauge",
-            "1 if Python and all packages are as the model's files require, else 0.",
+            (
+                "1 if Python and all packages match the requirements in the model's "
+                "files, otherwise 0."
+            ),
             int(snapshot.environment_matches),
         )
     if snapshot.onnx is not None:
         writer.family(
             "model_converted_to_onnx",
             "gauge",
-            "1 if ONNX Runtime predicts in all workers, else 0, with the reason.",
+            "1 if ONNX Runtime predicts in all workers, otherwise 0, with the reason.",
         )
         writer.sample(
             "model_converted_to_onnx", snapshot.onnx.predicts, reason=snapshot.onnx.reason
@@ -181,7 +187,7 @@ def _write_drift(writer: _Writer, snapshot: Snapshot) -> None:
     writer.single(
         "drift_dropped_rows_total",
         "counter",
-        "Rows not counted for drift because they came too fast.",
+        ("Rows not counted for drift because they arrived faster than they could be counted."),
         snapshot.numbers[slots.DRIFT_ROWS_DROPPED],
     )
     if snapshot.baseline_source is None:
@@ -201,7 +207,7 @@ def _write_bins(writer: _Writer, kind: str, label: str, series: Sequence[DriftSe
         for name, count in zip(each.bins.labels(), each.total, strict=True):
             writer.sample(f"{kind}_values_total", count, **{label: each.bins.name, "bin": name})
     writer.family(
-        f"{kind}_baseline_ratio", "gauge", f"Ratio of each bin in the baseline of the {label}."
+        f"{kind}_baseline_ratio", "gauge", f"Share of each bin in the baseline of the {label}."
     )
     for each in series:
         for name, ratio in zip(each.bins.labels(), each.bins.ratios(), strict=True):
@@ -238,7 +244,7 @@ def _write_process(writer: _Writer, process: Process) -> None:
             process.resident_bytes,
         ),
         ("open_fds", "gauge", "Open file descriptors of all processes.", process.open_fds),
-        ("max_fds", "gauge", "Limit of open file descriptors of one process.", process.max_fds),
+        ("max_fds", "gauge", "Limit of open file descriptors per process.", process.max_fds),
     ):
         if value is not None:
             writer.single(name, kind, text, value, prefix="process_")

@@ -112,15 +112,16 @@ class Recorder:
             self._drift_monitor.feature_names = tuple(features)
             self._drift_monitor.output_names = tuple(outputs)
 
-    def observe_rows(self, features: Any, predictions: Any = None) -> None:
+    def observe_rows(self, features: Any, predictions: Any = None, size: int = 0) -> None:
         """Rows and their predictions, for drift: references are stored, and counted later in bulk.
 
         `features` is an array (rows, columns) or a DataFrame, `predictions` an array (rows,) or
         (rows, outputs), a dict of such, a Series, a DataFrame or a list; anything else is not
-        watched. Neither may be changed afterwards.
+        watched. Neither may be changed afterwards. `size` is the number of bytes that the features
+        had in the requests; without it, text is measured.
         """
         if self._drift_monitor is not None:
-            self._drift_monitor.add(features, predictions)
+            self._drift_monitor.add(features, predictions, size)
 
 
 def make_recorder(settings: Settings, shared: SharedMemory, slot: int = 0) -> Recorder:

@@ -61,7 +61,9 @@ class SharedMemory:
         """
         text = json.dumps(value).encode()
         if len(text) > _TEXT_BYTES - _NUMBER_BYTES:
-            raise ValueError(f"{len(text)} bytes are too much to share: watch fewer features")
+            raise ValueError(
+                f"{len(text)} bytes do not fit into shared memory: monitor fewer features"
+            )
         with self._locked():
             if (present := self.published()) is not None:
                 return present

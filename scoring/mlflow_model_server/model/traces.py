@@ -44,7 +44,7 @@ def announce(destination: str) -> None:
     if destination:
         log.info("traces of the model's code go to %s", destination)
     else:
-        log.info("traces of the model's code are off: MLFLOW_EXPERIMENT_ID says where they go")
+        log.info("traces of the model's code are disabled: set MLFLOW_EXPERIMENT_ID to write them")
 
 
 def flush() -> None:
@@ -55,7 +55,7 @@ def flush() -> None:
     flushing.start()
     flushing.join(_FLUSH_TIMEOUT)
     if flushing.is_alive():
-        log.warning("traces are lost: they could not be written in %g s", _FLUSH_TIMEOUT)
+        log.warning("traces were lost: they could not be written within %g s", _FLUSH_TIMEOUT)
 
 
 def _destination() -> str:

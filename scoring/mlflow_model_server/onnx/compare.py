@@ -31,7 +31,7 @@ def tolerance_of(expected: NDArray[Any], answer: NDArray[Any]) -> float | None:
 
 
 def different_rows(expected: NDArray[Any], answer: NDArray[Any]) -> int:
-    """How many rows are answered otherwise."""
+    """How many rows are predicted differently."""
     if expected.shape != answer.shape or expected.dtype.kind != answer.dtype.kind:
         return len(expected)
     if expected.dtype.kind == "f":

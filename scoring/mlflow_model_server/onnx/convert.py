@@ -51,7 +51,9 @@ def convert_prepared(settings: Settings) -> Conversion:
     model = load_model(settings)
     schema = input_schema_of(model.metadata.signature)
     if schema is None:
-        return not_converted(result.NO_SIGNATURE, "its signature has more than plain columns")
+        return not_converted(
+            result.NO_SIGNATURE, "its signature does not consist of plain columns only"
+        )
     example = samples.example_rows(model, schema)
     if example is None:
         return not_converted(
@@ -60,9 +62,9 @@ def convert_prepared(settings: Settings) -> Conversion:
     try:
         answers = list(_sample_all(model, schema, example))
     except Exception as error:  # a model may raise anything
-        return not_converted(result.NO_EXAMPLE, f"it fails on its example: {_summary(error)}")
+        return not_converted(result.NO_EXAMPLE, f"it fails on its input example: {_summary(error)}")
     if candidates.method_of(model) not in _OUTPUTS or answers[0].answer.dtype.kind not in "biufU":
-        return not_converted(result.NOT_CONVERTIBLE, "ONNX has no answers of that kind")
+        return not_converted(result.NOT_CONVERTIBLE, "ONNX has no predictions of that kind")
     return _search(settings, model, schema, answers)
 
 
@@ -80,14 +82,14 @@ def _sample(kind: str, model: Any, schema: InputSchema, some: Any) -> Sample:
     answer = _answer(model, schema, some)
     good = compare.finite_rows(answer)
     if not len(good):
-        raise ValueError("no answer is a finite number")
+        raise ValueError("no prediction is a finite number")
     return Sample(kind, samples.some_of(some, good), answer[good])
 
 
 def _answer(model: Any, schema: InputSchema, some: Any) -> NDArray[Any]:
     answer = candidates.as_text(model.predict(candidates.input_of(some, True, schema)))
     if not isinstance(answer, np.ndarray) or len(answer) != len(some):
-        raise TypeError(f"it answers with a {type(answer).__name__}, not an array")
+        raise TypeError(f"it returns a {type(answer).__name__}, not an array")
     return answer
 
 
@@ -192,8 +194,9 @@ def _write_if_alike(
     (settings.converted / result.MODEL).write_bytes(content)
     count = sum(len(sample.rows) for sample in answers)
     message = (
-        f"in {spec.dtype} it answers {count} rows, {len(answers[0].rows)} of them of the input "
-        f"example, as the model does, floats by {tolerance:g}"
+        f"in {spec.dtype} its predictions agree with the model's for {count} "
+        f"rows, {len(answers[0].rows)} of them from the input example, floats to "
+        f"{tolerance:g}"
     )
     return Conversion(replace(spec, tolerance=tolerance), message=message)
 
@@ -202,11 +205,13 @@ def _tolerance(session: Session, schema: InputSchema, sample: Sample) -> float:
     try:
         answer = session.predict(candidates.input_of(sample.rows, False, schema))
     except FallbackRequired:
-        raise NotAlike(f"some rows {sample.kind} have no finite answer then") from None
+        raise NotAlike(f"some rows {sample.kind} have no finite prediction then") from None
     tolerance = compare.tolerance_of(sample.answer, answer)
     if tolerance is None:
         wrong = compare.different_rows(sample.answer, answer)
-        raise NotAlike(f"{wrong} of {len(sample.rows)} rows {sample.kind} are answered otherwise")
+        raise NotAlike(
+            f"{wrong} of {len(sample.rows)} rows {sample.kind} are predicted differently"
+        )
     return tolerance
 
 

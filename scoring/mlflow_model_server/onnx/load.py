@@ -40,7 +40,7 @@ def load_onnx_predictor(
         if matches_model(model, predictor, schema):
             log.info("ONNX Runtime predicts: %s", conversion.message)
             return predictor
-        why = "it answers otherwise than when it was prepared"
+        why = "its predictions differ from those when it was prepared"
     except Exception as error:  # the library may be broken in any way
         why = last_line(error)
     log.warning("the model is served without ONNX: %s", why)

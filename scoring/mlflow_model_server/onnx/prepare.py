@@ -62,7 +62,9 @@ def _outcome(settings: Settings, mlmodel: dict[str, Any], install: Install) -> C
         return refusal
     max_bytes = cgroup.memory_left_for_child()
     if max_bytes is not None and max_bytes < MIN_BYTES:
-        return not_converted(result.ABORTED, "the memory limit is too low: 500Mi are the least")
+        return not_converted(
+            result.ABORTED, "the memory limit is too low: it must be at least 500Mi"
+        )
     try:
         install(PACKAGES, settings.onnx_packages)
     except StartupError as failure:
@@ -74,12 +76,14 @@ def _reason_not_to_try(mlmodel: dict[str, Any]) -> Conversion | None:
     """Why there is nothing to try, by the model's MLmodel file."""
     loader = mlmodel.get("flavors", {}).get("python_function", {}).get("loader_module")
     if loader != "mlflow.sklearn":
-        return not_converted(result.NOT_SKLEARN, f"only scikit-learn's models are, not {loader}'s")
+        return not_converted(
+            result.NOT_SKLEARN, f"only scikit-learn models are converted, not those of {loader}"
+        )
     if not mlmodel.get("signature"):
         return not_converted(result.NO_SIGNATURE, "it has no signature")
     if not mlmodel.get("saved_input_example_info"):
         return not_converted(
-            result.NO_EXAMPLE, "it has no input example to compare answers on: log it with one"
+            result.NO_EXAMPLE, "it has no input example to compare predictions on: log it with one"
         )
     return None
 
@@ -108,9 +112,9 @@ def _in_a_process(settings: Settings, max_bytes: int | None) -> Conversion:
         )
     if done.returncode != 0:
         output = redact_urls(done.stderr.strip())
-        log.debug("the conversion says:\n%s", output)
-        end = output.splitlines()[-1] if output else "it said nothing"
+        log.debug("output of the conversion:\n%s", output)
+        end = output.splitlines()[-1] if output else "it printed nothing"
         return not_converted(
-            result.ABORTED, bounded(f"the conversion ended with {done.returncode}: {end}")
+            result.ABORTED, bounded(f"the conversion exited with code {done.returncode}: {end}")
         )
     return result.read(settings.converted)

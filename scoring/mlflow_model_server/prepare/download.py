@@ -54,7 +54,7 @@ def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any
     else:
         raise StartupError(
             "ArtifactUnreadable",
-            f"There is no folder {folder} in the pod: mount the volume that holds the model there",
+            f"There is no folder {folder} in the pod: mount the volume with the model there",
         )
     return read_mlmodel(settings)
 
@@ -79,10 +79,10 @@ def _download(settings: Settings, pauses: Sequence[float]) -> None:
             if pause is None or _is_permanent(error):
                 raise StartupError(
                     "ArtifactUnreadable",
-                    f"{settings.model_uri} can't be fetched: {_description(error)}",
+                    f"{settings.model_uri} can't be downloaded: {_description(error)}",
                 ) from error
             description = bounded(redact_urls(_description(error)))
-            log.warning("fetching failed, trying again in %g s: %s", pause, description)
+            log.warning("download failed, trying again in %g s: %s", pause, description)
             time.sleep(pause)
         finally:
             _remove(folder)
@@ -106,8 +106,9 @@ def _description(error: BaseException) -> str:
     """An error's type and text, without the tags of a page that a proxy answered with."""
     if isinstance(error, ImportError) and error.name:
         return (
-            f"the image has no package {error.name.partition('.')[0]!r}, which MLflow needs for "
-            "that storage: use an image of your own, made from this one, that has it"
+            f"the image has no package {error.name.partition('.')[0]!r}, which "
+            "MLflow needs for that storage: use your own image, based on this one, "
+            "that has it"
         )
     return f"{type(error).__name__}: {re.sub(r'<[^<>]*>', ' ', str(error))}"
 
@@ -186,7 +187,7 @@ def _without_mlmodel(settings: Settings) -> StartupError:
             f"There are no files at {settings.model_uri}: they were deleted or never stored",
         )
     return StartupError(
-        "InvalidModel", f"{settings.model_uri} has no MLmodel file, so it is no MLflow model"
+        "InvalidModel", f"{settings.model_uri} has no MLmodel file, so it is not an MLflow model"
     )
 
 

@@ -68,14 +68,14 @@ def check(settings: Settings, mlmodel: dict[str, Any]) -> None:
         uses = list(classify(settings.artifact, mlmodel))
     except UnsafeModel as error:
         raise StartupError(
-            "PolicyDenied", f"{error}, and allowed are models of the formats {allowed} only"
+            "PolicyDenied", f"{error}; only models of the formats {allowed} are allowed"
         ) from None
     for use in uses:
         if use.format not in settings.allowed_formats:
             raise StartupError(
                 "PolicyDenied",
-                f"{use.where} is of the format {use.format}, and allowed are {allowed}: nothing "
-                "of the model was loaded",
+                f"{use.where} has the format {use.format}, but only {allowed} are "
+                "allowed: nothing of the model was loaded",
             )
     pickle_switch.note(settings, {use.format for use in uses})
 
@@ -115,9 +115,9 @@ class _Model:
         text = _text(name, field)
         path = self.root / text
         if text in (".", "..") or "/" in text or "\\" in text or "\0" in text:
-            raise UnsafeModel(f"{field} in MLmodel is not the name of a file beside it")
+            raise UnsafeModel(f"{field} in MLmodel is not the name of a file next to it")
         if path.is_symlink() or not path.is_file():
-            raise UnsafeModel(f"{field} in MLmodel names no file beside it")
+            raise UnsafeModel(f"{field} in MLmodel refers to no file next to it")
         return path
 
 
@@ -278,7 +278,9 @@ def _pytorch(model: _Model) -> Iterator[FormatUse]:
         yield from _anything("pickle_module_info.txt")
     data = _text(model.function.get("data"), "flavors.python_function.data")
     if not (model.root / data).resolve().is_relative_to(model.root):
-        raise UnsafeModel("flavors.python_function.data in MLmodel leads out of the model's folder")
+        raise UnsafeModel(
+            "flavors.python_function.data in MLmodel leads outside the model's folder"
+        )
 
 
 def _check_data(model: _Model) -> None:
@@ -302,7 +304,7 @@ def _mapping(value: Any, field: str) -> dict[str, Any]:
 
 def _text(value: Any, field: str) -> str:
     if type(value) is not str or not value:
-        raise UnsafeModel(f"{field} in MLmodel is not a text")
+        raise UnsafeModel(f"{field} in MLmodel is not a string")
     return value
 
 

@@ -33,7 +33,7 @@ def prepare(settings: Settings) -> None:
     prepared = settings.model_dir / "prepared"
     if prepared.is_file() and prepared.read_text() == settings.model_uri:
         # The container was started again in its pod, and a model version never changes.
-        log.info("%s is prepared already", redact_urls(settings.model_uri))
+        log.info("%s is already prepared", redact_urls(settings.model_uri))
         ca_certificates.use_trusted(settings)
         # A volume's files may have changed, and what is required of them.
         _check_signature(settings, signatures)
@@ -44,7 +44,7 @@ def prepare(settings: Settings) -> None:
     with _failing_with("ArtifactUnreadable"):
         mlmodel = fetch(settings)
     fetched = time.monotonic()
-    log.info("fetched %s in %.1f s", redact_urls(settings.model_uri), fetched - started)
+    log.info("downloaded %s in %.1f s", redact_urls(settings.model_uri), fetched - started)
     _check_signature(settings, signatures)
     _check_formats(settings, mlmodel)
     with _failing_with("DependencyInstallFailed"):

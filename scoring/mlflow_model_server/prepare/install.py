@@ -46,7 +46,7 @@ def install(settings: Settings, mlmodel: dict[str, Any]) -> ModelRequirements:
     policy.check(settings, needed)
     shutil.rmtree(settings.packages, ignore_errors=True)
     if all(map(installed.has, needed.lines)) and all(map(installed.allows, needed.constraints)):
-        log.info("the image has all that the model's %d requirements name", len(needed.lines))
+        log.info("the image has all packages of the model's %d requirements", len(needed.lines))
         return needed
     installer = _Installer(settings, needed)
     try:

@@ -57,8 +57,9 @@ def servable(line: Line) -> Line | None:
         return None  # comes with mlflow
     if ends_before(requirement.specifier, FIRST_SERVABLE):
         log.warning(
-            "%s asks for %s: the image's MLflow %s stays, because scoring servers before 3.0 were "
-            "another software; newer MLflow loads older models",
+            "%s requires %s: the image's MLflow %s is kept, because scoring servers "
+            "before 3.0 were different software; newer versions of MLflow load "
+            "older models",
             line.file,
             line.package,
             version_of(SKINNY),
@@ -79,7 +80,7 @@ def runnable(line: Line, bounds: Mapping[str, Requirement]) -> Line | None:
     if not ends_before(requirement.specifier, oldest(bound)):
         return line
     log.warning(
-        "%s asks for %s, and the server runs with %s: the image's %s stays",
+        "%s requires %s, but the server requires %s: the image's %s is kept",
         line.file,
         line.package,
         bound,

@@ -18,8 +18,9 @@ from mlflow_model_server.settings import Settings
 
 _VCS = ("git", "hg", "svn", "bzr")
 _NO_BUILD = (
-    "and packages are not built here: name a wheel, or set ALLOW_SOURCE_BUILDS=true, with which "
-    "the code of such packages runs in the prepare step"
+    "and packages are not built here: use a wheel, or set "
+    "ALLOW_SOURCE_BUILDS=true, which runs the code of such packages in the "
+    "init container"
 )
 
 
@@ -54,8 +55,9 @@ def _check_formats(settings: Settings, needed: ModelRequirements) -> None:
     for place in places:
         raise StartupError(
             "PolicyDenied",
-            f"{place} names where a package is, which is of the format code, and allowed are "
-            f"{', '.join(settings.allowed_formats)}: write the package's name and version only",
+            f"{place} gives the location of a package, which has the format code, "
+            f"but only {', '.join(settings.allowed_formats)} are allowed: write the "
+            "package's name and version only",
         )
 
 
@@ -77,8 +79,9 @@ def _refusals(settings: Settings, line: Line) -> Iterator[str]:
         yield f"names a repository, {_NO_BUILD}"
     elif scheme in _VCS and shutil.which(scheme) is None:
         yield (
-            f"names a {scheme} repository, and the image has no {scheme}: publish a wheel of the "
-            f"package, or use an image of your own, made from this one, with {scheme} installed"
+            f"names a {scheme} repository, and the image has no {scheme}: publish a "
+            "wheel of the package, or use your own image, based on this one, with "
+            f"{scheme} installed"
         )
     elif not _is_wheel(line.url) and not settings.allow_source_builds:
         yield f"names a source package, {_NO_BUILD}"

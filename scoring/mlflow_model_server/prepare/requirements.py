@@ -166,8 +166,8 @@ class _Reader:
             self.needed.python = version.group() if version else None
         elif package not in _CONDA_TOOLS:
             log.warning(
-                "%s names the conda package %r, which is not installed: only what its pip section "
-                "names is",
+                "%s names the conda package %r, which is not installed: only the "
+                "packages in its pip section are",
                 name,
                 entry,
             )
@@ -192,7 +192,7 @@ class _Reader:
         if not line:
             return
         if _CONTROL.search(line):
-            raise _refused(where, "has a control character, like a line break: take it out")
+            raise _refused(where, "has a control character, like a line break: remove it")
         line = self._expanded(line, where)
         if line.startswith("-"):
             self._option(line, file, place, into)
@@ -204,18 +204,18 @@ class _Reader:
             if name not in self._variables:
                 raise _refused(
                     where,
-                    "uses a variable of the environment that requirements may not use: write what "
-                    "it stands for, or name the variable in REQUIREMENTS_ENV",
+                    "uses an environment variable that requirements are not allowed to use: "
+                    "write its value, or list the variable in REQUIREMENTS_ENV",
                 )
             if name not in os.environ:
-                raise _refused(where, "uses a variable that is not set: set it, or take it out")
+                raise _refused(where, "uses a variable that is not set: set it, or remove it")
         return _VARIABLE.sub(lambda match: os.environ[match[1]], line)
 
     def _option(self, line: str, file: str, place: str, into: list[Line]) -> None:
         where, (option, value) = f"{file} {place}", _split_option(line)
         if option in _INCLUDE or option in _CONSTRAIN:
             if "://" in value:
-                raise _refused(where, f"includes a URL: write what it holds into {file} itself")
+                raise _refused(where, f"includes a URL: write its contents into {file} itself")
             # As pip does: from the file that includes, not from the folder where it all began.
             included = (Path(file).parent / value).as_posix()
             lines = into if option in _INCLUDE else self.needed.constraints
@@ -227,7 +227,7 @@ class _Reader:
             into.append(self._requirement(value, file, place))
         elif option in _FORMATS:
             if not _PACKAGES.fullmatch(value):
-                raise _refused(where, f"gives {option} a value that is no list of package names")
+                raise _refused(where, f"gives {option} a value that is not a list of package names")
             into.append(Line(f"{option} {value}", file, place=place))
         elif option == "--pre":
             self.needed.prereleases = True
@@ -335,7 +335,7 @@ def _split_requirement(line: str, where: str) -> tuple[str, list[str]]:
         raise _refused(where, "has options with a quote that is not closed") from None
     for option in options:
         if option.startswith("--hash") and not _HASH.fullmatch(option):
-            raise _refused(where, "has a hash that is none: write it like --hash=sha256:2cf2…")
+            raise _refused(where, "has an invalid hash: write it like --hash=sha256:2cf2…")
     return " ".join(text.split()), options
 
 

@@ -103,8 +103,9 @@ def verify(folder: Path, requirements: Sequence[Requirement]) -> None:
     for requirement in requirements:
         if not _is_signed(bundle, requirement):
             raise NotSigned(
-                f"{FILE} is not by any of the {len(requirement.public_keys)} keys and "
-                f"{len(requirement.certificate_authorities)} authorities that may sign"
+                f"{FILE} was not made by any of the {len(requirement.public_keys)} keys "
+                f"and {len(requirement.certificate_authorities)} authorities that are "
+                "allowed to sign"
             )
     _check_files(folder, _parts(bundle.payload))
 
@@ -112,7 +113,7 @@ def verify(folder: Path, requirements: Sequence[Requirement]) -> None:
 def _read(folder: Path) -> _Bundle:
     file = folder / FILE
     if file.is_symlink() or not file.is_file():
-        raise NotSigned(f"there is no {FILE} beside its MLmodel file")
+        raise NotSigned(f"there is no {FILE} next to its MLmodel file")
     if file.stat().st_size > MAX_BYTES:
         raise NotSigned(f"{FILE} is larger than {MAX_BYTES >> 20} MiB")
     try:
@@ -227,7 +228,7 @@ def _part(entry: Mapping[str, Any], method: str) -> _Part:
     ):
         raise ValueError(f"the name {entry['name']!r}")
     if algorithm not in _DIGESTS:
-        raise ValueError(f"the algorithm {algorithm!r}, and supported are {', '.join(_DIGESTS)}")
+        raise ValueError(f"the algorithm {algorithm!r}; supported are {', '.join(_DIGESTS)}")
     return _Part(str(pure), algorithm, digest, start, end)
 
 

@@ -37,7 +37,7 @@ def check_uri(uri: str) -> None:
         # Without a server, MLflow would look into a database file in the working directory.
         if not parts.netloc and not os.environ.get("MLFLOW_TRACKING_URI"):
             raise _unreadable(
-                f"{uri} is known to an MLflow server only: set MLFLOW_TRACKING_URI to its address"
+                f"{uri} is known only to an MLflow server: set MLFLOW_TRACKING_URI to its address"
             )
         return
     if parts.scheme == "" or (

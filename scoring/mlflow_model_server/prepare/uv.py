@@ -168,7 +168,7 @@ class Uv:
     def _failure(self, said: str) -> StartupError:
         """What is at fault: the login, the certificate, or the requirements."""
         text = self._redacted(said)
-        log.error("uv says:\n%s", text)
+        log.error("output of uv:\n%s", text)
         denied = _DENIED.search(text)
         if denied is not None:
             answer = denied["unauthorized"] or denied["forbidden"]

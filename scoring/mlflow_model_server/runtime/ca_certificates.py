@@ -27,8 +27,8 @@ def add_ca_bundle(settings: Settings) -> None:
         theirs = settings.ca_bundle.read_text()
     except OSError as error:
         raise SettingsError(
-            f"CA_BUNDLE is {settings.ca_bundle}, which can't be read: {error.strerror}. See that "
-            "the ConfigMap has that key"
+            f"CA_BUNDLE is {settings.ca_bundle}, which can't be read: "
+            f"{error.strerror}. Check that the ConfigMap has that key"
         ) from error
     settings.trusted.write_text(f"{public.read_text()}\n{theirs}")
     use_trusted(settings)

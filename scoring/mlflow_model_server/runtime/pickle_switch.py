@@ -41,8 +41,9 @@ def apply(settings: Settings) -> None:
     if not formats or not set(formats) <= set(settings.allowed_formats):
         raise StartupError(
             "PolicyDenied",
-            "The formats of the model's files were not checked, and allowed are "
-            f"{', '.join(settings.allowed_formats)}: prepare the model again",
+            "The formats of the model's files were not checked, but only "
+            f"{', '.join(settings.allowed_formats)} are allowed: prepare the model "
+            "again",
         )
     if settings.forbids_pickle:
         for name in _MANAGED_RUNTIMES:

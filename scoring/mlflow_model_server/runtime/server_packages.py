@@ -48,8 +48,8 @@ def check(settings: Settings) -> None:
         if not bound.specifier.contains(version, prereleases=True):
             raise StartupError(
                 "DependencyInstallFailed",
-                f"{name} {version} is installed for the model, and the server needs {bound}: let "
-                f"the model's requirements allow {bound}",
+                f"{name} {version} is installed for the model, but the server needs "
+                f"{bound}: let the model's requirements allow {bound}",
             )
 
 

@@ -86,10 +86,10 @@ class _Supervisor:
                 continue
             ended = os.waitstatus_to_exitcode(status)
             if was_ready:
-                log.warning("worker %d ended with %d: starting another", pid, ended)
+                log.warning("worker %d exited with code %d: starting another", pid, ended)
                 self._start(worker.slot)
             else:
-                log.error("worker %d ended with %d before it was ready", pid, ended)
+                log.error("worker %d exited with code %d before it was ready", pid, ended)
                 code = ended if ended > 0 else 128 - ended
                 self._stop(signal.SIGTERM, None)
         return code

@@ -424,14 +424,14 @@ def test_a_route_keeps_its_host_names_until_they_change(strict: Cluster) -> None
 def test_only_what_belongs_to_a_resource_is_made(loose: Cluster, make: Any, missing: str) -> None:
     obj = make("team-a")
     del obj["metadata"][missing]
-    assert_refused(ask(loose, "PATCH", obj), "the operator may write only objects that belong")
+    assert_refused(ask(loose, "PATCH", obj), "the operator can write only objects that belong")
 
 
 @pytest.mark.parametrize("make", [deployment, service, route])
 def test_objects_of_others_are_not_changed_and_not_deleted(loose: Cluster, make: Any) -> None:
     obj = make("team-a")
     theirs = {**obj, "metadata": {"name": "wine", "namespace": "team-a", "labels": {"a": "b"}}}
-    says = "the operator may change and delete only objects that belong to an MLflowModelDeployment"
+    says = "the operator can change and delete only objects that belong to an MLflowModelDeployment"
     with made(loose, theirs):
         assert_refused(ask(loose, "PATCH", obj), says)
         assert_refused(ask(loose, "DELETE", obj), says)

@@ -81,7 +81,7 @@ def test_a_rollout_is_looked_at_and_controlled(plugin: Plugin) -> None:
     new = given_a_rollout_is_paused(plugin)
     status, text = plugin("status", "wine")
     assert status == 0
-    assert "a person resumes it: kubectl mmd resume wine" in text
+    assert "someone resumes the rollout: kubectl mmd resume wine" in text
     assert [revision["role"] for revision in plugin.seen()["revisions"]] == ["stable", "target"]
     assert plugin.seen()["rollout"]["steps"][1]["state"] == "now"
 

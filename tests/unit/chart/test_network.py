@@ -102,7 +102,7 @@ def test_models_answer_and_reach_who_is_stated(helm: Helm) -> None:
 
 def test_in_all_namespaces_the_chart_says_what_to_do(helm: Helm) -> None:
     refusal = helm.refusal(modelNetworkPolicy={"enabled": True})
-    assert "modelNetworkPolicy needs watchNamespaces" in refusal
+    assert "modelNetworkPolicy requires watchNamespaces" in refusal
     assert "docs/security.md" in refusal
 
 

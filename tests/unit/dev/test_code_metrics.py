@@ -68,8 +68,10 @@ def test_a_long_function_is_named(package: Path) -> None:
 
 def test_complaints_say_which_names(package: Path) -> None:
     names, function = complaints(measure(package))
-    assert "find the right nouns for found (2)." in names
-    assert function == "shop/goods/box.py:1 long has 41 lines, at most 40 may be; split it."
+    assert "use meaningful nouns instead of found (2)." in names
+    assert (
+        function == "shop/goods/box.py:1 long has 41 lines, but at most 40 are allowed; split it."
+    )
 
 
 def test_nothing_to_complain_about() -> None:

@@ -119,7 +119,7 @@ def test_without_a_base_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(push, "ensure_engine", lambda _: ENGINE)
     monkeypatch.setattr(push, "ensure_pulled", lambda *_: False)
 
-    with pytest.raises(ClusterError, match=r"No registry at hand has python:3\.12-slim"):
+    with pytest.raises(ClusterError, match=r"No available registry has python:3\.12-slim"):
         push.push(request(IMAGES="scoring", PYTHON_VERSIONS="3.12"), read_settings())
 
 

@@ -157,7 +157,7 @@ def test_tokens_of_any_issuer_or_for_anyone_are_no_guard() -> None:
             "ftp://me:secret@x/",
             r"JWKS_URL is 'ftp://\*\*\*@x/': write the URL of a key set",
         ),
-        ("JWKS_URL", "http://x/keys", "JWKS_URL is 'http://x/keys': write an https URL, since"),
+        ("JWKS_URL", "http://x/keys", "JWKS_URL is 'http://x/keys': write an https URL, because"),
         ("JWKS_MAX_AGE", "1", "JWKS_MAX_AGE is '1': write a whole number of at least 600"),
         ("NO_INDEX", "maybe", "NO_INDEX is 'maybe': write true or false"),
     ],

@@ -347,7 +347,7 @@ def _deadline_exceeded(evidence: Evidence) -> Failure | None:
     condition = find_condition(evidence.deployment, "Progressing")
     if condition is None or condition.get("reason") != "ProgressDeadlineExceeded":
         return None
-    return _startup_timeout(evidence, f"Pods of {evidence.revision.name} did not get ready")
+    return _startup_timeout(evidence, f"Pods of {evidence.revision.name} did not become ready")
 
 
 def _startup_timeout(evidence: Evidence, subject: str) -> Failure:

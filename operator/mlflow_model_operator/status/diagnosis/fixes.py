@@ -10,8 +10,8 @@ from mlflow_model_operator.status.snapshot import ApplyError
 
 # The reasons that our containers leave in their termination message, each with its fix.
 CONTAINER_FIXES: dict[Reason, str] = {
-    Reason.ARTIFACT_UNREADABLE: "check that the storage has it and that "
-    "spec.model.credentialsSecret grants access",
+    Reason.ARTIFACT_UNREADABLE: "check that it exists and that spec.model.credentialsSecret grants "
+    "access to it",
     Reason.DEPENDENCY_INSTALL_FAILED: "correct the model's requirements and log it again, or set "
     "an index that has the package in spec.dependencies",
     Reason.PACKAGE_INDEX_UNAUTHORIZED: "correct the login: the variable INDEX_URL, with user and "
@@ -19,8 +19,8 @@ CONTAINER_FIXES: dict[Reason, str] = {
     Reason.PACKAGE_INDEX_UNTRUSTED: "put the certificate of its authority into a ConfigMap and set "
     "spec.dependencies.caConfigMap to it",
     Reason.INVALID_MODEL: "log the model with mlflow.<flavor>.log_model and use its URI",
-    Reason.POLICY_DENIED: "log the model so that it meets the rule, or have spec.policy or the "
-    "chart value policy changed",
+    Reason.POLICY_DENIED: "log the model so that it meets the rule, or change spec.policy or the "
+    "chart value policy",
     Reason.ACCESS_SECRET_INVALID: "correct the Secret that spec.access.apiKeysSecret names: write "
     "<name>:<API key> on each line, with at least 16 characters for the API key",
     Reason.MODEL_LOAD_FAILED: "to reproduce, load it with mlflow.pyfunc.load_model in the model's "
@@ -42,7 +42,7 @@ NEXT_REVISION = "which applies to the next revision's pods"
 def fix_for(error: ApplyError) -> str:
     """What to do about an object that the API server refused."""
     if "admission webhook" in error.message:
-        return "Correct what the webhook names, in spec or in the webhook's policy"
+        return "Correct spec as the webhook requires, or change the webhook's policy"
     if error.status == 403 and "cannot" in error.message:
         return "Grant the operator's ServiceAccount this permission, as the Helm chart does"
     if error.status in (403, 404):

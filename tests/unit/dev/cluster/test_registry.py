@@ -105,7 +105,7 @@ def test_what_nodes_could_not_pull_decides_before_anything_big_is_pulled(
     assert upstream() is None
     assert "pull" not in calls.read_text()
     assert capsys.readouterr().err == (
-        f"No registry at hand has {ADDONS[1]}: building from packages instead.\n"
+        f"No available registry has {ADDONS[1]}: building from packages instead.\n"
     )
 
 

@@ -40,8 +40,8 @@ def test_a_rollout_is_paused_resumed_and_promoted() -> None:
     given.registry.aliases[ALIAS] = "2"
     go_on(given)
     assert act(given, "pause") == (0, "wine is paused: version 2 stays at 10 %\n")
-    assert "is Paused. To go on: kubectl mmd resume wine" in refused(given, "pause")
-    assert act(given, "resume") == (0, "wine goes on (Progressing), and waits for Hold\n")
+    assert "is Paused. To continue: kubectl mmd resume wine" in refused(given, "pause")
+    assert act(given, "resume") == (0, "wine continues (Progressing), and waits for Hold\n")
     status, text = act(given, "promote")
     assert (status, text[:21]) == (0, "Version 2 takes over\n")
     go_on(given, 10.0)
@@ -66,7 +66,7 @@ def test_an_undo_ends_when_the_earlier_version_serves() -> None:
     promoted(given, "2")
     status, text = act(given, "undo")
     assert status == 0
-    assert text.startswith("Version 1 serves again. Version 2 is not tried again by itself")
+    assert text.startswith("Version 1 serves again. Version 2 is not tried again automatically")
     assert "There is nothing to go back to" in refused(given, "undo")
     assert "was not promoted before" in refused(promoted_twice(), "undo", "9")
 
@@ -91,7 +91,7 @@ def test_an_undo_that_takes_longer_says_what_it_waits_for() -> None:
     status, text = act(given, "undo")
     assert status == 0
     assert text.startswith("wine goes back to version 1, and waits for Route. To watch it")
-    assert "To give the undo up: kubectl mmd abort wine" in refused(given, "undo")
+    assert "To cancel the undo: kubectl mmd abort wine" in refused(given, "undo")
     assert act(given, "abort")[0] == 0
     assert given.status["stable"]["modelVersion"] == "2"
 

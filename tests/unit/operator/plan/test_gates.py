@@ -46,7 +46,7 @@ def test_what_is_not_registered_has_no_tags() -> None:
     stored = Revision("wine-4", ModelVersion("s3://models/wine", "s3://models/wine", "-"))
     found = obstacle(stored.model, stored)
     assert found is not None
-    assert "no version of a registered model" in found.message
+    assert "not a version of a registered model" in found.message
 
 
 def test_the_first_version_and_another_template_of_the_same_have_no_gates() -> None:

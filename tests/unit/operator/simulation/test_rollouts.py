@@ -210,7 +210,7 @@ def test_a_model_that_does_not_load_is_turned_back_before_its_first_share() -> N
     given.cluster.create(kinds.POD, broken_pod(new))
     given.reconcile()
     assert given.condition("Progressing") == ("False", "ModelLoadFailed")
-    assert "was turned back" in given.message("Progressing")
+    assert "was rolled back" in given.message("Progressing")
     go_on(given, 70.0)
     given.reconcile()
     assert versions_of(given) == ["1"]

@@ -347,7 +347,7 @@ def test_a_canarys_refused_object_is_the_canarys_trouble() -> None:
         (
             403,
             'admission webhook "validate.kyverno.svc" denied the request: no',
-            "Correct what the webhook names",
+            "Correct spec as the webhook requires",
         ),
         (
             403,
@@ -372,7 +372,7 @@ def test_a_refusal_comes_with_a_remedy(status: int, message: str, remedy: str) -
 @pytest.mark.parametrize(
     ("why", "remedy"),
     [
-        ("NotAllowedByListeners", "allow routes of namespace models"),
+        ("NotAllowedByListeners", "Allow routes from namespace models"),
         ("NoMatchingListenerHostname", "Set spec.routing.hostnames"),
         ("NoMatchingParent", "HTTP listener"),
         ("SomethingNew", "Correct spec.routing"),

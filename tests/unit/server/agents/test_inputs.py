@@ -63,8 +63,8 @@ def test_input_and_instructions_of_responses() -> None:
 @pytest.mark.parametrize(
     ("document", "kind", "words"),
     [
-        ({}, CHAT, "messages is no list of objects"),
-        ({"messages": ["Hi"]}, AGENT, "messages is no list of objects"),
+        ({}, CHAT, "messages is not a list of objects"),
+        ({"messages": ["Hi"]}, AGENT, "messages is not a list of objects"),
         ({"messages": [{"role": "user"}]}, CHAT, "`content` is required"),
         ({"messages": [USER], "tools": [1]}, CHAT, "tools"),
         ({"messages": [USER], "context": 1}, AGENT, "context: Input should be"),

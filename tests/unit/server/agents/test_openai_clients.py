@@ -167,7 +167,7 @@ def test_what_was_answered_can_be_sent_again(responses_agent: Agent) -> None:
     "option", [{"previous_response_id": "resp_1"}, {"conversation": "c"}, {"background": True}]
 )
 def test_what_needs_a_memory_is_refused(responses_agent: Agent, option: dict[str, Any]) -> None:
-    with pytest.raises(openai.BadRequestError, match=f"{next(iter(option))} is not for this"):
+    with pytest.raises(openai.BadRequestError, match=f"{next(iter(option))} is not supported"):
         respond(responses_agent, **option)
 
 
@@ -182,7 +182,7 @@ def test_the_one_model_is_listed(chat_model: Agent) -> None:
 def test_wrong_requests_are_refused_in_words(chat: Agent, responses_agent: Agent) -> None:
     with pytest.raises(openai.BadRequestError, match="content"):
         complete(chat, [{"role": "user"}])
-    with pytest.raises(openai.BadRequestError, match="messages is no list of objects"):
+    with pytest.raises(openai.BadRequestError, match="messages is not a list of objects"):
         complete(chat, "Hello")
     with pytest.raises(openai.BadRequestError, match=r"input\.0"):
         respond(responses_agent, input=[{"role": "nobody", "content": "Hello"}])

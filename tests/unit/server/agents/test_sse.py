@@ -52,5 +52,5 @@ def test_what_models_yield(value: Any, written: str) -> None:
 
 
 def test_what_json_can_not_say_is_an_error() -> None:
-    with pytest.raises(TypeError, match="object is no JSON"):
+    with pytest.raises(TypeError, match="object can't be represented as JSON"):
         sse.to_json({"value": object()})

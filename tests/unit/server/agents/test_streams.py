@@ -162,7 +162,7 @@ def test_an_error_before_the_first_event_is_a_response(
     assert refused.status_code == 500
     assert refused.json() == {
         "error_code": "INTERNAL_ERROR",
-        "message": "the model failed: RuntimeError: the server's log says more",
+        "message": "the model failed: RuntimeError: see the server's log",
     }
     with pytest.raises(openai.InternalServerError, match="the model failed: RuntimeError"):
         responses_agent.client().responses.create(model="m", input="refuse", stream=True)
@@ -233,7 +233,9 @@ def test_all_of_a_stream_is_bounded(start: Start) -> None:
     began = time.monotonic()
     *_, name, error, _ = lines(agent, "endless")
     assert name == "event: error"
-    assert "the stream took longer" in json.loads(error.removeprefix("data: "))["message"]
+    assert (
+        "the stream exceeded its time limit" in json.loads(error.removeprefix("data: "))["message"]
+    )
     assert 6 <= time.monotonic() - began < 30
     wait_until(closed.exists, "the generator is closed")
     wait_until(lambda: requests_total(agent, 504) == late + 1, "it is counted")
@@ -257,7 +259,7 @@ def test_a_stream_that_does_not_end_in_time_is_ended_in_words(start: Start) -> N
         agent.server.terminate()
         *_, name, error, _, done, _ = received
         assert (name, done) == ("event: error", "data: [DONE]")
-        assert "the server shuts down" in json.loads(error.removeprefix("data: "))["message"]
+        assert "the server is shutting down" in json.loads(error.removeprefix("data: "))["message"]
     assert agent.server.ended() == 0
 
 

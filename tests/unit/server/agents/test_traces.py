@@ -38,7 +38,7 @@ def experiment(tracking: str, name: str) -> str:
 
 def test_by_default_there_are_none(start: Start, tracking: str) -> None:
     log = ask_and_end(start(agent_models.CHAT_MODEL, MLFLOW_TRACKING_URI=tracking))
-    assert "traces of the model's code are off" in log
+    assert "traces of the model's code are disabled" in log
     assert traces(tracking, "0") == 0
 
 

@@ -38,8 +38,8 @@ def bearer(key: str) -> list[tuple[bytes, bytes]]:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "there is no key in it: write one per line, as `name:key`"),
-        ("# nothing\n", "there is no key in it"),
+        ("", "it contains no key: write one per line, as `name:key`"),
+        ("# nothing\n", "it contains no key"),
         ("team-a: short\n", "line 1 is not a key: write `name:key` with a key of at least 16"),
         (f"{KEY}\n:{KEY}\n", "line 2 is not a key"),
     ],

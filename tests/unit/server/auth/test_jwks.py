@@ -59,7 +59,7 @@ def test_keys_are_fetched_retained_and_replaced(caplog: pytest.LogCaptureFixture
         assert isinstance(authenticator.authenticate(bearer(signed("ES256", now))), Principal)
     caplog.clear()
     keys.fetch()
-    assert "the keys fetched before stay valid for now" in caplog.text
+    assert "the previous keys stay valid for now" in caplog.text
     assert isinstance(authenticator.authenticate(bearer(signed("ES256", now))), Principal)
 
 
@@ -92,7 +92,7 @@ def test_no_answer_ends_the_refreshes(
         keys.start()
         wait_until(lambda: keys.current() is not None, "the keys are fetched")
         answers.append(answer)
-        wait_until(lambda: "gives no keys" in caplog.text, "the odd answer is logged")
+        wait_until(lambda: "returned no usable keys" in caplog.text, "the odd answer is logged")
         answers.append(key_set(public("ES256")))
         wait_until(lambda: list(keys.current() or {}) == ["ES256"], "the keys are replaced")
         monkeypatch.undo()
@@ -113,7 +113,7 @@ def test_a_panic_of_the_cryptographic_library_is_an_answer_as_any(
     with serving_keys() as (url, answers):
         answers.append(NOTHING)
         jwks.KeySet(url, max_age=600, allow_http=True).fetch()
-    assert "gives no keys: Panic: called `Option::unwrap()`" in caplog.text
+    assert "returned no usable keys: Panic: called `Option::unwrap()`" in caplog.text
 
 
 def test_keys_that_are_not_confirmed_expire() -> None:

@@ -44,7 +44,7 @@ def padded(text: str) -> bytes:
 )
 def test_columns_of_csv_are_counted_as_its_reader_counts_them(text: str, columns: int) -> None:
     Limits(max_columns=columns).check_csv(padded(text))
-    with pytest.raises(TooLarge, match=f"{columns} columns are more than the {columns - 1}"):
+    with pytest.raises(TooLarge, match=f"{columns} columns exceed the limit of {columns - 1}"):
         Limits(max_columns=columns - 1).check_csv(padded(text))
 
 
@@ -79,7 +79,7 @@ def test_pandas_makes_no_more_columns_of_csv(text: str) -> None:
 def test_rows_of_csv_are_its_lines() -> None:
     body = b"a\r\n" + b"1\r\n" * PADDING
     Limits(max_rows=PADDING).check_csv(body)
-    with pytest.raises(TooLarge, match=f"{PADDING} lines are more than the {PADDING - 1}"):
+    with pytest.raises(TooLarge, match=f"{PADDING} lines exceed the limit of {PADDING - 1}"):
         Limits(max_rows=PADDING - 1).check_csv(body)
     quoted = b'a\n"' + b"\n" * PADDING + b'"\n'
     Limits(max_rows=1).check_csv(quoted)
@@ -103,7 +103,7 @@ def test_a_document_is_the_table_that_it_becomes(document: Any, rows: int, colum
     with pytest.raises(TooLarge):
         Limits(memory=needed - 1).check_document(document)
     if columns > 1:
-        with pytest.raises(TooLarge, match=f"{columns} columns are more"):
+        with pytest.raises(TooLarge, match=f"{columns} columns exceed the limit"):
             Limits(max_columns=columns - 1).check_document(document)
 
 

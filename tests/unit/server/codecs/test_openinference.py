@@ -114,9 +114,9 @@ def test_only_parameters_that_the_model_has_become_params() -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("", "the body is no JSON"),
-        ("[]", "the body is no JSON object"),
-        ('{"inputs": [NaN]}', "the body is no JSON"),
+        ("", "the body is not JSON"),
+        ("[]", "the body is not JSON object"),
+        ('{"inputs": [NaN]}', "the body is not JSON"),
         ("{}", "the request has no inputs"),
         ('{"inputs": []}', "the request has no inputs"),
         ('{"inputs": {}}', "the request has no inputs"),
@@ -134,7 +134,7 @@ def test_only_parameters_that_the_model_has_become_params() -> None:
                 ("[]", "no shape"),
                 ("[9999999999999, 0]", "only the first size may be 0"),
                 ("[0, 9999999999999]", "only the first size may be 0"),
-                ("[1]", "has no list as data"),
+                ("[1]", "has data that is not a list"),
             )
         ),
     ],
@@ -147,8 +147,8 @@ def test_a_body_that_is_not_a_request_is_refused(body: str, sentence: str) -> No
 @pytest.mark.parametrize(
     ("datatype", "shape", "data", "sentence"),
     [
-        ("FP64", [2], [1], "has 1 elements in data, and its shape .2. has 2"),
-        ("FP64", [2, 1], [[1], 2], "has lists beside elements"),
+        ("FP64", [2], [1], "has 1 elements in data, but its shape .2. has 2"),
+        ("FP64", [2, 1], [[1], 2], "mixes lists and elements"),
         ("FP64", [1], ["1"], "not all of its elements are numbers"),
         ("FP64", [1], [True], "not all of its elements are numbers"),
         ("FP64", [1], [{}], "not all of its elements are numbers"),
@@ -171,7 +171,7 @@ def test_data_that_are_not_of_their_datatype_are_refused(
 @pytest.mark.parametrize(
     ("inputs", "more", "sentence"),
     [
-        ([tensor("x", "FP64", [1], [1])] * 2, {}, "two inputs 'x'"),
+        ([tensor("x", "FP64", [1], [1])] * 2, {}, "two inputs called 'x'"),
         ([tensor("x", "FP64", [1, 3], [1, 2, 3])], {}, "write its shape as .rows, 2."),
         (
             [tensor("ash", "FP64", [1], [1]), tensor("alcohol", "FP64", [2], [1, 2])],
@@ -180,15 +180,19 @@ def test_data_that_are_not_of_their_datatype_are_refused(
         ),
         ([tensor("x", "FP64", [1], [1], content_type="xml")], {}, "content_type 'xml' is unknown"),
         ([tensor("x", "FP64", [1], [1], content_type=[1])], {}, "content_type .1. is unknown"),
-        ([tensor("x", "BYTES", [1], ["?"], content_type="base64")], {}, "not all base64"),
+        (
+            [tensor("x", "BYTES", [1], ["?"], content_type="base64")],
+            {},
+            "elements that are not base64",
+        ),
         ([tensor("x", "FP64", [1], [1])], {"parameters": 3}, "parameters of the request"),
-        ([tensor("x", "FP64", [1, 2], [1, 2])], {"id": 3}, "the id is no string"),
-        ([tensor("x", "FP64", [1, 2], [1, 2])], {"outputs": 3}, "outputs is no list"),
+        ([tensor("x", "FP64", [1, 2], [1, 2])], {"id": 3}, "the id is not a string"),
+        ([tensor("x", "FP64", [1, 2], [1, 2])], {"outputs": 3}, "outputs is not a list"),
         ([tensor("x", "FP64", [1, 2], [1, 2])], {"outputs": [3]}, "an output has no name"),
         (
             [tensor("x", "FP64", [1], None, binary_data_size=8)],
             {},
-            "binary_data_size 8, and 0 bytes are left",
+            "binary_data_size 8, but 0 bytes are left",
         ),
     ],
 )
@@ -208,7 +212,7 @@ def test_numbers_as_clients_made_from_the_description_write_them() -> None:
 
 @pytest.mark.parametrize("outputs", [{}, "", 0, False])
 def test_outputs_that_are_no_list_are_refused(outputs: Any) -> None:
-    with pytest.raises(BadRequest, match="outputs is no list"):
+    with pytest.raises(BadRequest, match="outputs is not a list"):
         decoded(WINE, tensor("x", "FP64", [1, 2], [1, 2]), outputs=outputs)
 
 
@@ -322,7 +326,7 @@ def test_tensors_may_be_bytes_behind_the_json() -> None:
     for wrong in (b"-1", b"x", b"99999"):
         with pytest.raises(BadRequest, match="Inference-Header-Content-Length is not"):
             codec.decode(body, {codec.HEADER_LENGTH: wrong}, spec_of(WINE))
-    with pytest.raises(BadRequest, match="2 bytes are behind the last input"):
+    with pytest.raises(BadRequest, match="2 bytes follow the last input"):
         codec.decode(body + b"xx", length, spec_of(WINE))
 
 

@@ -293,7 +293,7 @@ def test_a_broken_baseline_is_logged_and_the_first_rows_replace_it(
 
 
 def test_a_baseline_needs_columns(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is nothing to watch: give the features as"):
+    with pytest.raises(ValueError, match="there is nothing to monitor: pass the features as"):
         baseline.save(tmp_path, "rows", object())
     with pytest.raises(ValueError, match="is neither a model's folder nor a logged model"):
         baseline.save(tmp_path / "none", np.zeros((3, 1)), None)

@@ -145,7 +145,7 @@ def test_contents_beside_raw_contents_are_refused(echo: tuple[Server, str]) -> N
     with grpc.insecure_channel(echo[1]) as channel, pytest.raises(grpc.RpcError) as refused:
         channel.unary_unary(f"/{SERVICE}/ModelInfer")(request.SerializeToString(), timeout=60)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "contents beside raw_input_contents" in refused.value.details()
+    assert "both contents and raw_input_contents" in refused.value.details()
 
 
 def test_the_metadata_name_the_content_types(echo: tuple[Server, str]) -> None:

@@ -48,7 +48,7 @@ def test_too_much_is_refused_with_what_to_do(
         assert server.predict(wine(3)).ok
         many = server.predict(wine(4))
         assert many.status_code == 413
-        assert "4 rows are more than the 3" in many.json()["message"]
+        assert "4 rows exceed the limit of 3" in many.json()["message"]
         long = server.predict(wine(60))
         assert long.status_code == 413
         assert "4000 bytes" in long.json()["message"]

@@ -71,7 +71,7 @@ def test_a_prediction(path: str) -> None:
         ("GET", "/v2/else", 404, "there is no /v2/else"),
         ("GET", "/v2/models/wine/infer", 405, "send POST"),
         ("POST", "/v2/health/live", 405, "send GET"),
-        ("POST", "/v2/models/wine/infer", 400, "the body is no JSON"),
+        ("POST", "/v2/models/wine/infer", 400, "the body is not JSON"),
     ],
 )
 def test_what_is_wrong_is_said(method: str, path: str, status: int, sentence: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlflow_model_server.codecs.limits import SMALL_BODY
 from mlflow_model_server.inference.batcher import Batcher, Crashed
 
 
@@ -208,9 +209,9 @@ async def test_users_code_and_large_bodies_never_run_in_the_event_loop() -> None
     batcher = Batcher(model.predict, together=True)
     while not batcher.is_quick(1):
         await batcher.submit([1], 1)
-    assert not batcher.is_quick(1, is_small=False)
+    assert not batcher.is_quick(1, largest=SMALL_BODY + 1)
     model.threads.clear()
-    await asyncio.gather(batcher.submit([1], 1), batcher.submit([1], 1, is_small=False))
+    await asyncio.gather(batcher.submit([1], 1), batcher.submit([1], 1, size=SMALL_BODY + 1))
     assert threading.current_thread().name not in model.threads
 
 

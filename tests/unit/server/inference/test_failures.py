@@ -263,6 +263,6 @@ def test_a_worker_that_can_not_answer_is_replaced(tmp_path: Path, unused_tcp_por
     with serving(tmp_path / "model", unused_tcp_port, **variables) as server:
         hang(server)
         wait_until(
-            lambda: "another takes its place" in server.output.read_text(), "one is replaced", 60
+            lambda: "starting another worker" in server.output.read_text(), "one is replaced", 60
         )
         wait_until(lambda: server.predict(rows(3)).ok, "predictions are made again", 60)

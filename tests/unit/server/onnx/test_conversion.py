@@ -181,7 +181,7 @@ def test_a_conversion_that_answers_otherwise_is_not_used(
     monkeypatch.setattr(convert, "_convert", partial(_convert_another, convert._convert, other))
     conversion = converted(settings)
     assert (conversion.spec, conversion.reason) == (None, result.ANSWERS_DIFFER)
-    assert conversion.message == "5 of 5 rows of its example are answered otherwise"
+    assert conversion.message == "5 of 5 rows of its example are predicted differently"
     assert not (settings.converted / result.MODEL).exists()
 
 
@@ -254,7 +254,7 @@ def test_a_conversion_that_breaks_off_is_told(settings: Settings, model: Path) -
     init_container.prepare(settings)
     conversion = result.read(settings.converted)
     assert conversion.reason == result.ABORTED
-    assert conversion.message.startswith("the conversion ended with 1: ")
+    assert conversion.message.startswith("the conversion exited with code 1: ")
 
 
 def test_a_container_that_was_killed_by_it_does_not_try_again(

@@ -125,7 +125,7 @@ def test_a_model_in_s3_is_fetched(
         assert (settings.artifact / "data" / "weights").read_text() == "1"
         told = failure(settings, "s3://elsewhere/wine")
         assert told.reason == "ArtifactUnreadable"
-        assert told.message.startswith("s3://elsewhere/wine can't be fetched: ")
+        assert told.message.startswith("s3://elsewhere/wine can't be downloaded: ")
     finally:
         server.stop()
 
@@ -270,4 +270,4 @@ def test_prepare_does_its_work_once(settings: Settings, caplog: pytest.LogCaptur
     prepare(settings)
     with caplog.at_level("INFO"):
         prepare(settings)
-    assert "is prepared already" in caplog.text
+    assert "is already prepared" in caplog.text

@@ -207,14 +207,14 @@ def test_a_model_is_denied_without_each_of_its_formats(
     save(path)
     for missing in expected:
         others = [each for each in FORMATS if each != missing]
-        assert f"of the format {missing}" in denial(path, settings, *others)
+        assert f"has the format {missing}" in denial(path, settings, *others)
 
 
 def test_the_message_names_the_file_and_the_rule(path: Path, settings: Settings) -> None:
     save_sklearn(path, "pickle")
     assert denial(path, settings, "onnx", "skops") == (
-        "model.pkl is of the format pickle, and allowed are onnx, skops: nothing of the model was "
-        "loaded"
+        "model.pkl has the format pickle, but only onnx, skops are allowed: nothing of the model "
+        "was loaded"
     )
 
 
@@ -322,7 +322,7 @@ def test_further_flavors_and_code_are_refused(
 ) -> None:
     save_sklearn(path, "skops")
     change(path, flavor, **fields)
-    assert "of the format code" in denial(path, settings)
+    assert "has the format code" in denial(path, settings)
 
 
 @pytest.mark.parametrize(
@@ -372,13 +372,13 @@ def test_pickles_anywhere_in_the_folder_count(path: Path, settings: Settings, na
     save_sklearn(path, "skops")
     (path / name).parent.mkdir(exist_ok=True)
     (path / name).write_text("")
-    assert f"{name} is of the format pickle" in denial(path, settings)
+    assert f"{name} has the format pickle" in denial(path, settings)
 
 
 def test_shared_libraries_are_code(path: Path, settings: Settings) -> None:
     mlflow.onnx.save_model(onnx_model(), path, **NO_PACKAGES)
     (path / "ops.so").write_text("")
-    assert "ops.so is of the format code" in denial(path, settings)
+    assert "ops.so has the format code" in denial(path, settings)
 
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "../elsewhere", "model.skops", "missing"])
@@ -518,7 +518,7 @@ def test_packages_that_the_model_brings_are_code(path: Path, settings: Settings,
     save_sklearn(path, "skops")
     (path / "tiny-1.0-py3-none-any.whl").write_text("")
     (path / "requirements.txt").write_text(f"{line}\n")
-    assert "requirements.txt line 1 names where a package is" in denial(path, settings)
+    assert "requirements.txt line 1 gives the location of a package" in denial(path, settings)
 
 
 @pytest.mark.parametrize("option", ["--index-url https://x.example", "--find-links ./wheels"])

@@ -152,7 +152,7 @@ def test_packages_too_old_for_the_server_stay_the_image_s(
     make_wheel(wheels, "uvicorn", "0.20.0")
     make_wheel(wheels, "tinyone", "1.0", requires=["uvicorn"])
     assert install(settings, "uvicorn==0.20.0\ntinyone\n") == ["tinyone-1.0.dist-info"]
-    assert "asks for uvicorn==0.20.0, and the server runs with uvicorn>=0.40" in caplog.text
+    assert "requires uvicorn==0.20.0, but the server requires uvicorn>=0.40" in caplog.text
 
 
 def test_packages_that_need_too_old_ones_are_refused_with_the_server_s_bound(

@@ -154,11 +154,17 @@ def test_hashes_stay_with_their_line(model: Path) -> None:
         ("a\nthis is nothing\n", "requirements.txt line 2 is not a requirement: write it like"),
         ("-r gone.txt\n", "requirements.txt line 1 refers to a file that does not exist in the"),
         ("./gone.whl\n", "requirements.txt line 1 names a file that the model's folder does not"),
-        ("-r https://example.com/r.txt\n", "requirements.txt line 1 includes a URL: write what"),
+        (
+            "-r https://example.com/r.txt\n",
+            "requirements.txt line 1 includes a URL: write its contents",
+        ),
         ("a \\\n ==1\nb ==\n", "requirements.txt line 3 is not a requirement"),
-        ("a --hash='sha256:aa --index-url x'\n", "line 1 has a hash that is none"),
+        ("a --hash='sha256:aa --index-url x'\n", "line 1 has an invalid hash"),
         ("a --hash='\n", "line 1 has options with a quote that is not closed"),
-        ("--only-binary a --index-url=x\n", "line 1 gives --only-binary a value that is no list"),
+        (
+            "--only-binary a --index-url=x\n",
+            "line 1 gives --only-binary a value that is not a list",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(model: Path, text: str, sentence: str) -> None:

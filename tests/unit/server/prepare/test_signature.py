@@ -75,7 +75,7 @@ def test_what_model_signing_has_signed_is_accepted(
     ],
 )
 def test_a_signature_by_somebody_else_is_none(name: str, requirements: list[Requirement]) -> None:
-    with pytest.raises(NotSigned, match="is not by any of the"):
+    with pytest.raises(NotSigned, match="was not made by any of the"):
         verify(DATA / name, requirements)
 
 
@@ -112,7 +112,7 @@ CHANGES: list[tuple[str, Callable[[Path], object], str]] = [
         "'x'",
     ),
     ("no signer", lambda f: _edit(f, lambda b: b["dsseEnvelope"].update(signatures=[])), "not a"),
-    ("a forged list", lambda f: _forge(f), "is not by any of the 1 keys"),
+    ("a forged list", lambda f: _forge(f), "was not made by any of the 1 keys"),
 ]
 
 

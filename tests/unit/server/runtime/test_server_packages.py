@@ -52,6 +52,6 @@ def test_a_model_s_that_are_not_are_named(
         word = server.told()
     assert word["reason"] == "DependencyInstallFailed"
     assert (
-        f"{name.lower()} {version} is installed for the model, and the server needs"
+        f"{name.lower()} {version} is installed for the model, but the server needs"
         in (word["message"])
     )
