@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mlflow_model_operator.api import names
+from mlflow_model_operator.api import names, uri
 from mlflow_model_operator.api.resource import (
     MAX_NAME_LENGTH,
     ROOT_RULES,
@@ -64,9 +64,24 @@ def _manifest(obj: Json, filename: str, namespace: str) -> Manifest:
     if problem:
         raise CommandError(f"{where}: {problem}")
     try:
-        return Manifest(raw, MLflowModelDeployment.parse(raw))
-    except InvalidResource as error:
+        resource = MLflowModelDeployment.parse(raw)
+        _check_uris(resource)
+    except (InvalidResource, uri.InvalidModelUri) as error:
         raise CommandError(f"{where}: {error}") from None
+    return Manifest(raw, resource)
+
+
+def _check_uris(resource: MLflowModelDeployment) -> None:
+    """The model URIs, which the CRD's rules check in a cluster."""
+    spec = resource.spec
+    uris = {"spec.model.uri": spec.model.uri}
+    if spec.canary is not None:
+        uris["spec.canary.uri"] = spec.canary.uri
+    for path, text in uris.items():
+        try:
+            uri.parse(text)
+        except uri.InvalidModelUri as error:
+            raise uri.InvalidModelUri(f"{path}: {error}") from None
 
 
 def _problem(raw: Json) -> str | None:
