@@ -18,6 +18,10 @@ from mlflow_model_operator.cli.plan_text import plan_text
 from mlflow_model_operator.cli.planning import Planned, offline_settings, plan_live, plan_offline
 
 
+# Whoever has applied it before, and however.
+DRY_RUN = ("--dry-run=server", "--server-side", "--force-conflicts")
+
+
 def plan(kubectl: Kubectl, options: argparse.Namespace, terminal: Terminal) -> int:
     """Prints what the manifests of a file would become."""
     text = _text(options.filename)
@@ -25,7 +29,7 @@ def plan(kubectl: Kubectl, options: argparse.Namespace, terminal: Terminal) -> i
     manifests = read_manifests(text, filename, options.namespace or "default")
     if options.live:
         # Relations between fields are rules of the CRD: the API server checks them.
-        kubectl.run("apply", "--dry-run=server", "--filename=-", given=text)
+        kubectl.run("apply", *DRY_RUN, "--filename=-", given=text)
     planned = [_planned(kubectl, manifest, options) for manifest in manifests]
     if options.output:
         objects = [obj for each in planned for obj in each.objects]

@@ -145,4 +145,4 @@ def test_a_plan_compares_with_what_is_live(plugin: Plugin) -> None:
         assert "Serves now" in changed and "create" in changed
     status, refused = planned({"rollout": {"strategy": "canary", "steps": STEPS}})
     assert status == 1
-    assert "a strategy stands for steps: write one of the two" in refused
+    assert "write strategy or steps, not both" in refused and "Warning" not in refused
