@@ -17,7 +17,6 @@ from mlflow_model_operator.cli.output import dump_all
 from mlflow_model_operator.cli.plan_text import plan_text
 from mlflow_model_operator.cli.planning import Planned, offline_settings, plan_live, plan_offline
 
-
 # Whoever has applied it before, and however.
 DRY_RUN = ("--dry-run=server", "--server-side", "--force-conflicts")
 
