@@ -7,6 +7,7 @@ import traceback
 from mlflow_model_server.auth.admission import make_authenticator
 from mlflow_model_server.drift.baseline import column_names
 from mlflow_model_server.http.app import Application
+from mlflow_model_server.http.input_example import check_input_example
 from mlflow_model_server.inference.predictor import Predictor
 from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics import slots
@@ -20,8 +21,9 @@ from mlflow_model_server.settings import Settings
 def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) -> Application:
     """The ASGI application of the worker with number `slot`, which counts in `shared`.
 
-    Raises StartupError: ModelLoadFailed, naming the exception, or AccessSecretInvalid for keys that
-    can't be used.
+    Raises StartupError: ModelLoadFailed, naming the exception, InputExampleFailed where the model
+    is to answer its own input example and does not, or AccessSecretInvalid for keys that can't be
+    used.
     """
     authenticator = make_authenticator(settings)
     shared = shared or SharedMemory()
@@ -30,6 +32,8 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
     recorder.set_column_names(*column_names(loaded.signature))
     _configure_traces(settings, loaded)
+    if settings.input_example != "off":
+        check_input_example(loaded, settings)
     predictor = Predictor(loaded, settings, recorder)
     return Application(InferenceService(predictor, settings, recorder, authenticator))
 

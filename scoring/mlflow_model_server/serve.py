@@ -23,6 +23,7 @@ from mlflow_model_server.model import traces
 from mlflow_model_server.runtime import (
     ca_certificates,
     cgroup,
+    forks,
     pickle_switch,
     site_packages,
     workers,
@@ -52,8 +53,8 @@ def serve(settings: Settings) -> int:
 
     Raises StartupError with InvalidModel where nothing was prepared, with PolicyDenied where the
     model's formats are not among those that are allowed, with DependencyInstallFailed
-    where the model's packages are too old for the server, with ModelLoadFailed where the only
-    process can't load the model; of several, each leaves the word itself.
+    where the model's packages are too old for the server. A process that can't load the model
+    leaves the word itself.
     """
     bounded_logging.hide_exception_messages(not settings.request_log_bodies)
     if not (settings.artifact / "MLmodel").is_file():
@@ -75,7 +76,7 @@ def serve(settings: Settings) -> int:
     shared = SharedMemory(settings.workers)
     if settings.workers == 1:
         start_metrics_server(settings, shared)
-        _serve_here(settings, listener, shared, 0, on_ready=lambda: None)
+        _work(settings, listener, shared, 0, on_ready=lambda: None)
     return workers.run(
         settings.workers,
         lambda slot, on_ready: _work(settings, listener, shared, slot, on_ready),
@@ -92,11 +93,15 @@ def _work(
     shared: SharedMemory,
     slot: int,
     on_ready: Callable[[], None],
-) -> None:
+) -> NoReturn:
+    """The same, and leaves the word for the operator where the model is not to be served."""
     try:
         _serve_here(settings, listener, shared, slot, on_ready)
     except StartupError as failure:
         write_termination_message(failure, settings.termination_log)
+        logging.shutdown()
+        sys.stdout.flush()
+        # At once: the ordinary way would wait for a prediction of the input example without end.
         os._exit(1)
 
 
@@ -123,6 +128,7 @@ def _serve_here(
     # it before.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    forks.reset_signals()
     loop = _loop_factory()()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(_until_done(server, listener))

@@ -193,6 +193,9 @@ class Settings:
     request_timeout: int = _integer("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", 60, minimum=1)
 
     stream_timeout: int = _integer("STREAM_TIMEOUT", 600, minimum=1)  # seconds, of all of a stream
+    # Predict the model's own input example before the server listens, and end where that fails.
+    input_example: str = _choice("INPUT_EXAMPLE", "off", "if-present", "required")
+    input_example_timeout: int = _integer("INPUT_EXAMPLE_TIMEOUT", 30, minimum=1)  # seconds
     # MLflow's traces of the model's code: where MLflow's own variables say where; off: nowhere.
     traces: str = _choice("TRACES", "auto", "off")
 

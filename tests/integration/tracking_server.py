@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from mlflow.models import Model, ModelSignature
 
 from tests.integration.control_plane import _wait_until_healthy, free_port, process
 
@@ -27,6 +28,19 @@ class TrackingServer:
         self._post("registered-models/create", {"name": name})
         for _ in range(versions):
             self._post("model-versions/create", {"name": name, "source": "s3://models/none"})
+
+    def register_with_signature(self, name: str, *signatures: ModelSignature) -> None:
+        """Registers a model with a version for each signature, of which there is the MLmodel file.
+
+        To be called once for a name.
+        """
+        self._post("registered-models/create", {"name": name})
+        for number, signature in enumerate(signatures, 1):
+            path, text = f"{name}/{number}", Model(signature=signature).to_yaml()
+            url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{path}/MLmodel"
+            requests.put(url, data=text.encode(), timeout=30).raise_for_status()
+            source = f"mlflow-artifacts:/{path}"
+            self._post("model-versions/create", {"name": name, "source": source})
 
     def point(self, name: str, alias: str, version: str) -> None:
         """Sets an alias."""

@@ -17,7 +17,7 @@ from mlflow_model_operator import __version__
 REPOSITORY = Path(__file__).parents[2]
 CHART = REPOSITORY / "charts" / "mlflow-model-operator"
 # An image of ours with its tag; "0.1.0-py3.11" is the scoring image of one Python version.
-IMAGE = re.compile(r"mlflow-model-operator/(?:operator|scoring|mlflow):([0-9][\w.]*)")
+IMAGE = re.compile(r"/(?:operator|scoring|mlflow):([0-9]+\.[\w.]*)")
 STATED = re.compile(r'(?:server_version|__version__)(?:: str)? = "([0-9][^"]*)"')
 FOLDERS = ("charts", "docs", "e2e", "examples", "images", "operator", "scoring")
 SUFFIXES = (".md", ".py", ".tpl", ".yaml")

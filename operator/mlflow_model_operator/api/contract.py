@@ -62,6 +62,8 @@ class Variable(StrEnum):
     RATE_BURST = "RATE_BURST"
     ALLOWED_FORMATS = "ALLOWED_FORMATS"
     MODEL_SIGNATURES = "MODEL_SIGNATURES"
+    INPUT_EXAMPLE = "INPUT_EXAMPLE"
+    INPUT_EXAMPLE_TIMEOUT = "INPUT_EXAMPLE_TIMEOUT"
 
 
 # The field of spec to write instead, where there is one.
@@ -88,6 +90,8 @@ FIELDS: Mapping[str, str] = {
     Variable.RATE_BURST: "spec.access.rateLimit.burst",
     Variable.ALLOWED_FORMATS: "spec.policy.formats",
     Variable.MODEL_SIGNATURES: "spec.policy.signatures",
+    Variable.INPUT_EXAMPLE: "spec.rollout.gates.inputExample",
+    Variable.INPUT_EXAMPLE_TIMEOUT: "spec.rollout.gates.inputExample.timeout",
 }
 
 # The other settings of the scoring server, which users may write into spec.server.env.

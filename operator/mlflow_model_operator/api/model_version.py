@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.signature import Signature
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class ModelVersion:
     # Whether it holds data only, which any Python version loads; a version that was read back from
     # the status or from a pod does not say it.
     is_portable: bool = field(default=False, compare=False)
+    # From the model's own files; None where they can't be read, and where it was read back.
+    signature: Signature | None = field(default=None, compare=False)
 
     @property
     def display_uri(self) -> str:

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     PACKAGE_INDEX_UNTRUSTED = "PackageIndexUntrusted"
     INVALID_MODEL = "InvalidModel"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
+    INPUT_EXAMPLE_FAILED = "InputExampleFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     CONTAINER_CRASHED = "ContainerCrashed"
     STARTUP_TIMEOUT = "StartupTimeout"
@@ -77,6 +78,10 @@ class Reason(StrEnum):
     ROLLOUT_ABORTED = "RolloutAborted"
     ROLLOUT_UNDONE = "RolloutUndone"
     TAGS_MISSING = "TagsMissing"
+    SIGNATURE_INCOMPATIBLE = "SignatureIncompatible"
+    SIGNATURE_UNKNOWN = "SignatureUnknown"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
     CANARY_UNRESOLVED = "CanaryUnresolved"

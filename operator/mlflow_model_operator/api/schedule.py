@@ -22,6 +22,7 @@ class Step:
 
     weight: int  # percent
     hold: float = 0.0  # seconds
+    pods: int | None = None  # that it takes; None: by the share
 
 
 Schedule = tuple[Step, ...]
@@ -39,7 +40,7 @@ def schedule_of(spec: Mapping[str, Any]) -> Schedule:
     """The steps that a spec asks for. Beside a canary there are none: both would split requests.
 
     >>> schedule_of({"rollout": {"steps": [{"weight": 10, "hold": "2m"}, {"pause": {}}]}})
-    (Step(weight=10, hold=120.0), Step(weight=10, hold=inf))
+    (Step(weight=10, hold=120.0, pods=None), Step(weight=10, hold=inf, pods=None))
     """
     if spec.get("canary") is not None:
         return DIRECT

@@ -60,8 +60,16 @@ def refusal(control: Control, resource: Json) -> str | None:
         return f"The operator has not reported on {name} yet: see kubectl mmd status {name}"
     if phase in PHASES[control.word]:
         return _undo_refusal(control, resource) if control.word == UNDO else None
+    if control.word == RESUME and _waits_for_analysis(resource):
+        return None
     why, advice = _nothing_to(control.word, phase), _instead(control.word, phase, name)
     return f"{why}: {name} is {phase}.{advice}"
+
+
+def _waits_for_analysis(resource: Json) -> bool:
+    """Whether a step has no verdict at its end: a person may go on without."""
+    rollout = resource["status"]["rollout"]
+    return rollout.get("phase") == Phase.PROGRESSING and rollout.get("waitingFor") == "Analysis"
 
 
 def earlier_versions(resource: Json) -> list[str]:

@@ -16,7 +16,7 @@ WAITS = {
     "Stable": "the old revision has a ready pod",
     "Hold": "the hold time of the step is over",
     "Resume": "someone resumes the rollout: kubectl mmd resume {name} -n {namespace}",
-    "Analysis": "there are enough measurements",
+    "Analysis": "there are enough measurements, or someone resumes it",
 }
 
 

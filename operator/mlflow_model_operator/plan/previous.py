@@ -46,12 +46,15 @@ def previous_decision(
         for entry in status.draining
         if (since := parse_time(entry.since)) is not None
     }
+    target = revision_from_status(status.target)
+    has_requests = target and target.name in {share.revision for share in status.traffic}
+    fallbacks = [revisions[name] for name in draining if name in revisions]
     return Previous(
         stable=stable,
-        target=revision_from_status(status.target),
+        target=target,
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
         draining=draining,
-        fallbacks=tuple(revisions[name] for name in draining if name in revisions),
+        fallbacks=(target, *fallbacks) if target and has_requests else tuple(fallbacks),
     )
 
 

@@ -25,6 +25,8 @@ def scale_of(
     stable_now = _live_replicas(live, decision.stable.name) or minimum
     required = _required_on_trial(decision, revision)
     if required is not None and minimum > 0:
+        if decision.trial and decision.trial.is_exchange:
+            return Scale(required)
         return _scale_on_trial(resource, required, _live_replicas(live, revision.name))
     if _is_approximated_canary(resource, decision, revision):
         weight = resource.spec.canary.weight if resource.spec.canary else 0
@@ -42,7 +44,7 @@ def _required_on_trial(decision: Decision, revision: Revision) -> int | None:
     if revision.name == decision.target.name:
         return decision.trial.replicas
     is_stable = revision.name == decision.stable.name
-    return decision.trial.progress.stable_replicas if is_stable else None
+    return decision.trial.stable_replicas if is_stable else None
 
 
 def _scale_on_trial(resource: MLflowModelDeployment, required: int, live: int | None) -> Scale:

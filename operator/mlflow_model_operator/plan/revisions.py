@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mlflow_model_operator import render
+from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import LiveChildren
-from mlflow_model_operator.plan.gates import first_obstacle
+from mlflow_model_operator.plan.analysis import query_obstacle
+from mlflow_model_operator.plan.gates import check_gates
 from mlflow_model_operator.plan.previous import (
     live_revisions,
     model_to_serve,
@@ -39,6 +41,7 @@ class Resolution:
 
     model: ResolutionResult
     canary: ResolutionResult | None = None
+    stable: ResolutionResult | None = None  # of the stable version, where signatures are compared
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,10 @@ class RevisionNames:
             self._by_model[key] = render.revision(resource, model, self._settings)
         return self._by_model[key]
 
+    def of(self, resource: MLflowModelDeployment) -> Callable[[ModelVersion], Revision]:
+        """The same for one resource."""
+        return lambda model: self.revision(resource, model)
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -98,6 +105,8 @@ class Surroundings:
     gateway: GatewayState | None = None  # the Gateway that the spec names; None: not looked up
     excluded_hostnames: frozenset[str] = frozenset()  # host names that an older resource serves
     may_update: bool = True  # whether it is this resource's turn to get the operator's new template
+    analysis: Report | None = None  # of the step that a rollout holds
+    query_denial: str | None = None  # why the analysis must not ask a Prometheus
 
 
 def make_plan(
@@ -119,12 +128,12 @@ def make_plan(
     is_deferred = not around.may_update and is_operators_change(resource, previous, target, live)
     if is_deferred and previous.stable is not None:
         target = previous.stable
+    stable = previous.stable
+    gates = check_gates(resource, resolution.model, target, stable, resolution.stable)
+    gates = gates.beside(query_obstacle(resource, around.query_denial))
     snapshot = _snapshot(resource, resolution, live, now, around)
-    obstacle = first_obstacle(resource, resolution.model, target, previous.stable)
-    earlier = earlier_revision(
-        resource, target, previous.stable, live, settings, lambda m: names.revision(resource, m)
-    )
-    rollout = plan_rollout(resource, target, previous.stable, snapshot, obstacle, earlier)
+    earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
+    rollout = plan_rollout(resource, target, stable, snapshot, gates, around.analysis, earlier)
     renderable = _renderable(resource, previous, rollout.target, canary, names)
     decision = decide(
         _desired(resource, rollout, canary),
@@ -155,6 +164,7 @@ def _desired(
         trial=rollout.trial,
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
+        takes_over=rollout.takes_over,
     )
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import FailedRevision
 from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
+from mlflow_model_operator.plan.analysis import judgement
+from mlflow_model_operator.plan.gates import GatesResult, has_gates
 from mlflow_model_operator.plan.previous import revision_from_status
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
@@ -21,6 +24,7 @@ from mlflow_model_operator.rollout import (
     programmed_weights,
     selected_revisions,
 )
+from mlflow_model_operator.rollout.exchange import Exchange, exchange
 from mlflow_model_operator.rollout.progress import (
     Action,
     Advance,
@@ -43,7 +47,9 @@ from mlflow_model_operator.status import Snapshot
 from mlflow_model_operator.status.diagnosis import diagnose
 
 # What only another version, or another pod template, can mend.
-FINAL_REASONS = frozenset({Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED})
+FINAL_REASONS = frozenset(
+    {Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED, Reason.INPUT_EXAMPLE_FAILED}
+)
 # What may pass by itself while pods start, but not once they had requests or their time is over.
 LATE_REASONS = frozenset(
     {
@@ -64,6 +70,7 @@ class RolloutPlan:
     trial: Trial | None = None
     rejected: Rejected | None = None
     requeue_after: float | None = None
+    takes_over: bool = False  # also before it has all pods: the others come in the room of the old
 
 
 def plan_rollout(
@@ -71,26 +78,30 @@ def plan_rollout(
     target: Revision,
     stable: Revision | None,
     snapshot: Snapshot,
-    obstacle: Obstacle | None,
+    gates: GatesResult,
+    report: Report | None = None,
     earlier: Revision | None = None,
 ) -> RolloutPlan:
     """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
 
+    `report` is what an analysis says of the step that the status records, if it says anything.
     `earlier` is the revision that an undo leads to, if there is one under way or asked for.
     """
     if stable is None:
         return RolloutPlan(target)
     recorded = progress_of(resource, target)
-    observed = _observe(resource, target, stable, snapshot, recorded, obstacle, earlier)
+    observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle, earlier)
+    observed = _judged(observed, resource, report, recorded)
     result = advance(recorded, observed)
     progress = result.progress
     if progress is not None and progress.earlier is not None and earlier is not None:
         return _plan_undo(resource, target, earlier, result, progress)
     if progress is None or result.takes_over:
-        return RolloutPlan(target)
+        is_exchanged = result.takes_over and observed.exchange is not None
+        return RolloutPlan(target, takes_over=is_exchanged)
     if not progress.is_running:
         return RolloutPlan(stable, rejected=Rejected(target, progress))
-    trial = _trial(resource, result, progress, observed.steps, obstacle)
+    trial = _trial(resource, result, progress, observed, gates)
     return RolloutPlan(target, trial=trial, requeue_after=result.requeue_after)
 
 
@@ -104,8 +115,16 @@ def _plan_undo(
     """The earlier revision is the target, and the target of the spec is rolled back."""
     if result.takes_over:
         return RolloutPlan(earlier, rejected=Rejected(target, progress))
-    trial = _trial(resource, result, progress, (), None)
-    return RolloutPlan(earlier, trial=replace(trial, undone=target))
+    replicas = _target_replicas(resource, progress, 0, 100)
+    trial = Trial(
+        progress=progress,
+        weight=0,
+        replicas=replicas,
+        stable_replicas=progress.stable_replicas,
+        may_serve=result.may_serve,
+        undone=target,
+    )
+    return RolloutPlan(earlier, trial=trial)
 
 
 def progress_of(resource: MLflowModelDeployment, target: Revision) -> Progress | None:
@@ -155,7 +174,8 @@ def _rejection(entry: FailedRevision) -> Rejection:
 def schedule_hash(resource: MLflowModelDeployment) -> str:
     """Another one for another spec.rollout: with it a rollout starts again."""
     rollout = resource.spec.rollout
-    return short_hash(rollout.model_dump(include={"strategy", "steps", "gates"}, mode="json"))
+    fields = {"strategy", "steps", "gates", "surge", "analysis"}
+    return short_hash(rollout.model_dump(include=fields, exclude_none=True, mode="json"))
 
 
 def requested_control(resource: MLflowModelDeployment) -> Control | None:
@@ -179,10 +199,12 @@ def _observe(
     earlier: Revision | None,
 ) -> Observation:
     live = snapshot.live
-    steps = schedule(resource.spec)
     hashed = schedule_hash(resource)
     is_same = recorded is not None and (recorded.target, recorded.schedule) == (target.name, hashed)
     begun = recorded if is_same else None
+    replicas = _stable_replicas(resource, live, stable, _of_rollout(begun))
+    exchanged = exchange(resource.spec.rollout.surge_percent, replicas)
+    steps = exchanged.schedule if exchanged else schedule(resource.spec)
     other = earlier or target
     weights = _weights(resource, snapshot, stable, other, weight_of(begun, steps) if begun else 0)
     return Observation(
@@ -191,10 +213,10 @@ def _observe(
         stable=stable.name,
         steps=steps,
         schedule=hashed,
-        has_gates=bool(resource.spec.rollout.gates.tags),
+        has_gates=has_gates(resource),
         target_state=deployment_state(live.deployments.get(target.name)),
         stable_answers=snapshot.answers(stable),
-        stable_replicas=_stable_replicas(resource, live, stable, _of_rollout(begun)),
+        stable_replicas=replicas,
         weights=weights.programmed,
         requested=weights.requested,
         is_stopped=resource.spec.scaling.min_replicas == 0,
@@ -202,6 +224,25 @@ def _observe(
         obstacle=obstacle,
         action=_action(resource, earlier),
         earlier=_earlier(live, earlier),
+        exchange=exchanged,
+    )
+
+
+def _judged(
+    observed: Observation,
+    resource: MLflowModelDeployment,
+    report: Report | None,
+    recorded: Progress | None,
+) -> Observation:
+    """The same, with what the analysis says."""
+    judged = judgement(resource, report, recorded, observed.stable)
+    return replace(
+        observed,
+        verdict=judged.verdict,
+        verdict_message=judged.message,
+        judged_step=judged.step,
+        judged_at=judged.at,
+        on_inconclusive=judged.on_inconclusive,
     )
 
 
@@ -314,18 +355,40 @@ def _trial(
     resource: MLflowModelDeployment,
     result: Advance,
     progress: Progress,
-    steps: Schedule,
-    obstacle: Obstacle | None,
+    observed: Observation,
+    gates: GatesResult,
 ) -> Trial:
-    weight, following = result.weight, next_weight(progress, steps)
+    weight, following = result.weight, next_weight(progress, observed.steps)
+    replicas = _target_replicas(resource, progress, weight, following)
+    stable_replicas = progress.stable_replicas
+    if observed.exchange is not None:
+        is_kept_back = gates.obstacle is not None and weight == 0
+        replicas = _exchanged_pods(progress, observed.exchange, is_kept_back)
+        stable_replicas = observed.exchange.stable_pods(replicas)
     return Trial(
         progress=progress,
         weight=weight,
-        replicas=_target_replicas(resource, progress, weight, following),
+        replicas=replicas,
+        stable_replicas=stable_replicas,
+        is_exchange=observed.exchange is not None,
         may_serve=result.may_serve,
-        steps=steps,
-        obstacle=obstacle,
+        steps=observed.steps,
+        obstacle=gates.obstacle,
+        notice=gates.notice,
     )
+
+
+def _exchanged_pods(progress: Progress, exchanged: Exchange, is_kept_back: bool) -> int:
+    """The pods of the target: those of the next step, once the present one has its share.
+
+    `is_kept_back`: by a gate, which costs the stable revision no pod.
+    """
+    if is_kept_back:
+        return exchanged.first_pods
+    if progress.stage is Stage.PROMOTING:
+        return exchanged.pods_at(len(exchanged.schedule))
+    is_shared = progress.step < 0 or progress.step_started_at is not None
+    return exchanged.pods_at(progress.step + 1 if is_shared else progress.step)
 
 
 def _target_replicas(

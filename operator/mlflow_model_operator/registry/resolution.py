@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.model_version import ModelVersion
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.signature import Signature
 
 # MLflow answers for this alias, which nobody can set, as for models:/<name>/latest.
 LATEST_ALIAS = "latest"
@@ -74,6 +75,7 @@ class VersionMetadata:
     created: int | None = None  # of a version: when it was registered, in milliseconds since 1970
     tags: tuple[tuple[str, str], ...] = ()  # of a version; the only part that may change
     is_portable: bool = False  # it holds data only, which any Python version loads
+    signature: Signature | None = field(default=None, compare=False)  # None: it can't be read
 
     def is_same(self, other: VersionMetadata) -> bool:
         """Whether both are of one version, and not of two with the same number."""
@@ -145,6 +147,7 @@ def resolve(
         created,
         tags=metadata.tags,
         is_portable=metadata.is_portable,
+        signature=metadata.signature,
     )
 
 

@@ -25,6 +25,7 @@ from mlflow_model_operator.registry.http import (
     TooLarge,
     Unreachable,
 )
+from mlflow_model_operator.registry.mlmodel import read_signature
 from mlflow_model_operator.registry.resolution import (
     Failure,
     LoggedModelQuery,
@@ -159,8 +160,13 @@ class TrackingServer:
             return replace(previous, tags=current.tags)
         artifact = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
         mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(entry)
-        text = mlmodel or ""
-        return replace(current, python_version=python_version(text), is_portable=is_portable(text))
+        of_files = _version_metadata(mlmodel)
+        return replace(
+            current,
+            python_version=of_files.python_version,
+            is_portable=of_files.is_portable,
+            signature=of_files.signature,
+        )
 
     async def _source_mlmodel(self, version: Any) -> str | None:
         """From the run that a version names as its source; the version has no such file then."""
@@ -349,8 +355,14 @@ def _is_short_text(value: object) -> bool:
 
 
 def _version_metadata(mlmodel: str | None) -> VersionMetadata:
-    text = mlmodel or ""
-    return VersionMetadata(python_version(text), is_portable=is_portable(text))
+    if mlmodel is None:
+        return VersionMetadata()
+    is_complete = len(mlmodel.encode(errors="replace")) < MAX_MLMODEL_BYTES
+    return VersionMetadata(
+        python_version(mlmodel),
+        is_portable=is_portable(mlmodel),
+        signature=read_signature(mlmodel, is_complete),
+    )
 
 
 def python_version(mlmodel: str) -> str | None:

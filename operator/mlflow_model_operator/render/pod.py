@@ -192,6 +192,7 @@ def _environment(
         values[Variable.MODEL_VERSION] = None if model.version == "-" else model.version
     values |= _access_variables(resource)
     values |= _policy_variables(resource, settings)
+    values |= _gate_variables(resource)
     ours = [
         {"name": variable.value, "value": value}
         for variable, value in values.items()
@@ -251,6 +252,17 @@ def _policy_variables(
     return {
         Variable.ALLOWED_FORMATS: None if formats is None else " ".join(formats),
         Variable.MODEL_SIGNATURES: json.dumps(signatures) if signatures else None,
+    }
+
+
+def _gate_variables(resource: MLflowModelDeployment) -> dict[Variable, str | None]:
+    """What the server has to check of the model before it is ready."""
+    example = resource.spec.rollout.gates.input_example
+    if example is None or resource.spec.server.image is not None:
+        return {}
+    return {
+        Variable.INPUT_EXAMPLE: "required" if example.required else "if-present",
+        Variable.INPUT_EXAMPLE_TIMEOUT: str(example.seconds),
     }
 
 

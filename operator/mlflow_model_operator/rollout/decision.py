@@ -25,9 +25,12 @@ class Trial:
     progress: Progress
     weight: int  # its share of the requests now, in percent
     replicas: int  # the pods that it must have now: for its next share too
+    stable_replicas: int  # those of the stable revision: all, or what the exchange leaves
     may_serve: bool  # all requests, where the stable revision does not answer
     steps: Schedule = ()
     obstacle: Obstacle | None = None  # the gate that it has not passed yet
+    notice: str = ""  # what a gate could not look at
+    is_exchange: bool = False  # no autoscaler may add pods to those numbers
     undone: Revision | None = None  # the revision that is rolled back, where this is an undo
 
 
@@ -53,6 +56,7 @@ class Desired:
     trial: Trial | None = None
     rejected: Rejected | None = None
     keep_delay: float = 0.0  # seconds for which the pods of a revision stay after its traffic
+    takes_over: bool = False  # the target, with the pods that it has
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Previous:
     traffic: tuple[Weight, ...] = ()
     draining: Mapping[str, float] = field(default_factory=dict)  # revision → since, epoch seconds
     target: Revision | None = None  # where it was not the stable one
-    # Draining revisions that still run, which can serve again where the stable one fails.
+    # A target with requests, and draining revisions that still run: what can serve where the stable
+    # one fails.
     fallbacks: tuple[Revision, ...] = ()
 
 
@@ -86,7 +91,7 @@ class Decision:
     @property
     def identity(self) -> Hashable:
         """Equal for decisions that ask for the same objects."""
-        pods = self.trial and (self.trial.replicas, self.trial.progress.stable_replicas)
+        pods = self.trial and (self.trial.replicas, self.trial.stable_replicas)
         return (self.stable, self.target, self.canary, self.traffic, self.retained, pods)
 
     @property
@@ -164,6 +169,8 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
     if desired.stopped:
         return current
     if desired.trial is None and _is_ready(target, states):
+        return target
+    if desired.takes_over and _answers(target, states):
         return target
     # A target on trial may get all requests, but takes over by its steps alone.
     successor = (target,) if desired.trial is None else ()

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.rollout.exchange import Exchange
 from mlflow_model_operator.rollout.state import RevisionState
 from mlflow_model_operator.rollout.steps import Schedule, Step, required_replicas
 
@@ -64,6 +65,7 @@ TRANSITIONS: frozenset[tuple[Stage, Trigger, Stage]] = frozenset(
         (Stage.PROGRESSING, Trigger.STEP_DONE, Stage.PROGRESSING),
         (Stage.PROGRESSING, Trigger.LAST_STEP_DONE, Stage.PROMOTING),
         (Stage.PROGRESSING, Trigger.PAUSE, Stage.PAUSED),
+        (Stage.PROGRESSING, Trigger.RESUME, Stage.PROGRESSING),  # though nothing is known
         (Stage.PROGRESSING, Trigger.PROMOTE, Stage.PROMOTING),
         (Stage.PAUSED, Trigger.RESUME, Stage.PREPARING),
         (Stage.PAUSED, Trigger.RESUME, Stage.PROGRESSING),
@@ -105,11 +107,19 @@ class Cause(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What an analysis of the target says; nothing measures yet."""
+    """What an analysis of the target says; inconclusive is neither good nor bad."""
 
     GOOD = "Good"
     BAD = "Bad"
     INCONCLUSIVE = "Inconclusive"
+
+
+class OnInconclusive(StrEnum):
+    """What follows where the end of a step comes before a verdict, as the spec writes it."""
+
+    WAIT = "Wait"
+    PROMOTE = "Promote"
+    ROLL_BACK = "RollBack"
 
 
 class Action(StrEnum):
@@ -200,7 +210,9 @@ class Observation:
     stable: str
     steps: Schedule
     schedule: str
-    has_gates: bool  # without steps and gates the target takes over as soon as it is ready
+    # Whether it may have to wait, or be rolled back, also without steps. If not, it takes over as
+    # soon as it is ready.
+    has_gates: bool
     target_state: RevisionState
     stable_answers: bool
     stable_replicas: int
@@ -213,8 +225,13 @@ class Observation:
     failure: Rejection | None = None  # the target's pods have failed for good
     obstacle: Obstacle | None = None  # the first gate that the target does not pass
     verdict: Verdict | None = None  # None: nothing is measured
+    verdict_message: str = ""
+    judged_step: int | None = None  # the index of the step that the verdict is about; None: of any
+    judged_at: float | None = None  # when that was last looked at; None: never
+    on_inconclusive: OnInconclusive = OnInconclusive.WAIT
     action: Action | None = None  # what a person asks for now
     earlier: Earlier | None = None  # where an undo leads: the one under way, or the one asked for
+    exchange: Exchange | None = None  # None: there is room for both revisions
 
     @property
     def is_listed(self) -> bool:
@@ -241,7 +258,7 @@ def advance(progress: Progress | None, observed: Observation) -> Advance:
     progress = replace(progress, stable_replicas=observed.stable_replicas)
     if progress.stage is Stage.UNDOING:
         return _undo(progress, observed)
-    progress = _obey(progress, observed)
+    progress = _obey(_within_steps(progress, observed), observed)
     progress = _fail(progress, observed)
     if not progress.is_running:
         return Advance(progress)
@@ -250,6 +267,8 @@ def advance(progress: Progress | None, observed: Observation) -> Advance:
         if following == progress:
             break
         progress = following
+        if not progress.is_running:
+            return Advance(progress)
     return Advance(
         progress,
         weight=weight_of(progress, observed.steps),
@@ -304,7 +323,7 @@ def _running(progress: Progress | None, observed: Observation) -> Progress | Non
     A user can abort one that has no steps too.
     """
     is_aborted = observed.action in (Action.ABORT, Action.UNDO)
-    if not (observed.steps or observed.has_gates or is_aborted):
+    if not (observed.steps or observed.has_gates or observed.exchange or is_aborted):
         return None
     if progress is None:
         return _begun(observed)
@@ -318,6 +337,16 @@ def _from_the_start(progress: Progress, observed: Observation) -> Progress:
     return Progress(progress.target, progress.schedule, observed.now, observed.stable_replicas)
 
 
+def _within_steps(progress: Progress, observed: Observation) -> Progress:
+    """The same where an exchange has fewer steps by now, as the model has fewer pods."""
+    last = len(observed.steps) - 1
+    if progress.step <= last:
+        return progress
+    if last < 0 and progress.stage is Stage.PROGRESSING:
+        progress = _move(progress, Trigger.LAST_STEP_DONE, Stage.PROMOTING)
+    return replace(progress, step=last, step_started_at=None)
+
+
 def _obey(progress: Progress, observed: Observation) -> Progress:
     """What a person asks for, where the stage allows it."""
     match observed.action, progress.stage:
@@ -327,6 +356,11 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
             stage = Stage.PREPARING if progress.step < 0 else Stage.PROGRESSING
             resumed = _move(progress, Trigger.RESUME, stage)
             return replace(resumed, paused_at=None, resumed_at=observed.now)
+        case Action.PROMOTE, _ if observed.exchange is not None:
+            return progress  # pods can't be exchanged any faster
+        case Action.RESUME, Stage.PROGRESSING if progress.waiting_for is Cause.ANALYSIS:
+            resumed = _move(progress, Trigger.RESUME, Stage.PROGRESSING)
+            return replace(resumed, resumed_at=observed.now)
         case Action.PROMOTE, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED):
             promoted = _move(progress, Trigger.PROMOTE, Stage.PROMOTING)
             return replace(promoted, paused_at=None)
@@ -397,10 +431,9 @@ def _fail(progress: Progress, observed: Observation) -> Progress:
     rejection = observed.failure
     if rejection is None and observed.obstacle and observed.obstacle.is_final:
         rejection = Rejection(observed.obstacle.reason, observed.obstacle.message, observed.now)
-    if rejection is None and observed.verdict is Verdict.BAD:
-        rejection = Rejection(
-            Reason.ROLLOUT_FAILED, "the analysis says that it is bad", observed.now
-        )
+    if rejection is None and _verdict(progress, observed) is Verdict.BAD:
+        why = observed.verdict_message or "a metric of the analysis is bad"
+        rejection = Rejection(Reason.ANALYSIS_FAILED, why, observed.now)
     return _rejected(progress, Trigger.FAILURE, rejection) if rejection else progress
 
 
@@ -456,7 +489,44 @@ def _hold(progress: Progress, observed: Observation) -> Progress:
         if math.isinf(step.hold):
             return _paused(progress, observed)
         return replace(progress, waiting_for=Cause.HOLD)
-    return _go_on(progress, observed)
+    if not _is_unjudged(progress, step, observed):
+        return _go_on(progress, observed)
+    if observed.on_inconclusive is OnInconclusive.ROLL_BACK and _is_judged_at_end(
+        progress, step, observed
+    ):
+        why = f"the analysis has no verdict at the end of the step: {observed.verdict_message}"
+        rejection = Rejection(Reason.ANALYSIS_INCONCLUSIVE, why, observed.now)
+        return _rejected(progress, Trigger.FAILURE, rejection)
+    return replace(progress, waiting_for=Cause.ANALYSIS)
+
+
+def _verdict(progress: Progress, observed: Observation) -> Verdict | None:
+    """What the analysis says of this step; what it says of another is no news of this one."""
+    if observed.verdict is None or observed.judged_step in (None, progress.step):
+        return observed.verdict
+    return Verdict.INCONCLUSIVE
+
+
+def _is_unjudged(progress: Progress, step: Step, observed: Observation) -> bool:
+    """Whether the end of a step waits for a verdict. A person may go on without."""
+    if _verdict(progress, observed) is not Verdict.INCONCLUSIVE:
+        return False
+    if progress.resumed_at is not None and progress.resumed_at >= _end(progress, step):
+        return False
+    may_go_on = observed.on_inconclusive is OnInconclusive.PROMOTE
+    return not (may_go_on and _is_judged_at_end(progress, step, observed))
+
+
+def _is_judged_at_end(progress: Progress, step: Step, observed: Observation) -> bool:
+    """Whether the verdict is of a look after the step was held for its time."""
+    is_of_step = observed.judged_step in (None, progress.step)
+    return is_of_step and (observed.judged_at or 0.0) >= _end(progress, step)
+
+
+def _end(progress: Progress, step: Step) -> float:
+    """When the hold of a step ends; the pause of one that only a person ends, at any time."""
+    hold = 0.0 if math.isinf(step.hold) else step.hold
+    return (progress.step_started_at or 0.0) + hold
 
 
 def _go_on(progress: Progress, observed: Observation) -> Progress:
@@ -464,7 +534,7 @@ def _go_on(progress: Progress, observed: Observation) -> Progress:
     following = progress.step + 1
     if following == len(observed.steps):
         return _move(progress, Trigger.LAST_STEP_DONE, Stage.PROMOTING)
-    if not _has_pods(progress, observed.steps[following].weight, observed):
+    if not _has_pods(progress, following, observed):
         return replace(progress, waiting_for=Cause.PODS)
     if not _is_route_free(observed, observed.steps[following].weight):
         return replace(progress, waiting_for=Cause.ROUTE)
@@ -476,9 +546,10 @@ def _obstacle_to_first_share(progress: Progress, observed: Observation) -> Cause
     weight = next_weight(progress, observed.steps)
     if observed.obstacle is not None:
         return Cause.GATES
-    if not observed.target_state.is_ready or not _has_pods(progress, weight, observed):
+    if not _is_ready(progress, progress.step + 1, observed):
         return Cause.PODS
-    if observed.is_stopped or not observed.stable_answers:
+    has_gap = observed.exchange is not None and observed.exchange.has_gap
+    if observed.is_stopped or not (observed.stable_answers or has_gap):
         return Cause.STABLE
     is_in_route = observed.is_listed or _is_requested(observed, weight)
     return None if is_in_route else Cause.ROUTE
@@ -490,9 +561,7 @@ def _obstacle_at_step(progress: Progress, observed: Observation) -> Cause | None
         return Cause.PODS
     if not observed.stable_answers:
         return Cause.STABLE
-    if progress.step_started_at is None:
-        return Cause.ROUTE
-    return Cause.ANALYSIS if observed.verdict is Verdict.INCONCLUSIVE else None
+    return Cause.ROUTE if progress.step_started_at is None else None
 
 
 def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | None:
@@ -500,14 +569,26 @@ def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | 
     has_share = weight_of(progress, observed.steps) > 0
     if not has_share and observed.obstacle is not None:
         return Cause.GATES
-    if not observed.target_state.is_ready or not _has_pods(progress, 100, observed):
+    if not _is_ready(progress, len(observed.steps), observed):
         return Cause.PODS
     is_in_route = has_share or observed.is_listed or _is_requested(observed, 100)
     return None if is_in_route else Cause.ROUTE
 
 
-def _has_pods(progress: Progress, weight: int, observed: Observation) -> bool:
-    """Whether the target has pods for that share of what the stable revision serves."""
+def _is_ready(progress: Progress, step: int, observed: Observation) -> bool:
+    """Whether it has the pods for a step, and all that it is to have now.
+
+    Amid an exchange it may be to have more, for the step after: once it has taken over, say.
+    """
+    is_ready = observed.exchange is not None or observed.target_state.is_ready
+    return is_ready and _has_pods(progress, step, observed)
+
+
+def _has_pods(progress: Progress, step: int, observed: Observation) -> bool:
+    """Whether the target has the pods for a step; after the last, for all that is served."""
+    if observed.exchange is not None:
+        return observed.target_state.ready >= observed.exchange.pods_at(step)
+    weight = observed.steps[step].weight if step < len(observed.steps) else 100
     return observed.target_state.ready >= required_replicas(progress.stable_replicas, weight)
 
 

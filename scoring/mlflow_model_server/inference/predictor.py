@@ -24,6 +24,7 @@ from mlflow_model_server.inference import limits
 from mlflow_model_server.inference.agent_model import AgentModel, agent_error
 from mlflow_model_server.inference.batcher import Batcher, Crashed, Prediction
 from mlflow_model_server.inference.event_stream import EventStream, Parts
+from mlflow_model_server.inference.memory import MemoryBudget
 from mlflow_model_server.inference.mlflow_fallback import (
     Fallback,
     TooManyRows,
@@ -67,8 +68,9 @@ class Predictor:
         self._settings = settings
         self._recorder = recorder
         self._limits = limits.parse_limits(settings)
-        self._fallback = Fallback(loaded.model, self._limits)
-        self.agent_model = AgentModel(loaded, self._limits, self._fallback.memory)
+        memory = MemoryBudget(limits.memory_for_parsing(settings))
+        self._fallback = Fallback(loaded.model, self._limits, memory)
+        self.agent_model = AgentModel(loaded, self._limits, memory)
         self._unsigned = self._make_unsigned()
         self._threads = PredictionThreads(_thread_count(settings, loaded), settings.request_timeout)
         # One: what becomes many times its size while it is read does so one after the other.

@@ -70,7 +70,11 @@ FULL: Resource = {
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
         "canary": {"uri": "models:/wine@challenger", "weight": 10},
-        "rollout": {"strategy": "direct", "keepOld": "10m", "gates": {"tags": {"approved": "yes"}}},
+        "rollout": {
+            "strategy": "direct",
+            "keepOld": "10m",
+            "gates": {"tags": {"approved": "yes"}, "signature": "Strict"},
+        },
         "policy": {"sources": ["models:/wine*", "s3://models/", "/mnt/models/", "runs:"]},
         "access": {"allowedCallers": {"namespaces": ["shop", "gateways"]}},
         "routing": {
@@ -95,6 +99,41 @@ FULL: Resource = {
             "volumeMounts": [{"name": "models", "mountPath": "/mnt/wheels", "readOnly": True}],
             "imagePullSecrets": [{"name": "registry"}],
             "priorityClassName": "high",
+        },
+    },
+}
+
+# What a canary excludes: a rollout in steps, which is judged.
+JUDGED: Resource = {
+    **MINIMAL,
+    "spec": {
+        "model": {"uri": "models:/wine@champion"},
+        "rollout": {
+            "steps": [{"weight": 10, "hold": "2m"}, {"pause": {"duration": "1m"}}],
+            "analysis": {
+                "interval": "15s",
+                "minRequests": 200,
+                "confidence": 99.5,
+                "failureLimit": 1,
+                "onInconclusive": "RollBack",
+                "dryRun": True,
+                "errors": {"maxPercent": 2.5, "maxIncrease": 0.5},
+                "clientErrors": {"maxIncrease": 5},
+                "latency": [
+                    {"percentile": 50, "max": "20ms"},
+                    {"percentile": 99.9, "maxRatio": 1.5},
+                ],
+                "predictions": {"maxPsi": 0.1},
+                "queries": [
+                    {
+                        "name": "cost",
+                        "url": "http://prometheus.monitoring:9090",
+                        "query": 'sum(rate(cost{revision="$target"}[5m]))',
+                        "min": 0,
+                        "max": 1.5,
+                    }
+                ],
+            },
         },
     },
 }

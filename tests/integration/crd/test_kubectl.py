@@ -17,6 +17,7 @@ from tests.integration.crd.resources import (
     path,
     read,
 )
+from tests.integration.gitops import has_difference
 
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
@@ -24,8 +25,8 @@ STATUS: dict[str, Any] = {
         {
             "type": "Ready",
             "status": "False",
-            "reason": "RolloutProgressing",
-            "message": "Step 1 of 3: version 4 gets 10 % of the requests",
+            "reason": "ModelLoadFailed",
+            "message": "Version 5 does not take over.",
             "lastTransitionTime": "2026-01-02T03:04:05Z",
             "observedGeneration": 1,
         },
@@ -144,6 +145,8 @@ def test_applying_the_same_file_again_changes_nothing(
 
     assert read(crds, namespace, "wine") == before
     assert crds.kubectl("diff", *apply[1:], given=as_yaml(resource)) == ""
+    if not how:  # Argo CD compares with what the annotation of a client-side apply says
+        assert not has_difference(resource, before)
 
 
 def test_two_managers_may_apply_parts_of_a_list(crds: ApiServer, namespace: str) -> None:
@@ -208,13 +211,14 @@ def test_kubectl_get_shows_the_status(crds: ApiServer, namespace: str) -> None:
 
     header, row = crds.kubectl("get", "mmd", "--namespace", namespace).splitlines()
 
-    columns = ["NAME", "MODEL", "VERSION", "TARGET", "ROLLOUT", "STATUS", "CANARY", "WEIGHT"]
-    assert header.split() == [*columns, "READY", "AVAILABLE", "URL", "AGE"]
+    columns = ["NAME", "MODEL", "VERSION", "TARGET", "ROLLOUT", "CANARY", "WEIGHT", "READY"]
+    assert header.split() == [*columns, "AVAILABLE", "REASON", "URL", "AGE"]
     target, phase = STATUS["target"]["modelVersion"], STATUS["rollout"]["phase"]
-    reason = next(c["reason"] for c in STATUS["conditions"] if c["type"] == "Ready")
-    shown = ["wine", "models:/wine@champion", "3", target, phase, reason, "4", "10", "2", "True"]
-    shown.append(STATUS["url"])
+    shown = ["wine", "models:/wine@champion", "3", target, phase, "4", "10", "2", "True"]
+    shown += ["ModelLoadFailed", STATUS["url"]]
     assert row.split()[:-1] == shown
+    wide = crds.kubectl("get", "mmd", "--namespace", namespace, "--output", "wide")
+    assert "Version 5 does not take over." in wide
 
 
 def test_kubectl_get_wide_says_what_a_rollout_waits_for(crds: ApiServer, namespace: str) -> None:

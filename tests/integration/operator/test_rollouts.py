@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
 
 from dev.cluster.binaries import source_folder
 from mlflow_model_operator.api import names
@@ -14,6 +17,7 @@ from mlflow_model_operator.settings import Settings
 from tests.integration import control_plane
 from tests.integration.control_plane import CRD_FOLDER, ApiServer
 from tests.integration.operator.conftest import Json, OperatorThread, World
+from tests.integration.operator.metrics_pods import ModelPod, free_address
 from tests.integration.tracking_server import TrackingServer
 
 GATEWAY_API = "apis/gateway.networking.k8s.io/v1"
@@ -115,6 +119,32 @@ class Rollouts(World):
         replicas = deployment["spec"]["replicas"] if deployment else 0
         if deployment and deployment.get("status", {}).get("readyReplicas", 0) != replicas:
             self.set_ready(revision)
+
+    def create_failed_pod(self, revision: str, template: Json, reason: str, message: str) -> None:
+        """Plays the kubelet: a pod whose server has ended and left the word."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        server = template["spec"]["containers"][0]
+        body = {
+            "metadata": {"name": f"{revision}-x", "labels": template["metadata"]["labels"]},
+            "spec": {"containers": [{"name": server["name"], "image": server["image"]}]},
+        }
+        assert self.api.request("POST", path, body).ok
+        ended = {"exitCode": 1, "message": json.dumps({"reason": reason, "message": message})}
+        status = {
+            "name": server["name"],
+            "image": server["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 1,
+            "state": {"terminated": {**ended, "reason": "Error"}},
+        }
+        response = self.api.request(
+            "PATCH",
+            f"{path}/{revision}-x/status",
+            {"status": {"phase": "Running", "containerStatuses": [status]}},
+            "application/merge-patch+json",
+        )
+        assert response.ok, response.text
 
     def control(self, value: str) -> None:
         """As a person does it with kubectl."""
@@ -268,3 +298,157 @@ def test_a_version_waits_for_its_tags_and_no_longer(world: Rollouts) -> None:
     world.mlflow.tag(world.model, "2", "validation_status", "approved")
     world.play_until("version 2", lambda: world.status()["stable"]["modelVersion"] == "2")
     world.play_until("ready", lambda: world.condition("Ready").get("status") == "True")
+
+
+def signature(*inputs: ColSpec) -> ModelSignature:
+    return ModelSignature(Schema(list(inputs)), Schema([ColSpec(DataType.double, "price")]))
+
+
+def test_a_version_with_another_signature_gets_neither_pods_nor_requests(
+    api: ApiServer, mlflow_server: TrackingServer, its_operator: OperatorThread
+) -> None:
+    world = Rollouts(api, mlflow_server, api.make_namespace())
+    age = ColSpec(DataType.long, "the age of the wine, which is long enough for a second line")
+    other = ColSpec(DataType.string, age.name)
+    grape = ColSpec(DataType.string, "grape", required=False)
+    mlflow_server.register_with_signature(
+        world.model, signature(age), signature(other), signature(age, grape)
+    )
+    mlflow_server.point(world.model, "champion", "1")
+    world.create_gateway()
+    old = world.given_version_1_is_served()
+
+    mlflow_server.point(world.model, "champion", "2")
+    message = world.until_condition("Progressing", "False", "SignatureIncompatible")["message"]
+    assert "which is long enough for a second line' was long and is string" in message
+    assert world.rollout()["phase"] == "Failed"
+    assert set(world.children("deployments")) == {old}
+    assert world.weights() == {"1": 100}
+
+    mlflow_server.point(world.model, "champion", "3")
+    world.play_until("a pause", lambda: world.rollout()["phase"] == "Paused")
+    assert world.weights() == {"1": 90, "3": 10}
+
+
+def test_a_version_that_fails_on_its_input_example_is_turned_back(world: Rollouts) -> None:
+    old = world.given_version_1_is_served(gates={"inputExample": {"timeout": "10s"}})
+    world.mlflow.point(world.model, "champion", "2")
+    new = world.until_revision_of("2")
+    template = world.children("deployments")[new]["spec"]["template"]
+    env = {entry["name"]: entry.get("value") for entry in template["spec"]["containers"][0]["env"]}
+    assert (env["INPUT_EXAMPLE"], env["INPUT_EXAMPLE_TIMEOUT"]) == ("if-present", "10")
+
+    world.create_failed_pod(new, template, "InputExampleFailed", "wine answers with 500")
+
+    message = world.until_condition("Progressing", "False", "InputExampleFailed")["message"]
+    assert "wine answers with 500: see the log of the container" in message
+    assert "Version 1 is still served" in message
+    world.accept_route()
+    assert world.weights() == {"1": 100}
+    world.play_until("only the old one", lambda: set(world.children("deployments")) == {old})
+
+
+class MeasuredPods:
+    """The pods of both versions, as the API server lists them, whose metrics are real."""
+
+    def __init__(self, world: Rollouts) -> None:
+        self._world = world
+        self._pods: list[ModelPod] = []
+
+    def run(self, revision: str) -> ModelPod:
+        """One more pod of a revision."""
+        address = free_address()
+        name = f"{revision}-{len(self._pods)}"
+        labels = {names.DEPLOYMENT: "wine", names.REVISION: revision}
+        container = {"name": "server", "image": "scoring"}
+        spec = {"containers": [container], "automountServiceAccountToken": False}
+        body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
+        path = f"/api/v1/namespaces/{self._world.namespace}/pods"
+        response = self._world.api.request("POST", path, body)
+        assert response.ok, response.text
+        ready = {"type": "Ready", "status": "True"}
+        status = {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "conditions": [ready],
+        }
+        response = self._world.api.request(
+            "PATCH", f"{path}/{name}/status", {"status": status}, "application/merge-patch+json"
+        )
+        assert response.ok, response.text
+        pod = ModelPod(revision, address)
+        self._pods.append(pod)
+        return pod
+
+    def close(self) -> None:
+        for pod in self._pods:
+            pod.server.close()
+
+
+@pytest.fixture
+def pods(world: Rollouts) -> Iterator[MeasuredPods]:
+    given = MeasuredPods(world)
+    yield given
+    given.close()
+
+
+def given_version_2_is_measured(
+    world: Rollouts, pods: MeasuredPods, hold: str, **analysis: Any
+) -> tuple[ModelPod, ModelPod]:
+    """It has 20 %, and the pods of both versions have been read."""
+    spec = {"interval": "1s", "minRequests": 50, **analysis}
+    first = world.given_version_1_is_served(
+        steps=[{"weight": 20, "hold": hold}], keepOld="1h", analysis=spec
+    )
+    old = pods.run(first)
+    old.count(10_000, 500)
+    world.mlflow.point(world.model, "champion", "2")
+    new = pods.run(world.until_revision_of("2"))
+    assert not old.server.requests, "pods are read without a rollout that holds a step"
+    world.play_until("the step", lambda: world.rollout().get("waitingFor") in ("Hold", "Analysis"))
+    world.until("a look at both", lambda: old.server.requests and new.server.requests)
+    return old, new
+
+
+def test_a_version_that_fails_is_turned_back_by_its_pods_own_counters(
+    world: Rollouts, pods: MeasuredPods, its_operator: OperatorThread
+) -> None:
+    old, new = given_version_2_is_measured(world, pods, hold="1h")
+    old.count(2000, 2)
+    new.count(300, 200)
+
+    message = world.until_condition("Progressing", "False", "AnalysisFailed")["message"]
+    assert "was rolled back: errors 40 % of 500 requests, stable 0.0999 % of 2,002" in message
+    assert world.weights() == {"1": 100}
+    found = world.rollout()
+    assert found["analysis"]["verdict"] == "Bad"
+    assert (found["analysis"]["targetRequests"], found["analysis"]["pods"]) == (500, 2)
+    assert found["failed"][0]["reason"] == "AnalysisFailed"
+    assert new.revision in world.children("deployments"), "kept to be looked at"
+    world.until("nothing is measured", lambda: not len(its_operator.operator.measurements))
+
+
+def test_a_version_waits_until_it_is_known_to_be_good(world: Rollouts, pods: MeasuredPods) -> None:
+    old, new = given_version_2_is_measured(world, pods, hold="1s")
+    world.until_condition("Progressing", "True", "AnalysisInconclusive")
+    new.restart()
+    old.count(4000)
+    new.count(1000)
+    lost = pods.run(new.revision)
+    lost.server.close()
+
+    def is_open() -> bool:
+        analysis = world.rollout().get("analysis", {})
+        return bool(analysis.get("unreachablePods") == 1 and analysis["targetRequests"] == 1000)
+
+    world.until("a pod that can't be read leaves it open", is_open)
+    found = world.rollout()
+    assert (found["weight"], found["acceptedWeight"]) == (20, 20)
+    assert (found["analysis"]["verdict"], found["analysis"]["counterResets"]) == ("Inconclusive", 1)
+    assert "its metrics port can't be reached" in found["analysis"]["unreachableReason"]
+
+    name = f"{new.revision}-2"
+    path = f"/api/v1/namespaces/{world.namespace}/pods/{name}?gracePeriodSeconds=0"
+    assert world.api.request("DELETE", path).ok
+    world.play_until("version 2", lambda: world.status()["stable"]["modelVersion"] == "2")

@@ -29,12 +29,6 @@ COLUMNS = (
     ("Version", "string", ".status.stable.modelVersion", "The stable version."),
     ("Target", "string", ".status.target.modelVersion", "The version that is to take over."),
     ("Rollout", "string", ".status.rollout.phase", "The phase of the rollout."),
-    (
-        "Status",
-        "string",
-        '.status.conditions[?(@.type=="Ready")].reason',
-        "Ready, or the reason why not: what a rollout waits for, or why it is stuck.",
-    ),
     ("Canary", "string", ".status.canary.modelVersion", "The canary's version."),
     ("Weight", "integer", ".spec.canary.weight", "The canary's share of the requests, in percent."),
     ("Ready", "integer", ".status.stable.readyReplicas", "Ready pods."),
@@ -44,10 +38,16 @@ COLUMNS = (
         '.status.conditions[?(@.type=="Available")].status',
         "Whether the model is served.",
     ),
+    (
+        "Reason",
+        "string",
+        '.status.conditions[?(@.type=="Ready")].reason',
+        "Ready, or what it waits for, or what has gone wrong.",
+    ),
     ("URL", "string", ".status.url", "Where to send requests."),
     ("Age", "date", ".metadata.creationTimestamp", "How long the resource has existed."),
 )
-# Only with `--output wide`.
+# Those that only `kubectl get -o wide` shows.
 WIDE_COLUMNS = (
     ("Step", "integer", ".status.rollout.step", "The step of the rollout, from 1."),
     (
@@ -61,9 +61,11 @@ WIDE_COLUMNS = (
         "Message",
         "string",
         '.status.conditions[?(@.type=="Ready")].message',
-        "Why it is as it is, and what to do.",
+        "The same in words, with what to do.",
     ),
 )
+# Until the operator has written a status: kstatus takes a resource without one for finished.
+INITIAL_STATUS = {"observedGeneration": -1}
 
 # The keys of pydantic's schema that stay, beside x-kubernetes-…, in the order to write them in.
 _BEFORE = ("description", "type", "format", "anyOf", "enum", "default")
@@ -118,7 +120,7 @@ def _version() -> dict[str, Any]:
         },
         "additionalPrinterColumns": [
             *(_column(*column) for column in COLUMNS),
-            *({**_column(*column), "priority": 1} for column in WIDE_COLUMNS),
+            *(_column(*column) | {"priority": 1} for column in WIDE_COLUMNS),
         ],
     }
 
@@ -138,7 +140,7 @@ def root_schema() -> JsonSchema:
             "kind": {"description": KIND, "type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(Spec.model_json_schema()),
-            "status": structural(Status.model_json_schema()),
+            "status": structural(Status.model_json_schema() | {"default": INITIAL_STATUS}),
         },
     }
     return extend(schema, ROOT_RULES, {})

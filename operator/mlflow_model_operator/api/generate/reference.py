@@ -149,7 +149,7 @@ def _columns() -> Iterator[str]:
     for name, _, path, description in COLUMNS:
         yield f"| {name.upper()} | `{path}` | {description} |"
     for name, _, path, description in WIDE_COLUMNS:
-        yield f"| {name.upper()} (`--output wide`) | `{path}` | {description} |"
+        yield f"| {name.upper()} (`-o wide`) | `{path}` | {description} |"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ CONTAINER_FIXES: dict[Reason, str] = {
     "<name>:<API key> on each line, with at least 16 characters for the API key",
     Reason.MODEL_LOAD_FAILED: "to reproduce, load it with mlflow.pyfunc.load_model in the model's "
     "own environment; its requirements may lack a package or pin another version",
+    Reason.INPUT_EXAMPLE_FAILED: "see the log of the container, or send the example with "
+    "mlflow.models.predict; log the model again with an example that it answers, or change "
+    "spec.rollout.gates.inputExample",
 }
 # Words of admission about a pod, and the field to change.
 REJECTIONS = (

@@ -12,8 +12,9 @@ from mlflow_model_operator.cli import commands
 from mlflow_model_operator.cli.commands import Watch
 from mlflow_model_operator.cli.controls import PHASES, WORDS, Control, refusal
 from mlflow_model_operator.cli.kubectl import CommandError
+from mlflow_model_operator.cli.text import WAITS
 from mlflow_model_operator.rollout import Phase
-from mlflow_model_operator.rollout.progress import Action, parse_control
+from mlflow_model_operator.rollout.progress import Action, Cause, parse_control
 from tests.unit.operator.cli.cluster import FakeKubectl, Screen
 from tests.unit.operator.simulation.operator import ALIAS, World
 from tests.unit.operator.simulation.test_rollouts import go_on, promoted, rollout, weights, world
@@ -172,8 +173,17 @@ def test_what_does_not_apply_is_refused_with_a_sentence(word: str, phase: str) -
 
 def test_the_words_are_those_of_the_operator() -> None:
     assert set(WORDS) == set(Action)
+    assert set(WAITS) == set(Cause)
     assert {phase for phases in PHASES.values() for phase in phases} <= set(Phase)
     for control in (Control("pause"), Control("undo", "3")):
         parsed = parse_control(control.value("1"))
         assert parsed is not None
         assert (parsed.action, parsed.version) == (control.word, control.version)
+
+
+def test_a_rollout_is_resumed_without_a_verdict() -> None:
+    given = promoted_twice().resource
+    for cause, is_refused in (("Analysis", False), ("Hold", True)):
+        rollout = {**given["status"]["rollout"], "phase": "Progressing", "waitingFor": cause}
+        resource = {**given, "status": {**given["status"], "rollout": rollout}}
+        assert (refusal(Control("resume"), resource) is not None) == is_refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from mlflow_model_operator.api import names
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.signature import Signature
 from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.kube.objects import name_of
+from mlflow_model_operator.plan.gates import signature_rule
+from mlflow_model_operator.rollout.exchange import exchange
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, World
 
+SIGNATURES = {
+    version: Signature(json.dumps([{"type": type_, "name": "a"}]), "[]")
+    for version, type_ in {"1": "double", "2": "string", "3": "double"}.items()
+}
 STEPS = [{"weight": 10, "hold": "1m"}, {"pause": {}}, {"weight": 50, "hold": "1m"}]
 
 
@@ -217,8 +226,83 @@ def test_a_model_that_does_not_load_is_turned_back_before_its_first_share() -> N
     assert rollout(given)["failed"][0]["modelVersion"] == "2"
 
 
-def broken_pod(revision: str) -> Json:
-    message = '{"reason": "ModelLoadFailed", "message": "the weights are corrupt"}'
+def test_a_version_with_another_signature_gets_neither_pods_nor_requests() -> None:
+    given = world()
+    given.registry.signatures = SIGNATURES
+    given.registry.aliases[ALIAS] = "2"
+    for _ in range(3):
+        go_on(given, 70.0)
+        assert versions_of(given) == ["1"]
+        assert weights(given) == {"1": 100}
+    assert given.condition("Progressing") == ("False", "SignatureIncompatible")
+    assert "the input 'a' was double and is string" in given.message("Progressing")
+    assert "Version 1 is still served" in given.message("Progressing")
+    assert rollout(given)["failed"][0]["modelVersion"] == "2"
+    assert [entry["verdict"] for entry in given.status["history"]] == ["Promoted", "Failed"]
+    given.restart()
+    go_on(given, 70.0)
+    assert versions_of(given) == ["1"]
+
+    given.registry.aliases[ALIAS] = "3"
+    go_on(given)
+    assert weights(given) == {"1": 90, "3": 10}
+
+
+def test_without_the_gate_it_is_rolled_out() -> None:
+    given = world()
+    given.registry.signatures = SIGNATURES
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    given.spec({"rollout": {"gates": {"signature": "Off"}}})
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+
+
+def test_signatures_that_cannot_be_read_are_named_and_turn_back_nothing() -> None:
+    given = world()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    assert weights(given) == {"1": 90, "2": 10}
+    assert "Signatures were not compared: the signature of" in given.message("Progressing")
+
+
+def test_while_the_registry_is_down_a_new_version_waits_for_its_comparison() -> None:
+    given = world()
+    given.registry.signatures = SIGNATURES
+    given.registry.aliases[ALIAS] = "3"
+    given.reconcile()
+    given.registry.is_down = True
+    given.restart()
+    for _ in range(3):
+        go_on(given, 70.0)
+        assert (weights(given), rollout(given)["waitingFor"]) == ({"1": 100, "3": 0}, "Gates")
+    assert given.condition("Progressing") == ("False", "SignatureUnknown")
+    given.registry.is_down = False
+    go_on(given)
+    assert weights(given) == {"1": 90, "3": 10}
+
+
+def test_a_model_that_fails_on_its_input_example_is_turned_back_without_steps_too() -> None:
+    gates = {"inputExample": {"required": True, "timeout": "10s"}}
+    given = world(rollout={"strategy": "direct", "gates": gates})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    new = given.revision_of("2")
+    env = given.deployments[new]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "INPUT_EXAMPLE", "value": "required"} in env
+    assert {"name": "INPUT_EXAMPLE_TIMEOUT", "value": "10"} in env
+    given.cluster.create(kinds.POD, broken_pod(new, "InputExampleFailed"))
+    given.reconcile()
+    assert given.condition("Progressing") == ("False", "InputExampleFailed")
+    assert "change spec.rollout.gates.inputExample" in given.message("Progressing")
+    assert weights(given) == {"1": 100}
+    go_on(given, 70.0)
+    given.reconcile()
+    assert versions_of(given) == ["1"]
+
+
+def broken_pod(revision: str, reason: str = "ModelLoadFailed") -> Json:
+    message = json.dumps({"reason": reason, "message": "the weights are corrupt"})
     ended = {"exitCode": 1, "message": message, "reason": "Error"}
     server = {"name": "server", "ready": False, "state": {"terminated": ended}, "lastState": {}}
     labels = {names.REVISION: revision, names.DEPLOYMENT: KEY.name}
@@ -243,6 +327,130 @@ def test_an_old_revision_is_kept_as_long_as_the_spec_says_and_going_back_takes_n
     go_on(given, 600.0)
     go_on(given)
     assert versions_of(given) == ["1"]
+
+
+def replicas_of(given: World) -> dict[str, int]:
+    """By version."""
+    return {
+        version: given.deployments[given.revision_of(version)]["spec"]["replicas"]
+        for version in versions_of(given)
+    }
+
+
+def exchanged(given: World) -> list[tuple[dict[str, int], dict[str, int]]]:
+    """The different numbers of pods and weights until version 2 serves alone."""
+    given.registry.aliases[ALIAS] = "2"
+    story: list[tuple[dict[str, int], dict[str, int]]] = []
+    for _ in range(60):
+        given.reconcile()
+        if versions_of(given) == ["2"]:
+            return story
+        if not story or story[-1] != (replicas_of(given), weights(given)):
+            story.append((replicas_of(given), weights(given)))
+        given.data_plane.gateway_looks("True")
+        for name in list(given.deployments):
+            given.set_ready(name)
+        given.now += 6.0
+    raise AssertionError("version 2 does not take over")
+
+
+def test_with_little_room_pods_are_exchanged_a_few_at_a_time_and_requests_follow() -> None:
+    given = world(rollout={"surge": 25}, scaling={"minReplicas": 4})
+    assert exchanged(given) == [
+        ({"1": 4, "2": 1}, {"1": 100, "2": 0}),
+        ({"1": 4, "2": 1}, {"1": 75, "2": 25}),
+        ({"1": 3, "2": 2}, {"1": 75, "2": 25}),
+        ({"1": 3, "2": 2}, {"1": 50, "2": 50}),
+        ({"1": 2, "2": 3}, {"1": 50, "2": 50}),
+        ({"1": 2, "2": 3}, {"1": 25, "2": 75}),
+        ({"1": 1, "2": 4}, {"1": 25, "2": 75}),
+        ({"1": 1, "2": 4}, {"2": 100}),
+    ]
+    given.settle()
+    assert replicas_of(given) == {"2": 4}
+    assert given.condition("Ready") == ("True", "Ready")
+
+
+def test_without_room_an_old_pod_ends_before_a_new_one_begins() -> None:
+    given = world(rollout={"surge": 0}, scaling={"minReplicas": 3})
+    assert exchanged(given) == [
+        ({"1": 2, "2": 1}, {"1": 100, "2": 0}),
+        ({"1": 2, "2": 1}, {"1": 50, "2": 50}),
+        ({"1": 1, "2": 2}, {"1": 50, "2": 50}),
+        ({"1": 1, "2": 3}, {"2": 100}),
+    ]
+    given.settle()
+    assert replicas_of(given) == {"2": 3}
+
+
+@pytest.mark.parametrize("has_gateway", [True, False])
+def test_without_room_for_a_second_pod_there_is_a_gap_of_which_the_status_warns(
+    has_gateway: bool,
+) -> None:
+    given = world(has_gateway=has_gateway, rollout={"surge": 0})
+    assert "The next update makes the model unavailable" in given.message("Progressing")
+    old = given.revision_of("1")
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert replicas_of(given) == {"1": 0, "2": 1}
+    given.set_ready(old)
+    given.reconcile()
+    assert given.condition("Available") == ("False", "Starting")
+    assert given.message("Available").startswith("Version 2 (wine-")
+    go_on(given)
+    given.settle()
+    assert replicas_of(given) == {"2": 1}
+    assert given.condition("Ready") == ("True", "Ready")
+
+
+def test_before_its_gates_are_passed_a_version_takes_no_pod_from_the_old_one() -> None:
+    gates = {"tags": {"validation_status": "approved"}}
+    given = world(rollout={"surge": 0, "gates": gates}, scaling={"minReplicas": 2})
+    given.registry.aliases[ALIAS] = "2"
+    for _ in range(3):
+        go_on(given, 70.0)
+        assert replicas_of(given) == {"1": 2, "2": 0}
+        control(given, "pause/1")
+    control(given, "resume/2")
+    assert given.condition("Progressing") == ("False", "TagsMissing")
+
+
+def test_a_version_that_fails_amid_an_exchange_gives_its_room_back() -> None:
+    given = world(rollout={"surge": 0}, scaling={"minReplicas": 2})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert replicas_of(given) == {"1": 1, "2": 1}
+    given.cluster.create(kinds.POD, broken_pod(given.revision_of("2"), "InputExampleFailed"))
+    given.reconcile()
+    assert weights(given) == {"1": 100}
+    go_on(given, 70.0)
+    given.reconcile()
+    assert replicas_of(given) == {"1": 2}
+
+
+def test_amid_an_exchange_no_autoscaler_adds_pods_for_which_there_is_no_room() -> None:
+    given = world(rollout={"surge": 50}, scaling={"minReplicas": 2, "maxReplicas": 8})
+    old = given.revision_of("1")
+    given.cluster.edit(kinds.DEPLOYMENT, old, {"spec": {"replicas": 6}})
+    given.set_ready(old)
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    assert replicas_of(given) == {"1": 6, "2": 3}
+    assert not given.cluster.live(kinds.AUTOSCALER)
+    given.settle()
+    assert replicas_of(given) == {"2": 6}
+    assert list(given.cluster.live(kinds.AUTOSCALER)) == [given.revision_of("2")]
+
+
+def test_fewer_pods_amid_an_exchange_end_it_sooner() -> None:
+    for replicas in (3, 2, 1):
+        given = world(rollout={"surge": 10}, scaling={"minReplicas": 6})
+        given.registry.aliases[ALIAS] = "2"
+        for _ in range(3):
+            go_on(given)
+        given.spec({"scaling": {"minReplicas": replicas}})
+        given.settle()
+        assert replicas_of(given) == {"2": replicas}
 
 
 def test_without_a_gateway_pods_approximate_the_steps() -> None:
@@ -356,6 +564,22 @@ def test_where_the_stable_version_is_down_the_target_serves_and_does_not_take_ov
     assert given.condition("TrafficSplit") == ("False", "StableNotReady")
     go_on(given)
     assert weights(given) == {"1": 90, "2": 10}
+
+
+def test_where_the_stable_version_is_down_going_back_to_it_waits_until_it_answers() -> None:
+    given = world(rollout={"steps": [{"pause": {}}]})
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    given.set_ready(given.revision_of("1"), 0)
+    given.reconcile()
+    assert weights(given) == {"1": 0, "2": 100}
+    given.registry.aliases[ALIAS] = "1"
+    given.reconcile()
+    assert weights(given)["2"] == 100
+    go_on(given)
+    control(given, "resume/1")
+    given.settle()
+    assert weights(given) == {"1": 100}
 
 
 def test_a_template_that_was_turned_back_is_not_taken_for_a_change_of_the_operator() -> None:
@@ -624,7 +848,8 @@ class AnyCourseOfRollouts(RuleBasedStateMachine):
     def a_model_does_not_load(self, choice: int) -> None:
         revision = sorted(self.world.deployments)[choice % len(self.world.deployments)]
         if f"{revision}-x" not in self.world.cluster.live(kinds.POD):
-            self.world.cluster.create(kinds.POD, broken_pod(revision))
+            reason = ("ModelLoadFailed", "InputExampleFailed")[choice % 2]
+            self.world.cluster.create(kinds.POD, broken_pod(revision, reason))
 
     @rule()
     def the_broken_pods_go(self) -> None:
@@ -726,6 +951,94 @@ class AnyCourseOfRolloutsWithoutGateway(AnyCourseOfRollouts):
     has_gateway = False
 
 
+class AnyCourseOfExchanges(AnyCourseOfRollouts):
+    """Without room for a second set of pods: both revisions together have no more than allowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.were_ready: set[str] = set()
+        self.it_has_little_room(50)
+
+    @rule(surge=st.sampled_from([0, 10, 50, 100]))
+    def it_has_little_room(self, surge: int) -> None:
+        absent = dict.fromkeys(("strategy", "steps", "keepOld"))
+        self.world.spec({"rollout": {**absent, "surge": surge}})
+
+    def the_rollout_is_edited(self, index: int) -> None:
+        """Steps need room."""
+
+    def answering(self) -> set[str]:
+        is_ready = super().is_ready
+        self.were_ready = {name for name in self.world.deployments if is_ready(name)}
+        return super().answering()
+
+    def is_ready(self, name: str) -> bool:
+        """As the operator has seen it: more pods may be asked for as soon as it takes over."""
+        return name in self.were_ready
+
+    def check_traffic(self, before: dict[str, int], answering: set[str], listed: set[str]) -> None:
+        super().check_traffic(before, answering, listed)
+        resource = MLflowModelDeployment.parse(self.world.resource)
+        progress = rollout(self.world)
+        if progress["phase"] not in ("Preparing", "Progressing", "Paused", "Promoting"):
+            return
+        replicas = progress["stableReplicas"]
+        room = exchange(resource.spec.rollout.surge_percent, replicas)
+        sides = (self.world.status["stable"]["revision"], self.world.status["target"]["revision"])
+        pods = [self.world.deployments[name]["spec"]["replicas"] for name in sides]
+        if room is not None:
+            assert sum(pods) <= replicas + room.surge, "more pods than there is room for"
+            assert pods[0] > 0 or room.has_gap, "the old revision has lost its last pod"
+
+
+class AnyCourseOfExchangesWithoutGateway(AnyCourseOfExchanges):
+    has_gateway = False
+
+
+class AnyCourseOfGates(AnyCourseOfRollouts):
+    """The same with versions of which one has another signature, and a registry that may be down.
+
+    A version that does not pass never gets a request, whatever happens meanwhile.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.registry.signatures = SIGNATURES
+        self.had_requests: set[str] = set()  # while the gate was off
+
+    @rule(signature=st.sampled_from([None, "Off", "Compatible", "Strict"]))
+    def the_gate_is_edited(self, signature: str | None) -> None:
+        self.world.spec({"rollout": {"gates": {"signature": signature}}})
+
+    @rule(is_down=st.booleans())
+    def the_registry_answers_or_not(self, is_down: bool) -> None:
+        self.world.registry.is_down = is_down
+
+    def check_traffic(self, before: dict[str, int], answering: set[str], listed: set[str]) -> None:
+        super().check_traffic(before, answering, listed)
+        for name in set(self.shares()) - set(before) - self.had_requests:
+            assert not self.is_kept_back(name), "requests to what did not pass its gate"
+        self.had_requests |= set(self.shares())
+
+    def is_kept_back(self, revision: str) -> bool:
+        resource = MLflowModelDeployment.parse(self.world.resource)
+        stable, env = self.world.status["stable"], self.container(revision)["env"]
+        uri = next(entry["value"] for entry in env if entry["name"] == "MODEL_URI")
+        versions = uri.rpartition("/")[2], stable["modelVersion"]
+        is_other = len({SIGNATURES[version].inputs for version in versions}) > 1
+        return is_other and signature_rule(resource) != "Off"
+
+    def container(self, revision: str) -> Json:
+        template = self.world.deployments[revision]["spec"]["template"]
+        container: Json = template["spec"]["containers"][0]
+        return container
+
+    def teardown(self) -> None:
+        self.the_registry_answers_or_not(is_down=False)
+        self.the_gate_is_edited("Off")
+        super().teardown()
+
+
 PROFILE = settings(
     max_examples=60,
     stateful_step_count=30,
@@ -734,5 +1047,13 @@ PROFILE = settings(
 )
 TestWithGateway = AnyCourseOfRollouts.TestCase
 TestWithoutGateway = AnyCourseOfRolloutsWithoutGateway.TestCase
-for _case in (TestWithGateway, TestWithoutGateway):
+TestWithGates = AnyCourseOfGates.TestCase
+TestExchanges = AnyCourseOfExchanges.TestCase
+TestExchangesWithoutGateway = AnyCourseOfExchangesWithoutGateway.TestCase
+_CASES = (
+    *(TestWithGateway, TestWithoutGateway, TestWithGates),
+    *(TestExchanges, TestExchangesWithoutGateway),
+)
+for _case in _CASES:
     _case.settings = PROFILE
+del _case  # else pytest would run it once more
