@@ -26,7 +26,7 @@ COMPILE_ANY = $(subst 3.11,3.10,$(COMPILE)) --universal --constraints .venv/cons
 
 images-lock: $(VENV) ## Lock the Python packages of the images and of the development environment
 	@$(COMPILE) --universal --all-extras -o requirements.lock pyproject.toml
-	@$(COMPILE_IMAGE) -o images/operator.lock pyproject.toml
+	@$(COMPILE_IMAGE) --extra operator -o images/operator.lock pyproject.toml
 	@python images/constraints.py requirements.lock > .venv/constraints.txt
 	@$(COMPILE_ANY) --extra image -o images/scoring.lock scoring/pyproject.toml
 	@$(COMPILE_IMAGE) -o images/mlflow.lock images/mlflow.in

@@ -42,11 +42,14 @@ from mlflow_model_operator.registry import Registry, RegistryWriter
 from mlflow_model_operator.report import Reporter
 from mlflow_model_operator.resolve import Resolver
 from mlflow_model_operator.rollout import Phase
+from mlflow_model_operator.rollout.progress import Cause
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status import ApplyFailure, Snapshot
 
 # After a failure that only others can mend, like a quota.
 APPLY_RETRY_INTERVAL = 30.0  # seconds
+# After an own write that a rollout without a gateway waits for: it comes as no event.
+FOLLOW_UP_INTERVAL = 0.1
 # From the startup timeout to when an update of the operator's making holds up others no more.
 UPDATE_MARGIN = 60.0
 Child = tuple[Kind, str]  # a kind, and the name of an object
@@ -286,9 +289,21 @@ def requeue_after(snapshot: Snapshot) -> float | None:
     return _earliest(
         snapshot.decision.requeue_after if snapshot.decision else None,
         APPLY_RETRY_INTERVAL if snapshot.apply_errors else None,
+        FOLLOW_UP_INTERVAL if _has_service_moved(snapshot) else None,
         status.requeue_after(snapshot),
     )
 
 
 def _earliest(*waits: float | None) -> float | None:
     return min((wait for wait in waits if wait is not None), default=None)
+
+
+def _has_service_moved(snapshot: Snapshot) -> bool:
+    """Whether the Service has the weights now that a rollout without a gateway waits for."""
+    decision = snapshot.decision
+    trial = decision.trial if decision else None
+    if decision is None or trial is None or snapshot.resource.gateway is not None:
+        return False
+    shares = {decision.stable.name: 100 - trial.weight, decision.target.name: trial.weight}
+    sides = {name for name, weight in shares.items() if weight > 0}
+    return trial.progress.waiting_for is Cause.ROUTE and snapshot.routing.service == sides

@@ -130,7 +130,7 @@ class RegistryWrites(KubeModel):
         default=False,
         description=(
             "Write a tag on each model version that was rolled out here: the verdict, since when, "
-            "and why it was turned back. Needs the chart value policy.writableModels."
+            "and why it was rolled back. Needs the chart value policy.writableModels."
         ),
     )
 

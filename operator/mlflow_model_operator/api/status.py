@@ -46,6 +46,28 @@ class StatusCondition(StatusModel):
     )
 
 
+class PastRevision(StatusModel):
+    """A revision that was rolled out, with all that is needed to serve its model version again."""
+
+    revision: str = Field(description="The revision.")
+    model_version: str | None = Field(default=None, description="Its model version.")
+    model_uri: str | None = Field(default=None, description="What its pods fetch.")
+    requested_uri: str | None = Field(
+        default=None, description="The URI in spec that resolved to this version."
+    )
+    name: str | None = Field(default=None, description="The registered model's name, if any.")
+    tracking_uri: str | None = Field(
+        default=None, description="The tracking server that has it, if one is needed."
+    )
+    python_version: str | None = Field(
+        default=None, description="The Python version that the model was logged with, if known."
+    )
+    model_created: int | None = Field(
+        default=None,
+        description="When the model version was registered, in milliseconds since 1970.",
+    )
+
+
 class RevisionStatus(StatusModel):
     """A revision: one model version with one pod template."""
 
@@ -86,11 +108,9 @@ class TrafficTarget(StatusModel):
     weight: int = Field(description="Its share of the requests, in percent.")
 
 
-class FailedRevision(StatusModel):
+class FailedRevision(PastRevision):
     """A revision that was rolled back."""
 
-    revision: str = Field(description="The revision.")
-    model_version: str | None = Field(default=None, description="Its model version.")
     schedule: str | None = Field(
         default=None,
         description="A hash of spec.rollout; if it changes, the revision is tried again.",
@@ -100,18 +120,16 @@ class FailedRevision(StatusModel):
     at: Time | None = Field(default=None, description="When it was rolled back.")
 
 
-class HistoryEntry(StatusModel):
+class HistoryEntry(PastRevision):
     """A completed or abandoned rollout of a revision."""
 
-    revision: str = Field(description="The revision.")
-    model_version: str | None = Field(default=None, description="Its model version.")
     trigger: str = Field(
         default="",
         description=(
             "What started the rollout: Registry (the URI resolved to another "
             "version), Spec (the spec changed), Operator (the operator's pod "
             "template changed), Recovery (this revision was ready while the stable "
-            "one was not) or Start (the first revision)."
+            "one was not), Undo (a user went back to it) or Start (the first revision)."
         ),
     )
     verdict: str = Field(
@@ -183,7 +201,7 @@ class RolloutStatus(StatusModel):
         default="Stable",
         description=(
             "The phase: Starting, Updating, Moving, Draining, Stable or Stopped; "
-            "with steps, also Preparing, Progressing, Paused, Promoting or Failed."
+            "with steps, also Preparing, Progressing, Paused, Promoting; Undoing; or Failed."
         ),
     )
     revision: str | None = Field(default=None, description="The revision that is being rolled out.")

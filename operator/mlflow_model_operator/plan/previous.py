@@ -9,7 +9,7 @@ from mlflow_model_operator import render
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.api.status import RevisionStatus
+from mlflow_model_operator.api.status import PastRevision, RevisionStatus
 from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.kube.kinds import Kind
 from mlflow_model_operator.kube.objects import (
@@ -143,7 +143,7 @@ def live_revisions(live: LiveChildren, settings: Settings) -> Mapping[str, Revis
     return {revision.name: revision for revision in revisions if revision}
 
 
-def revision_from_status(entry: RevisionStatus | None) -> Revision | None:
+def revision_from_status(entry: RevisionStatus | PastRevision | None) -> Revision | None:
     """The revision that an entry of the status names; None where the entry is incomplete."""
     if entry is None or not (entry.revision and entry.model_uri):
         return None
@@ -160,9 +160,15 @@ def revision_from_status(entry: RevisionStatus | None) -> Revision | None:
 
 
 def previous_models(resource: MLflowModelDeployment, previous: Previous) -> list[ModelVersion]:
-    """What the URI resolved to before: the target's model, unless the URI is new; the stable's."""
+    """What the URI resolved to before: the target's model, unless the URI is new; the stable's.
+
+    A target that was rolled back is still what it resolved to.
+    """
     target, stable = previous.target, previous.stable
     models = [stable.model] if stable else []
+    rollout = resource.status.rollout
+    if rollout is not None and rollout.failed:
+        target = revision_from_status(rollout.failed[0])  # what an undo leads to is no target
     if target and target.model.requested == resource.spec.model.uri:
         models.insert(0, target.model)
     return models

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mlflow_model_operator import render
@@ -20,8 +20,9 @@ from mlflow_model_operator.plan.previous import (
     previous_models,
     revision_from_status,
 )
-from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, recorded_progress
+from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, progress_of
 from mlflow_model_operator.plan.start import postponement
+from mlflow_model_operator.plan.undo import earlier_revision
 from mlflow_model_operator.rollout import (
     Decision,
     Desired,
@@ -95,6 +96,10 @@ class RevisionNames:
             self._by_model[key] = render.revision(resource, model, self._settings)
         return self._by_model[key]
 
+    def of(self, resource: MLflowModelDeployment) -> Callable[[ModelVersion], Revision]:
+        """The same for one resource."""
+        return lambda model: self.revision(resource, model)
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -122,15 +127,16 @@ def make_plan(
     model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
-    target = names.revision(resource, replace(model, tags=()))
+    target, stable = names.revision(resource, replace(model, tags=())), previous.stable
     postponed = postponement(resource, previous, target, live, now)
     is_deferred = postponed is None and _is_deferred(resource, previous, target, live, around)
-    if previous.stable is not None and (is_deferred or postponed):
-        target = previous.stable
-    snapshot = _snapshot(resource, resolution, live, now, around)
-    gates = check_gates(resource, resolution.model, target, previous.stable, resolution.stable)
+    if stable is not None and (is_deferred or postponed):
+        target = stable
+    gates = check_gates(resource, resolution.model, target, stable, resolution.stable)
     gates = gates.beside(query_obstacle(resource, around.query_denial))
-    rollout = plan_rollout(resource, target, previous.stable, snapshot, gates, around.analysis)
+    snapshot = _snapshot(resource, resolution, live, now, around)
+    earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
+    rollout = plan_rollout(resource, target, stable, snapshot, gates, around.analysis, earlier)
     renderable = _renderable(resource, previous, rollout.target, canary, names)
     decision = decide(
         _desired(resource, rollout, canary),
@@ -143,9 +149,13 @@ def make_plan(
     )
     current = {revision.name for revision in decision.revisions}
     rendered = tuple(revision for revision in renderable if revision.name in current)
-    existing = live_revisions(live, settings) if decision.draining else {}
-    draining = tuple(existing[name] for name in decision.draining if name in existing)
+    draining = _draining(decision, live, settings)
     return Plan(decision, rendered, around.excluded_hostnames, is_deferred, postponed, draining)
+
+
+def _draining(decision: Decision, live: LiveChildren, settings: Settings) -> tuple[Revision, ...]:
+    existing = live_revisions(live, settings) if decision.draining else {}
+    return tuple(existing[name] for name in decision.draining if name in existing)
 
 
 def _is_deferred(
@@ -207,7 +217,7 @@ def is_operators_change(
     stable = previous.stable
     if stable is None or stable.name == target.name or not stable.model.is_same(target.model):
         return False
-    recorded = recorded_progress(resource)
+    recorded = progress_of(resource, target)
     if recorded is not None and recorded.target == target.name:
         return False
     serves = deployment_state(live.deployments.get(stable.name)).answers

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.api.status import RolloutStatus
+from mlflow_model_operator.api.status import FailedRevision
 from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
 from mlflow_model_operator.plan.analysis import judgement
 from mlflow_model_operator.plan.gates import GatesResult, has_gates
+from mlflow_model_operator.plan.previous import revision_from_status
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
     Rejected,
@@ -28,6 +29,8 @@ from mlflow_model_operator.rollout.progress import (
     Action,
     Advance,
     Cause,
+    Control,
+    Earlier,
     Observation,
     Obstacle,
     Progress,
@@ -35,6 +38,7 @@ from mlflow_model_operator.rollout.progress import (
     Stage,
     advance,
     next_weight,
+    parse_control,
     weight_of,
 )
 from mlflow_model_operator.rollout.state import Revision
@@ -76,24 +80,67 @@ def plan_rollout(
     snapshot: Snapshot,
     gates: GatesResult,
     report: Report | None = None,
+    earlier: Revision | None = None,
 ) -> RolloutPlan:
     """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
 
     `report` is what an analysis says of the step that the status records, if it says anything.
+    `earlier` is the revision that an undo leads to, if there is one under way or asked for.
     """
     if stable is None:
         return RolloutPlan(target)
-    recorded = recorded_progress(resource)
-    observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle)
+    recorded = progress_of(resource, target)
+    observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle, earlier)
     observed = _judged(observed, resource, report, recorded)
     result = advance(recorded, observed)
-    if result.progress is None or result.takes_over:
+    progress = result.progress
+    if progress is not None and progress.earlier is not None and earlier is not None:
+        return _plan_undo(resource, target, earlier, result, progress)
+    if progress is None or result.takes_over:
         is_exchanged = result.takes_over and observed.exchange is not None
         return RolloutPlan(target, takes_over=is_exchanged)
-    if not result.progress.is_running:
-        return RolloutPlan(stable, rejected=Rejected(target, result.progress))
-    trial = _trial(resource, result, result.progress, observed, gates)
+    if not progress.is_running:
+        return RolloutPlan(stable, rejected=Rejected(target, progress))
+    trial = _trial(resource, result, progress, observed, gates)
     return RolloutPlan(target, trial=trial, requeue_after=result.requeue_after)
+
+
+def _plan_undo(
+    resource: MLflowModelDeployment,
+    target: Revision,
+    earlier: Revision,
+    result: Advance,
+    progress: Progress,
+) -> RolloutPlan:
+    """The earlier revision is the target, and the target of the spec is rolled back."""
+    if result.takes_over:
+        return RolloutPlan(earlier, rejected=Rejected(target, progress))
+    replicas = _target_replicas(resource, progress, 0, 100)
+    trial = Trial(
+        progress=progress,
+        weight=0,
+        replicas=replicas,
+        stable_replicas=progress.stable_replicas,
+        may_serve=result.may_serve,
+        undone=target,
+    )
+    return RolloutPlan(earlier, trial=trial)
+
+
+def progress_of(resource: MLflowModelDeployment, target: Revision) -> Progress | None:
+    """The recorded progress, as that of `target` where it is the same to a person.
+
+    What a user has rolled back is not tried again because the operator has a new pod template.
+    """
+    recorded, rollout = recorded_progress(resource), resource.status.rollout
+    if recorded is None or recorded.rejection is None or rollout is None:
+        return recorded
+    is_by_person = recorded.rejection.reason in (Reason.ROLLOUT_ABORTED, Reason.ROLLOUT_UNDONE)
+    has_spec_changed = resource.status.observed_generation != resource.generation
+    failed = revision_from_status(next(iter(rollout.failed), None))
+    if has_spec_changed or not is_by_person or failed is None:
+        return recorded
+    return replace(recorded, target=target.name) if failed.model.is_same(target.model) else recorded
 
 
 def recorded_progress(resource: MLflowModelDeployment) -> Progress | None:
@@ -101,27 +148,27 @@ def recorded_progress(resource: MLflowModelDeployment) -> Progress | None:
     rollout = resource.status.rollout
     if rollout is None or rollout.schedule is None or rollout.revision is None:
         return None
-    rejection = _recorded_rejection(rollout)
+    failed = next(iter(rollout.failed), None)
+    rejection = _rejection(failed) if failed else None
+    stage = _stage(rollout.phase, rejection)
     return Progress(
-        target=rollout.revision,
+        target=failed.revision if failed and rejection else rollout.revision,
         schedule=rollout.schedule,
         since=parse_time(rollout.target_since) or 0.0,
         stable_replicas=rollout.stable_replicas or 1,
-        stage=_stage(rollout.phase, rejection),
+        stage=stage,
         step=(rollout.step or 0) - 1,
         step_started_at=parse_time(rollout.step_started_at),
         paused_at=parse_time(rollout.paused_at),
         resumed_at=parse_time(rollout.resumed_at),
         rejection=rejection,
         waiting_for=_cause(rollout.waiting_for),
+        earlier=rollout.revision if stage is Stage.UNDOING else None,
     )
 
 
-def _recorded_rejection(rollout: RolloutStatus) -> Rejection | None:
-    for entry in rollout.failed:
-        if entry.revision == rollout.revision:
-            return Rejection(_reason(entry.reason), entry.message, parse_time(entry.at) or 0.0)
-    return None
+def _rejection(entry: FailedRevision) -> Rejection:
+    return Rejection(_reason(entry.reason), entry.message, parse_time(entry.at) or 0.0)
 
 
 def schedule_hash(resource: MLflowModelDeployment) -> str:
@@ -131,7 +178,7 @@ def schedule_hash(resource: MLflowModelDeployment) -> str:
     return short_hash(rollout.model_dump(include=fields, exclude_none=True, mode="json"))
 
 
-def requested_action(resource: MLflowModelDeployment) -> Action | None:
+def requested_control(resource: MLflowModelDeployment) -> Control | None:
     """What the annotation asks for, if that is new.
 
     Where the status records no rollout, nobody knows whether it was acted upon: it is noted only.
@@ -139,8 +186,7 @@ def requested_action(resource: MLflowModelDeployment) -> Action | None:
     rollout, value = resource.status.rollout, resource.rollout_control
     if rollout is None or not value or value == rollout.last_control:
         return None
-    word = value.partition("/")[0]
-    return Action(word) if word in set(Action) else None
+    return parse_control(value)
 
 
 def _observe(
@@ -150,15 +196,17 @@ def _observe(
     snapshot: Snapshot,
     recorded: Progress | None,
     obstacle: Obstacle | None,
+    earlier: Revision | None,
 ) -> Observation:
     live = snapshot.live
     hashed = schedule_hash(resource)
     is_same = recorded is not None and (recorded.target, recorded.schedule) == (target.name, hashed)
     begun = recorded if is_same else None
-    replicas = _stable_replicas(resource, live, stable, begun)
+    replicas = _stable_replicas(resource, live, stable, _of_rollout(begun))
     exchanged = exchange(resource.spec.rollout.surge_percent, replicas)
     steps = exchanged.schedule if exchanged else schedule(resource.spec)
-    weights = _weights(resource, snapshot, stable, target, weight_of(begun, steps) if begun else 0)
+    other = earlier or target
+    weights = _weights(resource, snapshot, stable, other, weight_of(begun, steps) if begun else 0)
     return Observation(
         now=snapshot.now,
         target=target.name,
@@ -174,7 +222,8 @@ def _observe(
         is_stopped=resource.spec.scaling.min_replicas == 0,
         failure=_failure(resource, target, snapshot, begun, steps),
         obstacle=obstacle,
-        action=requested_action(resource),
+        action=_action(resource, earlier),
+        earlier=_earlier(live, earlier),
         exchange=exchanged,
     )
 
@@ -195,6 +244,20 @@ def _judged(
         judged_at=judged.at,
         on_inconclusive=judged.on_inconclusive,
     )
+
+
+def _action(resource: MLflowModelDeployment, earlier: Revision | None) -> Action | None:
+    """What a person asks for; nothing where that is a version that can't be gone back to."""
+    control = requested_control(resource)
+    if control is None or (control.version and earlier is None):
+        return None
+    return control.action
+
+
+def _earlier(live: LiveChildren, earlier: Revision | None) -> Earlier | None:
+    if earlier is None:
+        return None
+    return Earlier(earlier.name, deployment_state(live.deployments.get(earlier.name)))
 
 
 class _Weights(NamedTuple):
@@ -252,6 +315,11 @@ def _stable_replicas(
     now = deployment["spec"].get("replicas") if deployment else None
     replicas = begun.stable_replicas if begun else now or 1
     return min(max(replicas, scaling.min_replicas), scaling.effective_max_replicas)
+
+
+def _of_rollout(begun: Progress | None) -> Progress | None:
+    """The same while it is under way: what was rolled back says nothing of the pods of today."""
+    return None if begun is None or begun.stage is Stage.FAILED else begun
 
 
 def _failure(
@@ -334,7 +402,7 @@ def _target_replicas(
     stable = progress.stable_replicas
     if resource.gateway is not None:
         return required_replicas(stable, max(weight, following))
-    is_next = progress.stage in (Stage.PREPARING, Stage.PROMOTING)
+    is_next = progress.stage in (Stage.PREPARING, Stage.PROMOTING, Stage.UNDOING)
     if is_next or progress.waiting_for is Cause.PODS:
         weight = max(weight, following)
     return max(
@@ -345,7 +413,8 @@ def _target_replicas(
 def _stage(phase: str, rejection: Rejection | None) -> Stage:
     """The recorded stage; where another version of the operator wrote it, from the beginning."""
     stage = Stage(phase) if phase in set(Stage) else Stage.PREPARING
-    if stage is Stage.STABLE or (stage is Stage.FAILED) != (rejection is not None):
+    is_turned_back = stage in (Stage.FAILED, Stage.UNDOING)
+    if stage is Stage.STABLE or is_turned_back != (rejection is not None):
         return Stage.FAILED if rejection else Stage.PREPARING
     return stage
 

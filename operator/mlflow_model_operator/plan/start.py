@@ -10,7 +10,7 @@ from mlflow_model_operator.api import quantity
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import LiveChildren, parse_time
-from mlflow_model_operator.plan.rollout import recorded_progress, requested_action
+from mlflow_model_operator.plan.rollout import recorded_progress, requested_control
 from mlflow_model_operator.rollout import Postponement, Previous, deployment_state
 from mlflow_model_operator.rollout.freeze import frozen_until, windows
 from mlflow_model_operator.rollout.progress import Action
@@ -53,7 +53,8 @@ def _is_start(
         return False
     recorded = recorded_progress(resource)
     begun = {previous.target and previous.target.name, recorded and recorded.target}
-    if target.name in begun or requested_action(resource) in OVERRIDES:
+    control = requested_control(resource)
+    if target.name in begun or (control is not None and control.action in OVERRIDES):
         return False
     return deployment_state(live.deployments.get(stable.name)).answers
 

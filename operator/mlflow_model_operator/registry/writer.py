@@ -246,7 +246,7 @@ def tag_value(note: VersionNote) -> str:
 
 
 def _is_written(present: object, value: str) -> bool:
-    """Whether a tag says the same: why a version was turned back is written once."""
+    """Whether a tag says the same: why a version was rolled back is written once."""
     try:
         old, new = json.loads(str(present)), json.loads(value)
         return bool((old["verdict"], old["since"]) == (new["verdict"], new["since"]))

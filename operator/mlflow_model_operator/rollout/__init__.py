@@ -1,9 +1,9 @@
 """Which revisions exist and which share of the requests each gets. Pure."""
 
+from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.rollout.decision import (
     Decision,
     Desired,
-    Phase,
     Postponement,
     Previous,
     Rejected,

@@ -9,32 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NamedTuple
 
+from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout.progress import Obstacle, Progress
 from mlflow_model_operator.rollout.routing import LiveRouting
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
 from mlflow_model_operator.rollout.steps import Schedule
-
-
-class Phase(StrEnum):
-    """The phase of the rollout, as shown in `status.rollout.phase`."""
-
-    STARTING = "Starting"  # no revision has served yet
-    UPDATING = "Updating"  # a new revision is getting ready while another serves
-    # A new revision is ready, but the Service or the gateway still sends requests to the old one.
-    MOVING = "Moving"
-    DRAINING = "Draining"  # the traffic has moved, the old revision finishes its requests
-    STABLE = "Stable"
-    STOPPED = "Stopped"  # scaled to zero by its owner
-    # Of a rollout in steps, as rollout/progress.py has them.
-    PREPARING = "Preparing"
-    PROGRESSING = "Progressing"
-    PAUSED = "Paused"
-    PROMOTING = "Promoting"
-    FAILED = "Failed"
 
 
 @dataclass(frozen=True)
@@ -50,6 +32,7 @@ class Trial:
     obstacle: Obstacle | None = None  # the gate that it has not passed yet
     notice: str = ""  # what a gate could not look at
     is_exchange: bool = False  # no autoscaler may add pods to those numbers
+    undone: Revision | None = None  # the revision that is rolled back, where this is an undo
 
 
 @dataclass(frozen=True)
@@ -233,7 +216,11 @@ def _traffic(
     """All to the stable revision, unless another shares it; none to what is down."""
     all_to_stable = (Weight(stable.name, 100),)
     weight = desired.canary_weight
-    if desired.trial is not None and stable.name != desired.target.name:
+    if (
+        desired.trial is not None
+        and stable.name != desired.target.name
+        and (canary is None or desired.trial.weight > 0)
+    ):
         canary, weight = desired.target, desired.trial.weight
         if desired.trial.may_serve and not _answers(stable, states):
             weight = 100

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout.exchange import Exchange
@@ -29,6 +30,7 @@ class Stage(StrEnum):
     PAUSED = "Paused"  # until a person resumes it
     PROMOTING = "Promoting"  # all steps are done: the target gets its last pods and takes over
     FAILED = "Failed"  # the target was rolled back, and is not tried again by itself
+    UNDOING = "Undoing"  # a user goes back to an earlier revision, which gets its pods
 
 
 class Trigger(StrEnum):
@@ -47,6 +49,9 @@ class Trigger(StrEnum):
     FAILURE = "pods, a gate or the analysis failed"
     ABORT = "abort"
     RETRY = "retry"
+    UNDO = "undo"
+    UNDONE = "the earlier revision has taken over"
+    UNREACHABLE = "the earlier revision can't be made again"
 
 
 _RUNNING = (Stage.PREPARING, Stage.PROGRESSING, Stage.PAUSED, Stage.PROMOTING)
@@ -69,6 +74,15 @@ TRANSITIONS: frozenset[tuple[Stage, Trigger, Stage]] = frozenset(
         (Stage.FAILED, Trigger.RETRY, Stage.PREPARING),
         (Stage.FAILED, Trigger.NEW_TARGET, Stage.PREPARING),
         (Stage.FAILED, Trigger.CANCELLED, Stage.STABLE),
+        (Stage.STABLE, Trigger.UNDO, Stage.UNDOING),
+        (Stage.FAILED, Trigger.UNDO, Stage.UNDOING),
+        (Stage.UNDOING, Trigger.UNDONE, Stage.FAILED),
+        (Stage.UNDOING, Trigger.ABORT, Stage.STABLE),
+        (Stage.UNDOING, Trigger.ABORT, Stage.FAILED),  # as it was before the undo
+        (Stage.UNDOING, Trigger.UNREACHABLE, Stage.STABLE),
+        (Stage.UNDOING, Trigger.UNREACHABLE, Stage.FAILED),
+        (Stage.UNDOING, Trigger.NEW_TARGET, Stage.PREPARING),
+        (Stage.UNDOING, Trigger.CANCELLED, Stage.STABLE),
         *((stage, Trigger.NEW_TARGET, Stage.PREPARING) for stage in _RUNNING),
         *((stage, Trigger.STOPPED, Stage.PREPARING) for stage in _RUNNING),
         *((stage, Trigger.CANCELLED, Stage.STABLE) for stage in _RUNNING),
@@ -116,6 +130,26 @@ class Action(StrEnum):
     PROMOTE = "promote"
     ABORT = "abort"
     RETRY = "retry"
+    UNDO = "undo"
+
+
+class Control(NamedTuple):
+    """What a person asks for, as the annotation states it."""
+
+    action: Action
+    version: str = ""  # where an undo is to lead, if not to the version before
+
+
+def parse_control(value: str) -> Control | None:
+    """The control that a value of the annotation states; None where it states none.
+
+    >>> parse_control("undo=3/1700000000")
+    Control(action=<Action.UNDO: 'undo'>, version='3')
+    """
+    word, _, version = value.partition("/")[0].partition("=")
+    if word not in set(Action) or (version and word != Action.UNDO):
+        return None
+    return Control(Action(word), version)
 
 
 @dataclass(frozen=True)
@@ -151,11 +185,20 @@ class Progress:
     resumed_at: float | None = None  # when a person resumed it at this step
     rejection: Rejection | None = None
     waiting_for: Cause | None = None
+    earlier: str | None = None  # the revision that an undo goes back to, while it does
 
     @property
     def is_running(self) -> bool:
         """Whether the target may still take over."""
-        return self.stage is not Stage.FAILED
+        return self.stage in _RUNNING
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier revision, which an undo goes back to."""
+
+    name: str
+    state: RevisionState
 
 
 @dataclass(frozen=True)
@@ -187,6 +230,7 @@ class Observation:
     judged_at: float | None = None  # when that was last looked at; None: never
     on_inconclusive: OnInconclusive = OnInconclusive.WAIT
     action: Action | None = None  # what a person asks for now
+    earlier: Earlier | None = None  # where an undo leads: the one under way, or the one asked for
     exchange: Exchange | None = None  # None: there is room for both revisions
 
     @property
@@ -212,6 +256,8 @@ def advance(progress: Progress | None, observed: Observation) -> Advance:
     if progress is None:
         return Advance(None)
     progress = replace(progress, stable_replicas=observed.stable_replicas)
+    if progress.stage is Stage.UNDOING:
+        return _undo(progress, observed)
     progress = _obey(_within_steps(progress, observed), observed)
     progress = _fail(progress, observed)
     if not progress.is_running:
@@ -242,27 +288,46 @@ def weight_of(progress: Progress, steps: Schedule) -> int:
 def next_weight(progress: Progress, steps: Schedule) -> int:
     """Its share at the next step; 100 where it takes over next."""
     following = progress.step + 1
-    if progress.stage is Stage.PROMOTING or following >= len(steps):
+    is_last = progress.stage in (Stage.PROMOTING, Stage.UNDOING)
+    if is_last or following >= len(steps):
         return 100
     return steps[following].weight
 
 
 def _for_target(progress: Progress | None, observed: Observation) -> Progress | None:
     """The progress of the rollout of the present target: a new one if that is another."""
-    has_stages = observed.steps or observed.has_gates or observed.exchange
-    if observed.target == observed.stable or not has_stages:
+    if progress is not None and not _is_of(progress, observed):
+        progress = None
+    if progress is not None and progress.stage is Stage.UNDOING:
+        return progress
+    if _begins_undo(progress, observed):
+        return _undoing(progress or _begun(observed), observed)
+    if observed.target == observed.stable:
         return None
-    if progress is None or (progress.target, progress.schedule) != (
-        observed.target,
-        observed.schedule,
-    ):
-        return Progress(
-            target=observed.target,
-            schedule=observed.schedule,
-            since=observed.now,
-            stable_replicas=observed.stable_replicas,
-        )
-    if observed.is_stopped and progress.is_running and progress.stage is not Stage.PREPARING:
+    if progress is None or progress.is_running:
+        return _running(progress, observed)
+    return progress
+
+
+def _is_of(progress: Progress, observed: Observation) -> bool:
+    return (progress.target, progress.schedule) == (observed.target, observed.schedule)
+
+
+def _begun(observed: Observation) -> Progress:
+    return Progress(observed.target, observed.schedule, observed.now, observed.stable_replicas)
+
+
+def _running(progress: Progress | None, observed: Observation) -> Progress | None:
+    """The progress of a target that may take over; None where it does so as soon as it is ready.
+
+    A user can abort one that has no steps too.
+    """
+    is_aborted = observed.action in (Action.ABORT, Action.UNDO)
+    if not (observed.steps or observed.has_gates or observed.exchange or is_aborted):
+        return None
+    if progress is None:
+        return _begun(observed)
+    if observed.is_stopped and progress.stage is not Stage.PREPARING:
         return _from_the_start(_move(progress, Trigger.STOPPED, Stage.PREPARING), observed)
     return progress
 
@@ -299,13 +364,64 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
         case Action.PROMOTE, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED):
             promoted = _move(progress, Trigger.PROMOTE, Stage.PROMOTING)
             return replace(promoted, paused_at=None)
-        case Action.ABORT, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED | Stage.PROMOTING):
+        case (
+            (Action.ABORT | Action.UNDO),
+            (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED | Stage.PROMOTING),
+        ):
             aborted = Rejection(Reason.ROLLOUT_ABORTED, "it was aborted by a user", observed.now)
             return _rejected(progress, Trigger.ABORT, aborted)
         case Action.RETRY, Stage.FAILED:
             retried = _move(progress, Trigger.RETRY, Stage.PREPARING)
             return replace(_from_the_start(retried, observed), resumed_at=observed.now)
     return progress
+
+
+def _begins_undo(progress: Progress | None, observed: Observation) -> bool:
+    """Whether a person goes back now: from what serves, while nothing else is under way."""
+    if observed.action is not Action.UNDO or observed.earlier is None:
+        return False
+    return observed.target == observed.stable if progress is None else not progress.is_running
+
+
+def _undoing(progress: Progress, observed: Observation) -> Progress:
+    """The beginning of an undo; the target is not tried again by itself from now on."""
+    assert observed.earlier is not None
+    stage = progress.stage if progress.rejection else Stage.STABLE
+    reason = f"a user went back to revision {observed.earlier.name}"
+    rejection = progress.rejection or Rejection(Reason.ROLLOUT_UNDONE, reason, observed.now)
+    moved = _move(replace(progress, stage=stage), Trigger.UNDO, Stage.UNDOING)
+    return replace(moved, rejection=rejection, earlier=observed.earlier.name)
+
+
+def _undo(progress: Progress, observed: Observation) -> Advance:
+    """Goes back as soon as the earlier revision has its pods and the data plane knows it."""
+    if observed.earlier is None:
+        return Advance(_without_undo(progress, Trigger.UNREACHABLE, observed))
+    if observed.action is Action.ABORT:
+        return Advance(_without_undo(progress, Trigger.ABORT, observed))
+    back, state = observed.earlier.name, observed.earlier.state
+    cause = _obstacle_to_takeover(
+        progress, replace(observed, target=back, target_state=state, obstacle=None)
+    )
+    if cause is not None:
+        return Advance(replace(progress, waiting_for=cause), may_serve=True)
+    return Advance(_undone(progress, observed), takes_over=True)
+
+
+def _undone(progress: Progress, observed: Observation) -> Progress:
+    """The target is rolled back; from now on, if it is the one that has served."""
+    assert progress.rejection is not None
+    failed = _move(progress, Trigger.UNDONE, Stage.FAILED)
+    if observed.target != observed.stable:
+        return failed
+    return replace(failed, rejection=replace(progress.rejection, at=observed.now))
+
+
+def _without_undo(progress: Progress, trigger: Trigger, observed: Observation) -> Progress | None:
+    """As it was before the undo."""
+    is_stable = observed.target == observed.stable
+    moved = _move(progress, trigger, Stage.STABLE if is_stable else Stage.FAILED)
+    return None if is_stable else replace(moved, earlier=None)
 
 
 def _fail(progress: Progress, observed: Observation) -> Progress:

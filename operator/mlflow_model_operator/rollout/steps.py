@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from mlflow_model_operator.api import quantity
-from mlflow_model_operator.api.spec import Rollout, RolloutStep, Spec
+from mlflow_model_operator.api.schedule import DIRECT, STRATEGIES, Schedule, Step, schedule_of
+from mlflow_model_operator.api.spec import Spec
 
-MINUTE = 60.0  # seconds
-
-
-@dataclass(frozen=True)
-class Step:
-    """A share of the requests, and for how long it is held; without end: until a person resumes."""
-
-    weight: int  # percent
-    hold: float = 0.0  # seconds
-    pods: int | None = None  # that it takes; None: by the share
-
-
-Schedule = tuple[Step, ...]
-
-# Without steps a revision takes over as soon as it is ready.
-DIRECT: Schedule = ()
-STRATEGIES: Mapping[str, Schedule] = {
-    "direct": DIRECT,
-    "canary": (Step(10, 2 * MINUTE), Step(25, 2 * MINUTE), Step(50, 2 * MINUTE)),
-    "blueGreen": (Step(100, 5 * MINUTE),),
-}
+__all__ = ["DIRECT", "STRATEGIES", "Schedule", "Step", "required_replicas", "schedule"]
 
 
 def schedule(spec: Spec) -> Schedule:
@@ -40,23 +18,7 @@ def schedule(spec: Spec) -> Schedule:
     (Step(weight=10, hold=120.0, pods=None), Step(weight=10, hold=inf, pods=None), \
 Step(weight=50, hold=0.0, pods=None))
     """
-    rollout: Rollout = spec.rollout
-    if spec.canary is not None:
-        return DIRECT
-    if rollout.steps is None:
-        return STRATEGIES[rollout.strategy or "direct"]
-    return tuple(_steps(rollout.steps))
-
-
-def _steps(written: Iterable[RolloutStep]) -> Iterable[Step]:
-    weight = 0  # a pause before the first weight: the revision is ready, and gets no requests
-    for step in written:
-        if step.weight is not None:
-            weight = step.weight
-            yield Step(weight, quantity.seconds(step.hold) if step.hold else 0.0)
-        else:
-            duration = step.pause.duration if step.pause else None
-            yield Step(weight, quantity.seconds(duration) if duration else math.inf)
+    return schedule_of({"rollout": spec.rollout.dump(), "canary": spec.canary})
 
 
 def required_replicas(stable_replicas: int, weight: int) -> int:

@@ -66,6 +66,9 @@ def _rollout_changed(old: KubeObject, new: KubeObject, snapshot: Snapshot) -> li
     if decision is None or before is None or before == new["rollout"]["revision"]:
         return []
     target, stable = decision.target, decision.stable
+    if decision.trial is not None and decision.trial.undone is not None:
+        text = f"A user goes back to version {target.model.version} ({target.name})"
+        return [_event(EventReason.UNDO_STARTED, text)]
     if target.name == stable.name:
         if old.get("stable", {}).get("revision") != stable.name:
             return []  # it has taken over, which has its own event
@@ -113,7 +116,8 @@ def _turned_back(old: KubeObject, new: KubeObject) -> list[Event]:
     """A target that had requests has lost them; why is a warning of its own."""
     after = new.get("rollout", {})
     had_traffic = after.get("revision") in {share["revision"] for share in old.get("traffic", ())}
-    if after.get("phase") != Phase.FAILED or not had_traffic:
+    is_undone = new.get("stable", {}).get("revision") != old.get("stable", {}).get("revision")
+    if after.get("phase") != Phase.FAILED or not had_traffic or is_undone:
         return []
     stable = new["stable"]
     text = f"Traffic moved back to version {stable['modelVersion']} ({stable['revision']})"

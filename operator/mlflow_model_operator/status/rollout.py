@@ -8,7 +8,7 @@ from typing import Any
 
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
-from mlflow_model_operator.api.status import RevisionStatus
+from mlflow_model_operator.api.status import PastRevision, RevisionStatus
 from mlflow_model_operator.kube.objects import KubeObject, format_time
 from mlflow_model_operator.rollout import Decision, programmed_weights
 from mlflow_model_operator.rollout.progress import Progress
@@ -27,6 +27,7 @@ class RolloutTrigger(StrEnum):
     SPEC = "Spec"
     OPERATOR = "Operator"  # a new pod template of the operator
     RECOVERY = "Recovery"  # it answers where the stable revision does not
+    UNDO = "Undo"  # a person goes back to it
 
 
 class RolloutOutcome(StrEnum):
@@ -99,7 +100,9 @@ def postponed(snapshot: Snapshot) -> KubeObject | None:
 def _progress_fields(decision: Decision) -> dict[str, Any]:
     if decision.trial is not None:
         trial = decision.trial
-        return _recorded(trial.progress) | {"steps": len(trial.steps), "weight": trial.weight}
+        steps = {"steps": len(trial.steps), "weight": trial.weight}
+        undone = {"failed": [_failed(trial.undone, trial.progress)]} if trial.undone else {}
+        return _recorded(trial.progress) | steps | undone
     if decision.rejected is not None:
         rejected = decision.rejected
         return _recorded(rejected.progress) | {
@@ -124,8 +127,7 @@ def _recorded(progress: Progress) -> dict[str, Any]:
 def _failed(revision: Revision, progress: Progress) -> KubeObject:
     assert progress.rejection is not None
     return {
-        "revision": revision.name,
-        "modelVersion": revision.model.version,
+        **past_revision(revision),
         "schedule": progress.schedule,
         "reason": str(progress.rejection.reason),
         "message": progress.rejection.message[:1000],
@@ -144,6 +146,8 @@ def trigger(snapshot: Snapshot, decision: Decision) -> str:
     is_new_spec = resource.status.observed_generation != resource.generation
     if stable is None:
         return RolloutTrigger.START
+    if _is_undo(decision):
+        return RolloutTrigger.UNDO
     if is_new_spec and _is_requested_otherwise(resource.status.target, target):
         return RolloutTrigger.SPEC
     if before is not None and before.revision == target.name:
@@ -180,39 +184,76 @@ def _is_requested_otherwise(before: RevisionStatus | None, target: Revision) -> 
     return before is not None and before.requested_uri != target.model.requested
 
 
+def _is_undo(decision: Decision) -> bool:
+    """Whether a person goes back, or has gone back, to an earlier revision."""
+    progress = _progress(decision)
+    if progress is None or progress.rejection is None:
+        return False
+    return progress.earlier is not None or progress.rejection.reason is Reason.ROLLOUT_UNDONE
+
+
+def _progress(decision: Decision) -> Progress | None:
+    side = decision.trial or decision.rejected
+    return side.progress if side else None
+
+
 def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
     """The rollouts that end with this decision."""
     status = snapshot.resource.status
     before, target = status.rollout, current_target(decision)
     before_trigger = before.trigger if before and before.trigger else RolloutTrigger.SPEC
-    if status.target and status.target.revision not in (decision.stable.name, target.name):
-        yield _entry(
-            status.target.revision,
-            status.target.model_version,
-            before_trigger,
-            RolloutOutcome.SUPERSEDED,
-        )
-    if decision.rejected is not None and not (before and before.failed):
-        outcome = outcome_of(decision.rejected.progress)
-        yield _entry(target.name, target.model.version, before_trigger, outcome)
+    dropped = status.target
+    if dropped and dropped.revision not in (decision.stable.name, target.name):
+        revision = PastRevision.model_validate(dropped.dump())
+        yield _entry(revision.dump(), before_trigger, _outcome_of_dropped(snapshot, target))
+    rejected = decision.rejected
+    if rejected is not None and not (before and before.failed) and not _is_undo(decision):
+        yield _entry(past_revision(target), before_trigger, outcome_of(rejected.progress))
     stable = decision.stable
     if status.stable is None or status.stable.revision != stable.name:
-        is_target = stable.name == target.name
-        why = trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
-        yield _entry(stable.name, stable.model.version, why, RolloutOutcome.PROMOTED)
+        why = _why_stable(snapshot, decision)
+        yield _entry(past_revision(stable), why, RolloutOutcome.PROMOTED)
+
+
+def _outcome_of_dropped(snapshot: Snapshot, target: Revision) -> RolloutOutcome:
+    """An undo is aborted where what it has rolled back is the target again."""
+    before = snapshot.resource.status.rollout
+    undone = before.failed if before else []
+    is_aborted = any(entry.revision == target.name for entry in undone)
+    return RolloutOutcome.ABORTED if is_aborted else RolloutOutcome.SUPERSEDED
+
+
+def _why_stable(snapshot: Snapshot, decision: Decision) -> str:
+    """Why another revision is the stable one."""
+    progress, stable = _progress(decision), decision.stable.name
+    if progress is not None and progress.earlier == stable:
+        return RolloutTrigger.UNDO
+    is_target = stable == current_target(decision).name
+    return trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
 
 
 def outcome_of(progress: Progress) -> RolloutOutcome:
-    """What became of a rollout that was turned back."""
+    """What became of a rollout that was rolled back."""
     rejection = progress.rejection
     is_aborted = rejection is not None and rejection.reason is Reason.ROLLOUT_ABORTED
     return RolloutOutcome.ABORTED if is_aborted else RolloutOutcome.FAILED
 
 
-def _entry(revision: str, version: str, trigger: str, outcome: RolloutOutcome) -> KubeObject:
-    return {
-        "revision": revision,
-        "modelVersion": version,
-        "trigger": str(trigger),
-        "verdict": outcome.value,
+def _entry(revision: KubeObject, trigger: str, outcome: RolloutOutcome) -> KubeObject:
+    return {**revision, "trigger": str(trigger), "verdict": outcome.value}
+
+
+def past_revision(revision: Revision) -> KubeObject:
+    """What it takes to serve its model version again, when its pods are gone."""
+    model = revision.model
+    fields = {
+        "revision": revision.name,
+        "modelVersion": model.version,
+        "modelUri": model.uri,
+        "requestedUri": model.requested,
+        "name": model.name,
+        "trackingUri": model.tracking_uri,
+        "pythonVersion": model.python_version,
+        "modelCreated": model.created,
     }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -20,7 +20,9 @@ _WAITS = {
 def rollout_message(decision: Decision, trial: Trial) -> str:
     """The step that a rollout has reached, and what it waits for."""
     progress, version = trial.progress, decision.target.model.version
-    if progress.step < 0:
+    if trial.undone is not None:
+        text = f"Going back to version {version} from version {decision.stable.model.version}"
+    elif progress.step < 0:
         text = f"Version {version} gets no requests yet"
     else:
         share = f"version {version} gets {trial.weight} % of the requests"

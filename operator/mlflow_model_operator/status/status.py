@@ -23,6 +23,7 @@ from mlflow_model_operator.status.registry import registry_status
 from mlflow_model_operator.status.rollout import (
     canary_trigger,
     history,
+    past_revision,
     postponed,
     rollout_status,
 )
@@ -157,19 +158,7 @@ def _is_same_state(old: Mapping[str, Any], new: Condition, generation: int) -> b
 
 
 def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
-    model = revision.model
-    fields: dict[str, Any] = {
-        "revision": revision.name,
-        "modelVersion": model.version,
-        "modelUri": model.uri,
-        "requestedUri": model.requested,
-        "name": model.name,
-        "trackingUri": model.tracking_uri,
-        "pythonVersion": model.python_version,
-        "modelCreated": model.created,
-        "readyReplicas": snapshot.state(revision).ready,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    return {**past_revision(revision), "readyReplicas": snapshot.state(revision).ready}
 
 
 def _phase(decision: Decision, snapshot: Snapshot) -> Phase:

@@ -88,6 +88,12 @@ STATUS: dict[str, Any] = {
             {
                 "revision": "wine-1a1a1a",
                 "modelVersion": "2",
+                "modelUri": "models:/wine/2",
+                "requestedUri": "models:/wine@champion",
+                "name": "wine",
+                "trackingUri": "http://mlflow:5000",
+                "pythonVersion": "3.11.9",
+                "modelCreated": 1700000000000,
                 "schedule": "bcdfghjklm",
                 "reason": "ModelLoadFailed",
                 "message": "the weights are corrupt",
@@ -99,6 +105,12 @@ STATUS: dict[str, Any] = {
         {
             "revision": "wine-7d9f4c",
             "modelVersion": "3",
+            "modelUri": "models:/wine/3",
+            "requestedUri": "models:/wine@champion",
+            "name": "wine",
+            "trackingUri": "http://mlflow:5000",
+            "pythonVersion": "3.11.9",
+            "modelCreated": 1700000000000,
             "trigger": "Start",
             "verdict": "Promoted",
             "at": "2026-01-02T03:04:05Z",
@@ -229,6 +241,19 @@ def test_kubectl_get_shows_the_status(crds: ApiServer, namespace: str) -> None:
     assert row.split()[:-1] == shown
     wide = crds.kubectl("get", "mmd", "--namespace", namespace, "--output", "wide")
     assert "Version 5 does not take over." in wide
+
+
+def test_kubectl_get_wide_says_what_a_rollout_waits_for(crds: ApiServer, namespace: str) -> None:
+    created(crds, namespace, FULL)
+    write_status(crds, namespace, STATUS)
+    output = crds.kubectl("get", "mmd", "--namespace", namespace, "--output", "wide")
+    header, row = output.splitlines()
+    assert header.split()[-4:] == ["STEP", "SHARE", "WAITS", "MESSAGE"]
+    rollout = STATUS["rollout"]
+    message = next(c["message"] for c in STATUS["conditions"] if c["type"] == "Ready")
+    assert row.endswith(message)
+    shown = [str(rollout["step"]), str(rollout["weight"]), rollout["waitingFor"]]
+    assert row.removesuffix(message).split()[-3:] == shown
 
 
 def test_kubectl_get_before_the_first_reconcile(crds: ApiServer, namespace: str) -> None:

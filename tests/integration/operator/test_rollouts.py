@@ -259,6 +259,32 @@ def test_the_pods_of_the_old_version_stay_for_a_while(world: Rollouts) -> None:
     world.until("version 1", lambda: world.status()["stable"]["modelVersion"] == "1")
 
 
+def test_an_undo_goes_back_to_pods_that_were_kept_and_starts_those_that_are_gone(
+    world: Rollouts,
+) -> None:
+    old = world.given_version_1_is_served(strategy="direct", keepOld="1h")
+    world.mlflow.point(world.model, "champion", "2")
+    world.play_until("version 2", lambda: world.status()["stable"]["modelVersion"] == "2")
+    world.play_until("ready", lambda: world.condition("Ready").get("status") == "True")
+
+    world.control("undo/1")
+    world.play_until("version 1", lambda: world.status()["stable"]["modelVersion"] == "1")
+    assert world.status()["stable"]["revision"] == old
+    world.until_condition("Progressing", "False", "RolloutUndone")
+    world.play_until("all requests", lambda: world.weights() == {"1": 100})
+    history = [(e["modelVersion"], e["trigger"], e["verdict"]) for e in world.status()["history"]]
+    assert history[-1] == ("1", "Undo", "Promoted")
+    assert world.rollout()["failed"][0]["modelVersion"] == "2"
+
+    world.api.kubectl("delete", "deployment", f"--namespace={world.namespace}", "--all")
+    world.mlflow.point(world.model, "champion", "3")
+    world.play_until("version 3", lambda: world.status()["stable"]["modelVersion"] == "3")
+    world.control("undo=2/1")
+    again = world.until_revision_of("2")
+    world.play_until("version 2", lambda: world.status()["stable"]["revision"] == again)
+    assert world.rollout()["phase"] == "Failed"
+
+
 def test_a_version_waits_for_its_tags_and_no_longer(world: Rollouts) -> None:
     world.given_version_1_is_served(gates={"tags": {"validation_status": "approved"}})
     world.mlflow.point(world.model, "champion", "2")

@@ -49,6 +49,14 @@ COLUMNS = (
 )
 # Those that only `kubectl get -o wide` shows.
 WIDE_COLUMNS = (
+    ("Step", "integer", ".status.rollout.step", "The step of the rollout, from 1."),
+    (
+        "Share",
+        "integer",
+        ".status.rollout.weight",
+        "The target's share of the requests, in percent.",
+    ),
+    ("Waits", "string", ".status.rollout.waitingFor", "What the rollout waits for."),
     (
         "Message",
         "string",

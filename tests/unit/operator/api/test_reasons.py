@@ -17,11 +17,11 @@ PAGE = REPOSITORY / "docs/conditions.md"
 TABLE = OPERATOR / "api/reasons.py"
 # What is spelled like a reason and is none: types of conditions, and phases of a rollout.
 CONDITION_TYPES = {"Ready", "Accepted"}
-PHASES = OPERATOR / "rollout/decision.py"
+PHASES = OPERATOR / "api/phase.py"
 SCORING_ERRORS = {"StartupError"}
-# Why a model was not converted is for metrics: it keeps no model from being served. And agents have
-# kinds that are spelled like reasons.
-NO_STARTUP = {"onnx", "agents"}
+# Why a model was not converted is for metrics: it keeps no model from being served. Agents have
+# kinds, and gRPC's reflection has names, that are spelled like reasons.
+NO_STARTUP = {"onnx", "agents", "reflection"}
 
 
 def test_the_documentation_explains_each_reason_and_no_other() -> None:

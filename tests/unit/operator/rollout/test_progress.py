@@ -17,6 +17,8 @@ from mlflow_model_operator.rollout.progress import (
     Action,
     Advance,
     Cause,
+    Control,
+    Earlier,
     Observation,
     Obstacle,
     OnInconclusive,
@@ -27,6 +29,7 @@ from mlflow_model_operator.rollout.progress import (
     Verdict,
     advance,
     next_weight,
+    parse_control,
 )
 from mlflow_model_operator.rollout.state import RevisionState
 from mlflow_model_operator.rollout.steps import Schedule, Step, required_replicas
@@ -243,6 +246,94 @@ def test_an_inconclusive_analysis_is_waited_for() -> None:
     assert progress_of(advance(progress, with_weight(10, verdict=Verdict.GOOD))).step == 1
 
 
+EARLIER = Earlier("older", READY)
+STABLE: dict[str, Any] = {"target": "new", "stable": "new", "weights": {"new": 100}}
+
+
+def test_an_undo_makes_an_earlier_revision_ready_before_it_serves() -> None:
+    down = Earlier("older", RevisionState(desired=4, ready=3))
+    begun = advance(None, seen(**STABLE, action=Action.UNDO, earlier=down))
+    assert (progress_of(begun).stage, progress_of(begun).waiting_for) == (
+        Stage.UNDOING,
+        Cause.PODS,
+    )
+    assert not begun.takes_over
+    listed = {**STABLE, "weights": {"new": 100, "older": 0}}
+    unlisted = advance(begun.progress, seen(**STABLE, earlier=EARLIER))
+    assert (progress_of(unlisted).waiting_for, unlisted.takes_over) == (Cause.ROUTE, False)
+    done = advance(unlisted.progress, seen(**listed, earlier=EARLIER, now=NOW + 60))
+    assert (done.takes_over, progress_of(done).stage) == (True, Stage.FAILED)
+    assert progress_of(done).earlier == "older"
+    rejection = progress_of(done).rejection
+    assert rejection and (rejection.reason, rejection.at) == (Reason.ROLLOUT_UNDONE, NOW + 60)
+
+
+@pytest.mark.parametrize("steps", [STEPS, ()])
+def test_what_was_undone_is_not_tried_again_by_itself(steps: Schedule) -> None:
+    undone = Rejection(Reason.ROLLOUT_UNDONE, "a person went back", NOW)
+    failed = at(Stage.FAILED, rejection=undone)
+    assert advance(failed, seen(steps=steps)).progress == failed
+    retried = advance(failed, seen(steps=steps, action=Action.RETRY))
+    assert progress_of(retried).is_running
+    moved = advance(failed, seen(steps=steps, schedule="s2"))
+    assert moved.progress is None or moved.progress.is_running
+
+
+def test_an_undo_of_what_is_left_after_a_failure_goes_one_further() -> None:
+    failed = at(Stage.FAILED, rejection=BAD_MODEL)
+    begun = advance(failed, seen(action=Action.UNDO, earlier=EARLIER, weights={"old": 100}))
+    assert (progress_of(begun).stage, progress_of(begun).rejection) == (Stage.UNDOING, BAD_MODEL)
+    aborted = advance(begun.progress, seen(action=Action.ABORT, earlier=EARLIER))
+    assert aborted.progress == replace(failed, waiting_for=None)
+    done = advance(begun.progress, seen(weights={"old": 100, "older": 0}, earlier=EARLIER))
+    assert (done.takes_over, progress_of(done).rejection) == (True, BAD_MODEL)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"action": Action.ABORT, "earlier": EARLIER},
+        {"earlier": None},
+        {"schedule": "s2", "earlier": EARLIER},
+    ],
+)
+def test_an_undo_that_is_given_up_leaves_what_serves(changes: dict[str, Any]) -> None:
+    begun = advance(None, seen(**STABLE, action=Action.UNDO, earlier=EARLIER))
+    assert advance(begun.progress, seen(**STABLE, **changes)) == Advance(None)
+
+
+def test_without_an_earlier_revision_an_undo_does_nothing() -> None:
+    assert advance(None, seen(**STABLE, action=Action.UNDO)) == Advance(None)
+
+
+@pytest.mark.parametrize("steps", [STEPS, ()])
+@pytest.mark.parametrize("action", [Action.ABORT, Action.UNDO])
+def test_what_is_under_way_is_turned_back_with_and_without_steps(
+    steps: Schedule, action: Action
+) -> None:
+    result = advance(None, seen(steps=steps, action=action))
+    assert progress_of(result).stage is Stage.FAILED
+    assert advance(result.progress, seen(steps=steps)).progress == result.progress
+
+
+@pytest.mark.parametrize(
+    ("value", "control"),
+    [
+        ("undo/1", Control(Action.UNDO)),
+        ("undo=3/1", Control(Action.UNDO, "3")),
+        ("undo=wine-5f4k2/x/y", Control(Action.UNDO, "wine-5f4k2")),
+        ("pause", Control(Action.PAUSE)),
+        ("pause=3/1", None),
+        ("nonsense/1", None),
+        ("", None),
+    ],
+)
+def test_a_control_is_a_word_with_a_version_where_that_makes_sense(
+    value: str, control: Control | None
+) -> None:
+    assert parse_control(value) == control
+
+
 def test_a_verdict_counts_at_its_own_step_alone() -> None:
     held = with_weight(10, now=NOW + 60)
     for verdict in Verdict:
@@ -403,25 +494,53 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
             judged_at=self.now,
             on_inconclusive=self.on_inconclusive,
             action=action,
+            earlier=self.earlier(action),
         )
 
+    def earlier(self, action: Action | None) -> Earlier | None:
+        name = self.progress.earlier if self.progress else None
+        if name is None and action is Action.UNDO:
+            name = next((n for n in self.ready if n not in (self.stable, self.target)), None)
+        return Earlier(name, RevisionState(4, self.ready[name])) if name else None
+
     def apply(self, result: Advance, is_recorded: bool) -> None:
+        back = result.progress.earlier if result.progress else None
+        successor = back or self.target
         if result.takes_over:
-            self.requested = {self.target: 100}
+            self.requested = {successor: 100}
+        elif back is not None:
+            self.requested = {self.stable: 100, back: 0}
         elif result.progress is None or not result.progress.is_running:
             self.requested = {self.stable: 100}
         else:
             weight = result.weight if self.ready[self.target] and not self.is_stopped else 0
             self.requested = {self.stable: 100 - weight, self.target: weight}
         if is_recorded:
-            self.progress = None if result.takes_over else result.progress
-            self.stable = self.target if result.takes_over else self.stable
+            self.progress = self.recorded(result)
+            self.stable = successor if result.takes_over else self.stable
         self.last = result
+
+    def recorded(self, result: Advance) -> Progress | None:
+        """Where an undo leads to is the stable revision once it has taken over."""
+        if result.progress is None or result.progress.is_running:
+            return None if result.takes_over else result.progress
+        is_undone = result.progress.stage is Stage.FAILED
+        return replace(result.progress, earlier=None) if is_undone else result.progress
+
+    def check_undo(self, result: Advance, observation: Observation) -> None:
+        assert result.progress is not None and observation.earlier is not None
+        assert result.takes_over or result.progress.waiting_for is not None, "waits for nothing"
+        if result.takes_over:
+            name = observation.earlier.name
+            assert observation.earlier.state.ready >= required_replicas(4, 100)
+            assert name in (observation.weights or ()) or observation.requested.get(name) == 100
 
     def check(self, result: Advance, observation: Observation) -> None:
         before, after = self.progress, result.progress
         assert 0 <= result.weight <= 100
         self.check_transitions(before, after, result, observation)
+        if after is not None and after.earlier is not None:
+            self.check_undo(result, observation)
         if after is None or not after.is_running:
             assert result.weight == 0
             assert after is None or after.rejection is not None
@@ -446,7 +565,8 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     ) -> None:
         """Each change of the stage is a path of the table."""
         start = before.stage if before else Stage.STABLE
-        end = after.stage if after and not result.takes_over else Stage.STABLE
+        is_stable = after is None or (result.takes_over and after.is_running)
+        end = Stage.STABLE if after is None or is_stable else after.stage
         assert end in reachable(start)
 
     @invariant()

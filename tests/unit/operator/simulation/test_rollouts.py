@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -471,6 +473,22 @@ def test_without_a_gateway_pods_approximate_the_steps() -> None:
     assert given.status["stable"]["modelVersion"] == "2"
 
 
+def test_without_a_gateway_the_operator_looks_again_after_its_own_write() -> None:
+    """Nothing else happens: no event says that the Service is as it was just written."""
+    given = world(has_gateway=False, rollout={"steps": [{"weight": 50, "hold": "1s"}]})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    given.set_ready(given.revision_of("2"))
+    given.cluster.deliver()
+    waits: list[float] = []
+    while len(waits) < 10 and (wait := asyncio.run(given.reconciler.reconcile(KEY))) is not None:
+        waits.append(wait)
+        given.cluster.deliver()
+        given.now += wait
+    assert max(waits) <= 5.0  # seconds: the hold of the step, and the drain
+    assert given.status["stable"]["modelVersion"] == "2"
+
+
 def test_blue_green_changes_over_at_once_and_back_at_once() -> None:
     given = world(rollout={"strategy": "blueGreen"}, scaling={"minReplicas": 2})
     given.registry.aliases[ALIAS] = "2"
@@ -582,6 +600,183 @@ def weights_in_order(given: World) -> list[int]:
     return sorted(httproute.listed_weights(route).values())
 
 
+def promoted(given: World, version: str) -> None:
+    """The alias moves, and the version has taken over."""
+    given.registry.aliases[ALIAS] = version
+    for _ in range(3):
+        go_on(given, 1.0)
+    assert given.status["stable"]["modelVersion"] == version
+
+
+def history(given: World) -> list[tuple[str, str, str]]:
+    return [(e["modelVersion"], e["trigger"], e["verdict"]) for e in given.status["history"]]
+
+
+def test_an_undo_goes_back_at_once_to_pods_that_were_kept() -> None:
+    given = world(rollout={"keepOld": "10m"})
+    promoted(given, "2")
+    old = given.revision_of("1")
+
+    control(given, "undo/1")
+    assert (rollout(given)["phase"], weights(given)) == ("Undoing", {"1": 0, "2": 100})
+    assert rollout(given)["waitingFor"] == "Route"
+    assert "Going back to version 1 from version 2" in given.message("Progressing")
+    given.data_plane.gateway_looks("True")
+    given.reconcile()
+
+    assert weights(given) == {"1": 100}
+    assert given.status["stable"]["revision"] == old
+    assert rollout(given)["phase"] == "Failed"
+    assert given.condition("Progressing") == ("False", "RolloutUndone")
+    assert history(given)[-1] == ("1", "Undo", "Promoted")
+    assert len(history(given)) == 3
+    for _ in range(3):
+        go_on(given, 700.0)
+        given.restart()
+    assert versions_of(given) == ["1"]
+    assert rollout(given)["failed"][0]["modelVersion"] == "2"
+
+    control(given, "retry/1")
+    for _ in range(3):
+        go_on(given, 1.0)
+    assert given.status["stable"]["modelVersion"] == "2"
+
+
+def test_an_undo_to_pods_that_are_gone_starts_them_again_while_the_newer_version_serves() -> None:
+    given = world(rollout={"strategy": "direct"}, scaling={"minReplicas": 2})
+    promoted(given, "2")
+    go_on(given, 70.0)
+    promoted(given, "3")
+    go_on(given, 70.0)
+    go_on(given, 70.0)
+    assert versions_of(given) == ["3"]
+
+    control(given, "undo=1/x")
+    assert (rollout(given)["phase"], rollout(given)["waitingFor"]) == ("Undoing", "Pods")
+    assert weights(given) == {"1": 0, "3": 100}
+    assert given.deployments[given.revision_of("1")]["spec"]["replicas"] == 2
+    for restarts in (True, False):
+        if restarts:
+            given.restart()
+        go_on(given, 1.0)
+    assert weights(given) == {"1": 100}
+    control(given, "undo/y")  # nothing was promoted before version 1
+    go_on(given, 70.0)
+    assert given.status["stable"]["modelVersion"] == "1"
+
+
+def test_a_second_undo_goes_one_version_further_back() -> None:
+    given = world(rollout={"keepOld": "1h"})
+    promoted(given, "2")
+    promoted(given, "3")
+    for token, version in enumerate(("2", "1")):
+        control(given, f"undo/{token}")
+        go_on(given, 1.0)
+        assert given.status["stable"]["modelVersion"] == version
+    assert rollout(given)["failed"][0]["modelVersion"] == "3"
+    control(given, "undo/9")
+    go_on(given, 1.0)
+    assert rollout(given)["phase"] == "Failed"
+    assert given.status["stable"]["modelVersion"] == "1"
+
+
+def test_an_undo_is_aborted_like_a_rollout() -> None:
+    given = world(rollout={"strategy": "direct"})
+    promoted(given, "2")
+    go_on(given, 70.0)
+    go_on(given, 70.0)
+    control(given, "undo/1")
+    assert rollout(given)["phase"] == "Undoing"
+    control(given, "abort/1")
+    go_on(given, 70.0)
+    assert given.condition("Ready") == ("True", "Ready")
+    assert history(given)[-1] == ("1", "Undo", "Aborted")
+    assert versions_of(given) == ["2"]
+
+
+def test_what_was_undone_serves_again_when_the_alias_has_moved_away_and_back() -> None:
+    given = world(rollout={"keepOld": "1h"})
+    promoted(given, "2")
+    control(given, "undo/1")
+    go_on(given, 1.0)
+    given.registry.aliases[ALIAS] = "1"
+    go_on(given, 10.0)
+    assert given.condition("Ready") == ("True", "Ready")
+    promoted(given, "2")
+
+
+def test_what_was_undone_stays_so_while_the_registry_is_gone_and_the_operator_is_new() -> None:
+    given = world(rollout={"strategy": "direct"})
+    promoted(given, "2")
+    control(given, "undo/1")
+    go_on(given, 70.0)
+    go_on(given, 70.0)
+    given.registry.is_down = True
+    given.settings = replace(given.settings, scoring_images={"3.11": "scoring:next"})
+    for is_down in (True, False):
+        given.registry.is_down = is_down
+        given.restart()
+        for _ in range(3):
+            go_on(given, 700.0)
+        assert given.status["stable"]["modelVersion"] == "1"
+        assert rollout(given)["failed"][0]["modelVersion"] == "2"
+
+
+def test_a_template_is_undone_while_its_pods_are_there() -> None:
+    given = world(rollout={"keepOld": "10m"})
+    old = given.revision_of("1")
+    given.spec({"server": {"env": [{"name": "MODE", "value": "new"}]}})
+    go_on(given, 1.0)
+    new = given.status["stable"]["revision"]
+    assert new != old
+    control(given, "undo/1")
+    go_on(given, 1.0)
+    assert given.status["stable"]["revision"] == old
+    for _ in range(3):
+        go_on(given, 700.0)
+    assert list(given.deployments) == [old]
+    control(given, "undo/2")
+    go_on(given, 1.0)
+    assert list(given.deployments) == [old]
+
+
+def test_an_undo_keeps_the_pods_that_an_autoscaler_has_asked_for() -> None:
+    given = world(rollout={"keepOld": "1h"}, scaling={"minReplicas": 1, "maxReplicas": 8})
+    promoted(given, "2")
+    new = given.revision_of("2")
+    given.cluster.edit(kinds.DEPLOYMENT, new, {"spec": {"replicas": 5}})
+    given.set_ready(new)
+    control(given, "undo/1")
+    old = given.revision_of("1")
+    assert given.deployments[old]["spec"]["replicas"] == 5
+    assert (weights(given), rollout(given)["waitingFor"]) == ({"1": 0, "2": 100}, "Pods")
+    go_on(given, 1.0)
+    assert weights(given) == {"1": 100}
+
+
+def test_an_undo_without_a_gateway_waits_for_no_route() -> None:
+    given = world(has_gateway=False, rollout={"keepOld": "10m"})
+    promoted(given, "2")
+    control(given, "undo/1")
+    assert given.data_plane.by_service() == {given.revision_of("1")}
+    assert history(given) == [
+        ("1", "Start", "Promoted"),
+        ("2", "Registry", "Promoted"),
+        ("1", "Undo", "Promoted"),
+    ]
+
+
+def test_an_update_without_steps_is_turned_back_before_it_is_ready() -> None:
+    given = world(rollout={"strategy": "direct"})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    control(given, "undo/1")
+    for _ in range(3):
+        go_on(given, 70.0)
+    assert versions_of(given) == ["1"]
+    assert given.condition("Progressing") == ("False", "RolloutAborted")
+
+
 VERSIONS = st.sampled_from(["1", "2", "3"])
 CHOICE = st.integers(0, 5)
 ROLLOUTS: list[Json] = [
@@ -591,7 +786,9 @@ ROLLOUTS: list[Json] = [
     {"strategy": "direct"},
     {"steps": [{"pause": {}}, {"weight": 100}, {"weight": 20}], "keepOld": "1m"},
 ]
-ACTIONS = st.sampled_from(["pause", "resume", "promote", "abort", "retry", "nonsense"])
+ACTIONS = st.sampled_from(
+    ["pause", "resume", "promote", "abort", "retry", "undo", "undo=1", "nonsense"]
+)
 
 
 class AnyCourseOfRollouts(RuleBasedStateMachine):
@@ -711,7 +908,7 @@ class AnyCourseOfRollouts(RuleBasedStateMachine):
             return
         stable = status["stable"]["revision"]
         target = status.get("target", {}).get("revision")
-        if phase in ("Preparing", "Failed") and stable in answering:
+        if phase in ("Preparing", "Failed", "Undoing") and stable in answering:
             assert shares == {stable: 100}
         for name in set(shares) - set(before):
             is_ready = self.is_ready(name) or not answering & set(before)
@@ -723,10 +920,10 @@ class AnyCourseOfRollouts(RuleBasedStateMachine):
     def check_wait(self) -> None:
         """Every rollout ends, or waits for something that has a name."""
         found = rollout(self.world)
-        if found["phase"] in ("Preparing", "Progressing", "Paused", "Promoting"):
+        if found["phase"] in ("Preparing", "Progressing", "Paused", "Promoting", "Undoing"):
             assert found["waitingFor"], found
             assert found["message"]
-        if found["phase"] == "Failed":
+        if found["phase"] in ("Failed", "Undoing"):
             assert found["failed"]
 
     def is_ready(self, name: str) -> bool:
@@ -738,7 +935,7 @@ class AnyCourseOfRollouts(RuleBasedStateMachine):
         """With a person who resumes and retries, all is as the spec says in the end."""
         given = self.world
         self.the_broken_pods_go()
-        for action in ("retry", "resume", "resume", "promote"):
+        for action in ("abort", "retry", "resume", "resume", "promote"):
             self.a_person_acts(action)
             go_on(given, 400.0)
         given.settle()
