@@ -52,6 +52,7 @@ check: $(VENV) ## Format, lint, types, import layers, generated files, documenta
 	@$(STEP) "Generated files" --expected 3 -- ./dev/generated.sh --check
 	@$(STEP) "Documentation and its links" --expected 5 -- python -m dev.site
 	@$(STEP) "Workflows" --expected 1 -- ./dev/workflows.sh
+	@python -m dev.advisories
 	@# Contentless names and long functions: docs/decisions/0016-names-are-measured.md.
 	@$(STEP) "Names" --expected 1 -- python -m dev.code_metrics --check
 

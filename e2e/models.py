@@ -21,6 +21,8 @@ LABELS: dict[str, tuple[str, str, list[str]]] = {
     "3": ("3", "good", []),
     "crash": ("crash", "crash", []),
     "hungry": ("hungry", "hungry", []),
+    "failing": ("failing", "failing", []),
+    "slow": ("slow", "slow", []),
     "lost": ("lost", "good", []),
     "needy": ("needy", PACKAGE, [f"{PACKAGE}==1.0"]),
     "agent": ("agent", "agent", []),

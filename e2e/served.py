@@ -10,21 +10,23 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 HUNGER = 4 * 2**30  # bytes
+SLOWNESS = 0.3  # seconds
 
 
 class Versioned(PythonModel):  # type: ignore[misc]
     """Answers each row with its version. The column `wait` says how many seconds that may take.
 
-    `behaviour` in its configuration makes it fail while it loads (crash, hungry), or answer with
-    the VERDICT of a package that it needs (the package's name).
+    `behaviour` in its configuration makes it fail while it loads (crash, hungry) or predicts
+    (failing), take longer (slow), or answer with the VERDICT of a package that it needs (the
+    package's name).
     """
 
     def load_context(self, context: Any) -> None:
         """Loads, or fails to."""
         config = context.model_config
-        self.answer = config["version"]
-        match config["behaviour"]:
-            case "good":
+        self.answer, self.behaviour = config["version"], config["behaviour"]
+        match self.behaviour:
+            case "good" | "failing" | "slow":
                 return
             case "crash":
                 raise RuntimeError("the weights are corrupt")
@@ -36,7 +38,10 @@ class Versioned(PythonModel):  # type: ignore[misc]
     # MLflow would take type hints for a signature.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """One answer for each row."""
-        time.sleep(float(model_input["wait"].max()))
+        if self.behaviour == "failing":
+            raise RuntimeError("the features are not those of the training")
+        slowness = SLOWNESS if self.behaviour == "slow" else 0.0
+        time.sleep(slowness + float(model_input["wait"].max()))
         return [self.answer] * len(model_input)
 
 

@@ -174,6 +174,15 @@ def no_such_api_keys(facts: Facts) -> dict[str, Any]:
     return {"uri": facts.logged["1"].uri, "access": {"apiKeysSecret": {"name": "nowhere"}}}
 
 
+def api_keys_that_are_none(facts: Facts) -> dict[str, Any]:
+    access = {"apiKeysSecret": {"name": "no-keys", "key": "keys"}}
+    return {"uri": facts.logged["1"].uri, "access": access}
+
+
+def a_format_that_is_not_allowed(facts: Facts) -> dict[str, Any]:
+    return {"uri": facts.logged["1"].uri, "policy": {"formats": ["onnx", "safetensors"]}}
+
+
 def no_such_folder(_: Facts) -> dict[str, Any]:
     return {"uri": "/mnt/models/nothing"}
 
@@ -182,6 +191,14 @@ def against_pod_security(facts: Facts) -> dict[str, Any]:
     annotations = {"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}
     return {"uri": facts.logged["1"].uri, "pod": {"annotations": annotations}}
 
+
+# A Secret with a line that is no API key.
+NO_KEYS: KubeObject = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "no-keys"},
+    "stringData": {"keys": f"shop:{'k' * 32}\nother:short\n"},
+}
 
 FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
     (no_such_package, "DependencyInstallFailed", ["no-such-package-at-all", "spec.dependencies"]),
@@ -193,6 +210,12 @@ FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
     (no_such_image, "ImagePullFailed", ["registry.invalid/nothing:1", "spec.server.image"]),
     (no_such_secret, "ConfigMissing", ["nowhere", "spec.model.credentialsSecret"]),
     (no_such_api_keys, "AccessSecretMissing", ["Secret nowhere", "spec.access.apiKeysSecret"]),
+    (api_keys_that_are_none, "AccessSecretInvalid", ["line 2", "spec.access.apiKeysSecret"]),
+    (
+        a_format_that_is_not_allowed,
+        "PolicyDenied",
+        ["has the format code", "only onnx, safetensors are allowed"],
+    ),
     (no_such_folder, "ArtifactUnreadable", ["/mnt/models/nothing"]),
     (against_pod_security, "PodRejected", ["AppArmor", "spec.pod"]),
 ]
@@ -208,7 +231,7 @@ def test_pods_that_do_not_get_ready(
     namespace: str,
     facts: Facts,
 ) -> None:
-    given_objects(namespace, packages.ca_config_map(facts.authority))
+    given_objects(namespace, packages.ca_config_map(facts.authority), NO_KEYS)
     wine = given_a_deployment(namespace, **cause(facts))
 
     then_condition(wine, "Available", "False", reason, says=says)

@@ -10,6 +10,7 @@ from e2e.models import Facts
 from e2e.steps import (
     DeployedModel,
     RegisteredModel,
+    answer_of,
     given_a_deployment,
     given_a_registered_model,
     then_condition,
@@ -27,6 +28,12 @@ from e2e.steps import (
 GENTLE = 16  # requests a second: new pods need the processors too
 Steps = list[dict[str, Any]]
 STEPS: Steps = [{"weight": 20, "hold": "10s"}, {"weight": 50, "hold": "10s"}]
+LONG_STEPS: Steps = [{"weight": 50, "hold": "1h"}]
+ANALYSIS = {
+    "interval": "5s",
+    "minRequests": 30,
+    "latency": [{"percentile": 50, "maxRatio": 3}],
+}
 PAUSED_STEPS: Steps = [{"weight": 20, "hold": "2s"}, {"pause": {}}, {"weight": 50}]
 
 
@@ -39,6 +46,31 @@ def given_version_1_is_served(
     then_is_served(wine, 1)
     then_it_answers(wine, "1")
     return model, wine
+
+
+def given_version_1_is_served_and_others_are_judged(
+    namespace: str, facts: Facts, other: str
+) -> tuple[RegisteredModel, DeployedModel]:
+    """Version 2 behaves as `other` says."""
+    model = given_a_registered_model(facts, "1", other, champion=1)
+    rollout = {"steps": LONG_STEPS, "analysis": ANALYSIS}
+    wine = given_a_deployment(namespace, model.at("champion"), rollout=rollout)
+    then_is_served(wine, 1)
+    then_it_answers(wine, "1")
+    return model, wine
+
+
+def then_only_version_1_answers(wine: DeployedModel) -> None:
+    """The gateway has followed, and not a single request fails any more."""
+    wait_for(
+        wine,
+        "only version 1 answers",
+        lambda: all(answer_of(wine.request) == "1" for _ in range(20)),
+    )
+    with under_load(wine.request, GENTLE) as load:
+        wait_for(wine, "a hundred answers", lambda: load.sent >= 100)
+    then_nothing_failed(load)
+    then_no_other_version_answered(load, "1")
 
 
 def then_the_rollout_is(wine: DeployedModel, phase: str, version: int) -> None:
@@ -141,6 +173,39 @@ def test_a_version_that_does_not_load_is_turned_back_without_a_request(
 
     then_nothing_failed(load)
     then_no_other_version_answered(load, "1", "3")
+
+
+def test_a_version_that_fails_under_load_is_turned_back_by_the_analysis(
+    namespace: str, facts: Facts
+) -> None:
+    model, wine = given_version_1_is_served_and_others_are_judged(namespace, facts, "failing")
+
+    with under_load(wine.request, GENTLE) as load:
+        when_the_alias_moves(model, "champion", 2)
+        # An exception of the model is answered with 400, as MLflow does.
+        says = ["Version 2", "was rolled back", "clientErrors 100 %", "Version 1 is still served"]
+        then_condition(wine, "Progressing", "False", "AnalysisFailed", says=says)
+
+    assert weights_of(wine) == {"1": 100}
+    then_only_version_1_answers(wine)
+    assert 0 < len(load.failures) < load.sent, "no more than the share of version 2"
+    analysis = wine.status["rollout"]["analysis"]
+    assert (analysis["verdict"], analysis["unreachablePods"]) == ("Bad", 0)
+    assert wine.status["rollout"]["failed"][0]["modelVersion"] == "2"
+
+
+def test_a_slow_version_is_turned_back_by_the_analysis_and_no_request_fails(
+    namespace: str, facts: Facts
+) -> None:
+    model, wine = given_version_1_is_served_and_others_are_judged(namespace, facts, "slow")
+
+    with under_load(wine.request, GENTLE) as load:
+        when_the_alias_moves(model, "champion", 2)
+        says = ["Version 2", "was rolled back", "latency p50", "beyond maxRatio 3"]
+        then_condition(wine, "Progressing", "False", "AnalysisFailed", says=says)
+
+    then_nothing_failed(load)
+    then_only_version_1_answers(wine)
 
 
 def _deployments(wine: DeployedModel) -> int:

@@ -36,7 +36,10 @@ images-lock: $(VENV) ## Lock the Python packages of the images and of the develo
 	@$(COMPILE) --universal -o benchmarks/scoring/mlserver.lock benchmarks/scoring/mlserver.in
 	@$(COMPILE) --constraints benchmarks/scoring/mlserver.lock \
 		-o benchmarks/scoring/mlserver-torch.lock benchmarks/scoring/mlserver-torch.in
-	@$(COMPILE) --universal -o tests/clients/programs/mlserver.lock tests/clients/programs/mlserver.in
+	@for each in fastapi bentoml litserve ray triton; do \
+		$(COMPILE) -o benchmarks/scoring/peers/$$each.lock benchmarks/scoring/peers/$$each.in; done
+	@for each in mlserver reflection; do \
+		$(COMPILE) --universal -o tests/clients/programs/$$each.lock tests/clients/programs/$$each.in; done
 	@# What was to be had when these versions of MLflow were new.
 	@for each in "2.0.0 2023-06-15" "2.22.5 2026-11-28" "3.0.0 2025-07-15"; do set -- $$each; \
 		$(COMPILE) --exclude-newer $$2 -o tests/mlflow_versions/mlflow-$$1.lock \

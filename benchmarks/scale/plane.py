@@ -150,6 +150,7 @@ def _grant(api: ApiServer) -> None:
         "template",
         RELEASE,
         CHART,
+        "--set=image.registry=registry.example.com",
         "-n",
         OPERATOR_NAMESPACE,
         *shown,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.environments import environment
@@ -16,12 +17,20 @@ MLSERVER_LOCK = HERE / "mlserver.lock"
 MLSERVER_TORCH_LOCK = HERE / "mlserver-torch.lock"
 
 
+# Of the servers in `peers/`, by name; all with PyTorch.
+PEERS = ("fastapi", "bentoml", "litserve", "ray", "triton")
+# Triton's wheel runs the model by an interpreter of its own, of 3.11.4 or so, with the standard
+# library of the environment's: that of 3.11.5 and later needs a newer one.
+TRITON_PYTHON = Path("/usr/bin/python3.11")
+
+
 @dataclass(frozen=True)
 class Pythons:
-    """Interpreters: of our server and MLflow's, and of MLServer."""
+    """Interpreters: of our server and MLflow's, of MLServer, and of the peers."""
 
     ours: str
-    mlserver: str
+    mlserver: str = ""
+    peers: Mapping[str, str] = field(default_factory=dict)
 
 
 def pythons_for(case: str, servers: list[str]) -> Pythons:
@@ -30,9 +39,17 @@ def pythons_for(case: str, servers: list[str]) -> Pythons:
     mlserver = ""
     if "mlserver" in servers:
         mlserver = python_of(MLSERVER_TORCH_LOCK if deep else MLSERVER_LOCK)
-    return Pythons(python_of(DEEP_LOCK) if deep else sys.executable, mlserver)
+    peers = {name: _peer_python(name) for name in PEERS if any(s.startswith(name) for s in servers)}
+    return Pythons(python_of(DEEP_LOCK) if deep else sys.executable, mlserver, peers)
 
 
-def python_of(lock: Path) -> str:
+def python_of(lock: Path, python: str = sys.executable) -> str:
     """The interpreter of the environment for a lock."""
-    return str(environment(lock) / "bin" / "python")
+    return str(environment(lock, python) / "bin" / "python")
+
+
+def _peer_python(name: str) -> str:
+    lock = HERE / "peers" / f"{name}.lock"
+    if name == "triton" and TRITON_PYTHON.exists():
+        return python_of(lock, str(TRITON_PYTHON))
+    return python_of(lock)

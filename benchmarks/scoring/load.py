@@ -13,6 +13,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -21,6 +22,8 @@ import uvloop
 
 SECONDS_TO_WARM_UP = 1.0
 SECONDS_TO_ANSWER = 60.0
+# No JSON of predictions ends so.
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,18 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Sends the next request as soon as the answer is complete."""
-        if self._missing < 0:
+        if self._missing >= 0:
+            self._missing -= len(data)
+        else:
             self._buffer += data
             head, found, rest = self._buffer.partition(b"\r\n\r\n")
             if not found:
                 return
-            self._missing = _length(head) - len(rest)
+            length = _length(head)
+            if length is None and not rest.endswith(_LAST_CHUNK):
+                return
+            self._missing = 0 if length is None else length - len(rest)
             self.wrong += not head.startswith(b"HTTP/1.1 200 ")
-        else:
-            self._missing -= len(data)
         if self._missing == 0:
             now = time.perf_counter()
             self.times.append((now, now - self._sent))
@@ -85,30 +91,30 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-def _length(head: bytes) -> int:
+def _length(head: bytes) -> int | None:
+    """That of the body; None: it comes in chunks."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return int(value)
+        if name.lower() == b"transfer-encoding":
+            return None
     raise ValueError(f"an answer without content-length: {head!r}")
 
 
-def request_bytes(port: int, path: str, body: bytes) -> bytes:
-    """One whole HTTP/1.1 request with a JSON body."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def request_bytes(port: int, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """One whole HTTP/1.1 request."""
+    lines = {"Host": f"127.0.0.1:{port}", **headers, "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
-async def load(port: int, path: str, body: bytes, clients: int, seconds: float) -> Measured:
+async def load(request: bytes, port: int, clients: int, seconds: float) -> Measured:
     """Keeps `clients` requests in flight for `seconds`, after a second that does not count.
 
     Raises ConnectionError if the server closes a connection, TimeoutError if it hangs.
     """
     loop = asyncio.get_running_loop()
-    request = request_bytes(port, path, body)
     running, ends = [], []
     for _ in range(clients):
         ended: asyncio.Future[None] = loop.create_future()
@@ -140,11 +146,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring.load")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", required=True)
-    parser.add_argument("--body", type=Path, required=True, help="a file with the JSON to send")
+    parser.add_argument("--headers", type=json.loads, default={}, help="an object of JSON")
+    parser.add_argument("--body", type=Path, required=True, help="a file with what to send")
     parser.add_argument("--clients", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
-    run = load(given.port, given.path, given.body.read_bytes(), given.clients, given.seconds)
+    request = request_bytes(given.port, given.path, given.headers, given.body.read_bytes())
+    run = load(request, given.port, given.clients, given.seconds)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         json.dump(asdict(runner.run(run)), sys.stdout)
 

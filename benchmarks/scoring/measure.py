@@ -13,9 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from benchmarks import machine
 from benchmarks.scoring.environments import Pythons, pythons_for
 from benchmarks.scoring.load import Measured
+from benchmarks.scoring.protocols import agree
 from benchmarks.scoring.servers import KINDS, Running, running
 from dev.cluster.settings import REPOSITORY
 
@@ -87,7 +90,7 @@ def measure(options: Options, folder: Path) -> Result:
 def _save_model(folder: Path, case: str, pythons: Pythons) -> None:
     subprocess.run(
         [pythons.ours, "-W", "ignore", "-m", "benchmarks.scoring.models", folder, case],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'scoring'}"},
         check=True,
         capture_output=True,
     )
@@ -97,7 +100,6 @@ def _measure_case(
     options: Options, folder: Path, case: str, pythons: Pythons, result: Result
 ) -> None:
     """All servers are up at once and take turns, so that what disturbs one disturbs all."""
-    body = folder / "cases" / case / "body.json"
     with ExitStack() as stack:
         up: dict[str, Running] = {}
         for name in options.servers:
@@ -105,18 +107,18 @@ def _measure_case(
             start = running(KINDS[name], folder / "cases" / case, own, pythons)
             try:
                 up[name] = stack.enter_context(start)
-                up[name].ask(body.read_bytes())
-            except (RuntimeError, OSError) as error:
+                up[name].predictions()
+            except (RuntimeError, OSError, KeyError, grpc.RpcError) as error:
                 up.pop(name, None)
                 result.failures[f"{case}, {name}"] = str(error)[-300:]
-        _check_same_predictions(case, up, body.read_bytes())
+        _check_same_predictions(case, up)
         for clients in options.clients:
             runs: dict[str, list[Measured]] = {name: [] for name in up}
             cpu = dict.fromkeys(up, 0.0)
             for _ in range(options.rounds):
                 for name, server in up.items():
                     seconds, before = options.seconds / options.rounds, server.cpu_seconds()
-                    runs[name].append(_load(server, body, clients, seconds))
+                    runs[name].append(_load(server, clients, seconds))
                     cpu[name] += server.cpu_seconds() - before
             for name, measured in runs.items():
                 figures = _figures(case, name, clients, measured, cpu[name])
@@ -124,40 +126,36 @@ def _measure_case(
                 _tell(figures)
 
 
-def _check_same_predictions(case: str, up: dict[str, Running], body: bytes) -> None:
+def _check_same_predictions(case: str, up: dict[str, Running]) -> None:
     """Raises ValueError if the servers don't predict the same: speed would mean nothing."""
-    said = {
-        name: _numbers(json.loads(server.ask(body))["predictions"])
-        for name, server in up.items()
-        if name != "echo"
-    }
-    for name, numbers in said.items():
-        first = next(iter(said.values()))
-        if len(numbers) != len(first) or not all(
-            math.isclose(a, b, rel_tol=1e-5) for a, b in zip(numbers, first, strict=True)
-        ):
+    predicted = {name: server.predictions() for name, server in up.items() if name != "echo"}
+    for name, numbers in predicted.items():
+        first = next(iter(predicted.values()))
+        if not agree(numbers, first):
             raise ValueError(f"{case}: {name} predicts {numbers[:3]}, another {first[:3]}")
 
 
-def _numbers(predictions: Any) -> list[float]:
-    if isinstance(predictions, dict):
-        predictions = list(predictions.values())
-    if isinstance(predictions, list):
-        return [number for inner in predictions for number in _numbers(inner)]
-    return [float(predictions)]
-
-
-def _load(server: Running, body: Path, clients: int, seconds: float) -> Measured:
-    command = [sys.executable, "-m", "benchmarks.scoring.load", "--port", str(server.port)]
-    what = ["--path", server.kind.path, "--body", str(body)]
-    much = ["--clients", str(clients), "--seconds", str(seconds)]
+def _load(server: Running, clients: int, seconds: float) -> Measured:
     done = subprocess.run(
-        [*command, *what, *much],
+        [
+            *_load_command(server),
+            *("--body", str(server.body), "--clients", str(clients), "--seconds", str(seconds)),
+        ],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         check=True,
         stdout=subprocess.PIPE,
     )
     return Measured(**json.loads(done.stdout))
+
+
+def _load_command(server: Running) -> list[str]:
+    module = [sys.executable, "-m", "benchmarks.scoring"]
+    if server.kind.protocol.grpc:
+        module[-1] += ".load_grpc"
+        return [*module, "--port", str(server.start.grpc_port)]
+    module[-1] += ".load"
+    where = ["--port", str(server.start.port), "--path", server.kind.path]
+    return [*module, *where, "--headers", json.dumps(server.headers)]
 
 
 def _figures(
@@ -198,7 +196,7 @@ def _measure_footprints(options: Options, folder: Path, result: Result) -> None:
                 if turn:
                     seconds[name].append(up.seconds_to_start)
                 if turn == options.starts:
-                    _load(up, case / "body.json", clients=8, seconds=1)
+                    _load(up, clients=8, seconds=1)
                     memory[name] = up.mebibytes()
     for name in memory:
         result.footprints.append(Footprint(name, seconds[name], memory[name]))

@@ -1,11 +1,11 @@
 """The models that are served: python -m benchmarks.scoring.models FOLDER CASE….
 
-Each case is a folder with `model`, saved by MLflow, and `body.json`, which is sent.
+Each case is a folder with `model`, saved by MLflow, and a file for each protocol that servers are
+asked by (`protocols.py`), with the same rows.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +23,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from benchmarks.scoring import bodies
 
 Body = dict[str, Any]
 
@@ -142,10 +144,10 @@ CASES: dict[str, Callable[[Path], Body]] = {
 
 
 def save(folder: Path, case: str) -> None:
-    """Makes `folder` with the model of the case and the body that is sent to it."""
+    """Makes `folder` with the model of the case and what is sent to it."""
     folder.mkdir(parents=True)
     body = CASES[case](folder / "model")
-    (folder / "body.json").write_text(json.dumps(body))
+    bodies.write(folder, body)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 import statistics
 from pathlib import Path
 
+from benchmarks.scoring.environments import PEERS
 from benchmarks.scoring.measure import Figures, Footprint, Result
 from benchmarks.scoring.servers import KINDS
 
@@ -91,6 +92,8 @@ def _aims(result: Result) -> list[str]:
         _shorter(result, "linear", 8, 0.1),
         _faster(result, "forest", 32, 10),
         _to_echo(result, "onnx", 8, 0.5),
+        *(_p50_to_echo(result, case) for case in ("linear", "onnx", "torch")),
+        *(_ahead(result, server) for server in result.options.servers if server in PEERS),
         _no_case_slower(result),
         *_lighter(result),
     ]
@@ -119,6 +122,34 @@ def _to_echo(result: Result, case: str, clients: int, aim: float) -> str:
         return ""
     ratio = ours.per_second / echo.per_second
     return f"| {case}, {clients} clients: requests/s, to the bare echo | ≥ {aim}× | {ratio:.2f}× |"
+
+
+def _p50_to_echo(result: Result, case: str) -> str:
+    ours, echo = _one(result, case, "ours", 1), _one(result, case, "echo", 1)
+    if not ours or not echo:
+        return ""
+    return f"| {case}, 1 client: p50, to the bare echo | ≤ 2× | {ours.p50 / echo.p50:.1f}× |"
+
+
+def _ahead(result: Result, server: str) -> str:
+    """The worst case of each figure, as a ratio that is above 1 where we are ahead."""
+    figures = [
+        (f"{case}, {clients}", ours, other)
+        for case in result.options.cases
+        for clients in result.options.clients
+        if (ours := _one(result, case, "ours", clients))
+        and (other := _one(result, case, server, clients))
+    ]
+    if not figures:
+        return ""
+    ratios = {
+        "requests/s": {name: ours.per_second / other.per_second for name, ours, other in figures},
+        "CPU": {name: other.cpu / ours.cpu for name, ours, other in figures},
+        "p99": {name: other.p99 / ours.p99 for name, ours, other in figures},
+    }
+    worst = {kind: min(cases.items(), key=lambda case: case[1]) for kind, cases in ratios.items()}
+    text = "; ".join(f"{kind} {ratio:.1f}× ({case})" for kind, (case, ratio) in worst.items())
+    return f"| ahead of {KINDS[server].title}, worst of all cases | ≥ 1× | {text} |"
 
 
 def _no_case_slower(result: Result) -> str:

@@ -14,8 +14,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
+
 from benchmarks import procfs
 from benchmarks.scoring.environments import Pythons
+from benchmarks.scoring.load_grpc import METHOD
+from benchmarks.scoring.protocols import (
+    ECHO,
+    INVOCATIONS,
+    ROWS,
+    V2,
+    V2_BINARY,
+    V2_GRPC,
+    Protocol,
+    numbers,
+)
 from dev.cluster.settings import REPOSITORY
 from tests.integration.control_plane import free_port
 
@@ -32,6 +45,7 @@ class Start:
     case: Path  # with the folder `model`
     folder: Path  # its own, empty
     port: int
+    grpc_port: int
     pythons: Pythons
 
 
@@ -43,6 +57,7 @@ class Kind:
     command: Callable[[Start], tuple[list[str], dict[str, str]]]
     path: str = "/invocations"
     ready: str = "/ping"
+    protocol: Protocol = INVOCATIONS
 
 
 @dataclass(frozen=True)
@@ -51,19 +66,42 @@ class Running:
 
     kind: Kind
     process: subprocess.Popen[bytes]
-    port: int
+    start: Start
     seconds_to_start: float
 
+    @property
+    def port(self) -> int:
+        """Of HTTP."""
+        return self.start.port
+
+    @property
+    def body(self) -> Path:
+        """The file with what is sent."""
+        return self.kind.protocol.body(self.start.case)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of HTTP that are sent."""
+        return self.kind.protocol.headers(self.start.case)
+
+    def predictions(self) -> list[float]:
+        """What it predicts; raises HTTPError or RpcError if it is no success."""
+        body = self.body.read_bytes()
+        answer = self._call(body) if self.kind.protocol.grpc else self.ask(body)
+        return numbers(self.kind.protocol.predictions(answer))
+
     def ask(self, body: bytes) -> bytes:
-        """One answer; raises HTTPError if it is no success."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{self.kind.path}",
-            body,
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            said: bytes = answer.read()
-        return said
+        """One answer by HTTP; raises HTTPError if it is no success."""
+        url = f"http://127.0.0.1:{self.start.port}{self.kind.path}"
+        request = urllib.request.Request(url, body, self.headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer: bytes = response.read()
+        return answer
+
+    def _call(self, message: bytes) -> bytes:
+        with grpc.insecure_channel(f"127.0.0.1:{self.start.grpc_port}") as channel:
+            answer: bytes = channel.unary_unary(METHOD)(message, timeout=60)
+        return answer
 
     def cpu_seconds(self) -> float:
         """CPU time that its processes have taken up to now."""
@@ -94,8 +132,14 @@ def _our_variables(start: Start) -> dict[str, str]:
         "MODEL_DIR": str(start.folder),
         "PORT": str(start.port),
         "METRICS_PORT": str(free_port()),
+        "MODEL_NAME": "model",
         "TERMINATION_LOG": str(start.folder / "termination"),
     }
+
+
+def _ours_grpc(start: Start) -> tuple[list[str], dict[str, str]]:
+    command, variables = _ours(start)
+    return command, {**variables, "GRPC_PORT": str(start.grpc_port)}
 
 
 def _ours_without_drift(start: Start) -> tuple[list[str], dict[str, str]]:
@@ -156,15 +200,95 @@ def _echo(start: Start) -> tuple[list[str], dict[str, str]]:
     return command, {"PYTHONPATH": str(REPOSITORY)}
 
 
+def _peer(name: str, *arguments: str) -> Callable[[Start], tuple[list[str], dict[str, str]]]:
+    """A server of `peers/`: a command of its environment, with `{port}` for the port."""
+
+    def command(start: Start) -> tuple[list[str], dict[str, str]]:
+        python = start.pythons.peers[name]
+        ports = {"port": start.port, "grpc_port": start.grpc_port, "case": start.case}
+        words = [argument.format(**ports) for argument in arguments]
+        return [str(Path(python).parent / words[0]), *words[1:]], {
+            "PYTHONPATH": str(REPOSITORY),
+            "PATH": _path(python),
+            "BENCHMARK_MODEL": str(start.case / "model"),
+            **PEER_VARIABLES,
+        }
+
+    return command
+
+
+_TRITON = _peer(
+    "triton",
+    "python",
+    "-m",
+    "benchmarks.scoring.peers.triton_app",
+    "{port}",
+    "{grpc_port}",
+    "{case}",
+)
+_V2_PATH = "/v2/models/model/infer"
+_PEERS = "benchmarks.scoring.peers"
+# They tell nobody that they run.
+PEER_VARIABLES = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DO_NOT_TRACK": "1",
+}
+
 KINDS = {
     "ours": Kind("this server", _ours),
+    "ours-v2": Kind("this server, Open Inference JSON", _ours, _V2_PATH, protocol=V2),
+    "ours-v2-binary": Kind(
+        "this server, Open Inference binary", _ours, _V2_PATH, protocol=V2_BINARY
+    ),
+    "ours-v2-grpc": Kind("this server, Open Inference gRPC", _ours_grpc, protocol=V2_GRPC),
     "ours-no-drift": Kind("this server with DRIFT=off", _ours_without_drift),
     "ours-onnx": Kind("this server with ONNX=true", _ours_onnx),
     "baseline": Kind("this server, the baseline", _baseline),
     "mlflow": Kind("mlflow models serve", _mlflow),
     "mlflow-uvloop": Kind("the same with uvloop and httptools", _mlflow_uvloop),
     "mlserver": Kind("MLServer", _mlserver, ready="/v2/models/model/ready"),
-    "echo": Kind("bare echo", _echo),
+    "fastapi": Kind(
+        "FastAPI by hand",
+        _peer(
+            "fastapi",
+            "uvicorn",
+            f"{_PEERS}.fastapi_app:app",
+            "--port={port}",
+            "--no-access-log",
+            "--log-level=warning",
+        ),
+        "/predict",
+        "/health",
+        ROWS,
+    ),
+    "bentoml": Kind(
+        "BentoML",
+        _peer(
+            "bentoml", "bentoml", "serve", f"{_PEERS}.bentoml_service:Model", "--port={port}", "-q"
+        ),
+        "/predict",
+        "/readyz",
+        ROWS,
+    ),
+    "litserve": Kind(
+        "LitServe",
+        _peer("litserve", "python", "-m", f"{_PEERS}.litserve_app", "{port}"),
+        "/predict",
+        "/health",
+        ROWS,
+    ),
+    "ray": Kind(
+        "Ray Serve",
+        _peer("ray", "python", "-m", f"{_PEERS}.ray_serve_app", "{port}"),
+        "/predict",
+        "/-/healthz",
+        ROWS,
+    ),
+    "triton": Kind("Triton", _TRITON, _V2_PATH, "/v2/models/model/ready", V2),
+    "triton-binary": Kind("Triton, binary", _TRITON, _V2_PATH, "/v2/models/model/ready", V2_BINARY),
+    "triton-grpc": Kind("Triton, gRPC", _TRITON, ready="/v2/models/model/ready", protocol=V2_GRPC),
+    "echo": Kind("bare echo", _echo, protocol=ECHO),
 }
 
 
@@ -175,7 +299,7 @@ def running(kind: Kind, case: Path, folder: Path, pythons: Pythons) -> Iterator[
     Raises RuntimeError with the end of its log if it does not get ready.
     """
     folder.mkdir(parents=True)
-    start = Start(case, folder, free_port(), pythons)
+    start = Start(case, folder, free_port(), free_port(), pythons)
     command, variables = kind.command(start)
     log = folder / "log"
     environment = {"PYTHONDONTWRITEBYTECODE": "", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -184,6 +308,7 @@ def running(kind: Kind, case: Path, folder: Path, pythons: Pythons) -> Iterator[
         process = subprocess.Popen(
             command,
             env={**os.environ, **environment, **variables},
+            stdin=subprocess.DEVNULL,
             stdout=target,
             stderr=subprocess.STDOUT,
             cwd=folder,
@@ -191,7 +316,7 @@ def running(kind: Kind, case: Path, folder: Path, pythons: Pythons) -> Iterator[
         )
     try:
         _wait_until_ready(process, f"http://127.0.0.1:{start.port}{kind.ready}", log)
-        yield Running(kind, process, start.port, time.perf_counter() - began)
+        yield Running(kind, process, start, time.perf_counter() - began)
     finally:
         _stop(process)
 

@@ -22,6 +22,7 @@ GO_WANTED = (
 AT_ONCE = 2
 NAMED_AT_MOST = 2
 OUR_MODULE = "mlflow-model-operator.dev/cluster"  # what the go.mod files in tools/ begin with
+GITOPS_HEALTH = f"{versions.ARGO_CD}-kstatus-{versions.KSTATUS}"
 COREDNS = f"{versions.COREDNS}-small"  # not with all its plugins
 
 
@@ -66,6 +67,9 @@ MODULES = {
             600,
         ),
         Module("envoy-gateway", f"Building Envoy Gateway {versions.ENVOY_GATEWAY}", 300),
+        Module(
+            "gitops-health", f"Building Argo CD's health checks {versions.ARGO_CD} and kstatus", 300
+        ),
         Module("containerd", f"Building containerd {versions.CONTAINERD}", 60),
         Module("node-tools", f"Building kind {versions.KIND} and network plugins", 30),
         Module("workflows", f"Building actionlint {versions.ACTIONLINT}", 15),
@@ -124,6 +128,13 @@ PROGRAMS = {
         _plugin("main", "ptp"),
         _plugin("ipam", "host-local"),
         _plugin("meta", "portmap"),
+        Program(
+            "gitops-health",
+            "gitops-health",
+            f"{OUR_MODULE}/gitops-health",
+            GITOPS_HEALTH,
+            on_host=True,
+        ),
         Program("pause", "pause", f"{OUR_MODULE}/pause", versions.PAUSE),
         Program(
             "actionlint",

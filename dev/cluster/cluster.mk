@@ -5,7 +5,7 @@ CLUSTER_TOOL = python3 -m dev.cluster
 .PHONY: cluster cluster-down cluster-clean cluster-status tools
 
 # What the integration tests and the scale benchmark run as plain processes.
-HOST_TOOLS = etcd kube-apiserver kube-controller-manager kubectl helm kwok
+HOST_TOOLS = etcd kube-apiserver kube-controller-manager kubectl helm kwok gitops-health
 
 cluster: ## Bring up the kind cluster (NODES=2, NODE_IMAGE=kindest/node:…, CLUSTER=current, GATEWAY_PORT=…, MLFLOW_PORT=…)
 	@$(CLUSTER_TOOL) up
@@ -19,5 +19,5 @@ cluster-clean: ## Stop and remove everything that was started, but keep the buil
 cluster-status: ## Show whether the cluster is up
 	@$(CLUSTER_TOOL) status
 
-tools: ## Build the host tools: kube-apiserver, etcd, kubectl, helm, kwok
+tools: ## Build the host tools: kube-apiserver, etcd, kubectl, helm, kwok, gitops-health
 	@$(CLUSTER_TOOL) tools $(HOST_TOOLS) > /dev/null

@@ -16,6 +16,8 @@ CONTAINERD = "v2.2.1"
 ENVOY_GATEWAY = "v1.9.1"
 ENVOY = "1.40.0"
 PAUSE = "v1"
+ARGO_CD = "v3.2.12"  # no part of the cluster either, nor is kstatus: they judge our resources
+KSTATUS = "v1.2.2"  # of Flux, and of this Helm
 ACTIONLINT = "v1.7.12"  # no part of the cluster: it checks .github/workflows
 
 DEBIAN = "bookworm"

@@ -15,6 +15,7 @@ from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.reflector import Reflector
 from mlflow_model_operator.kube.resync import delete_vanished
 from mlflow_model_operator.kube.server_claims import ServerClaims
+from mlflow_model_operator.measurement import MeasurementPoller, Reader
 from mlflow_model_operator.metrics import Metrics
 from mlflow_model_operator.reconcile import Reconciler
 from mlflow_model_operator.registry import Registry
@@ -43,8 +44,16 @@ class Operator:
         )
         self.registry = Registry(settings, on_change=self._enqueue, observer=metrics)
         self.gateways = GatewayPoller(cluster, on_change=self._enqueue)
+        self._reader = Reader(cluster, observe=metrics.pod_metrics_read)
+        self.measurements = MeasurementPoller(self._reader.read, on_change=self._enqueue)
         self.reconciler = Reconciler(
-            settings, cluster, self.cache, self.registry, self.gateways, self._enqueue
+            settings,
+            cluster,
+            self.cache,
+            self.registry,
+            self.gateways,
+            self.measurements,
+            self._enqueue,
         )
         self.watching = asyncio.Event()  # set by kopf
         self.synced = asyncio.Event()  # set when all objects are in the cache
@@ -62,6 +71,7 @@ class Operator:
             background = [
                 group.create_task(self.registry.run()),
                 group.create_task(self.gateways.run()),
+                group.create_task(self._measure()),
                 group.create_task(self._resync()),
                 group.create_task(self._beat()),
                 group.create_task(self._run_reflectors()),
@@ -165,6 +175,13 @@ class Operator:
         finally:
             self.metrics.reconciled(result, time.perf_counter() - started)
 
+    async def _measure(self) -> None:
+        """Looks at rollouts that hold a step."""
+        try:
+            await self.measurements.run()
+        finally:
+            await self._reader.close()
+
     async def _resync(self) -> None:
         """Reconciles everything at intervals, in case a watch has missed something."""
         while True:
@@ -184,5 +201,5 @@ class Operator:
         while True:
             if not len(self.queue):
                 self.last_heartbeat = time.monotonic()
-            self.metrics.resources(*self.cache.ready_counts())
+            self.metrics.resources(*self.cache.ready_counts(), self.cache.stuck_count())
             await asyncio.sleep(HEARTBEAT_INTERVAL)

@@ -45,6 +45,11 @@ class Metrics:
             "MLflowModelDeployments, by whether their condition Ready is True.",
             "ready",
         )
+        self._stuck = self._gauge(
+            "stuck",
+            "MLflowModelDeployments with a change that does not proceed: their condition "
+            "Progressing is False, and neither Complete nor Stopped.",
+        )
         self._reconciles = self._counter("reconciles", "Completed reconciles, by result.", "result")
         self._reconcile_seconds = self._histogram(
             "reconcile_duration_seconds", "Duration of a reconcile."
@@ -58,6 +63,11 @@ class Metrics:
         self._queue_seconds = self._histogram(
             "queue_latency_seconds", "Time that a resource waited in the work queue."
         )
+        self._add_requests()
+        self._add_polls()
+        self._show_zeros()
+
+    def _add_requests(self) -> None:
         self._requests = self._counter(
             "api_requests",
             "Requests to the Kubernetes API, except watches.",
@@ -65,8 +75,9 @@ class Metrics:
             "kind",
             "code",
         )
-        self._add_polls()
-        self._show_zeros()
+        self._pod_reads = self._counter(
+            "pod_metrics_reads", "Reads of the metrics of models' pods, by result.", "result"
+        )
 
     def _add_polls(self) -> None:
         self._polls = self._counter(
@@ -85,10 +96,11 @@ class Metrics:
         """Whether this replica leads."""
         self._leader.set(leads)
 
-    def resources(self, ready: int, other: int) -> None:
-        """How many resources are ready, and how many are not."""
+    def resources(self, ready: int, other: int, stuck: int = 0) -> None:
+        """How many resources are ready and not ready, and how many have a stuck change."""
         self._resources.labels("true").set(ready)
         self._resources.labels("false").set(other)
+        self._stuck.set(stuck)
 
     def reconciled(self, result: str, seconds: float) -> None:
         """A reconcile has ended; `result` is "success", "retry" or "error"."""
@@ -114,6 +126,10 @@ class Metrics:
         if code == 0 or (code >= 400 and code != 404):
             self._errors.labels("api").inc()
 
+    def pod_metrics_read(self, result: str) -> None:
+        """The metrics of a model's pod were read; `result` is "success" or "error"."""
+        self._pod_reads.labels(result).inc()
+
     def registry_polled(self, server: str, result: str, seconds: float) -> None:
         """A tracking server was polled; `result` is "success" or the reason of the failure."""
         server = without_secrets(server)
@@ -138,6 +154,8 @@ class Metrics:
         """A counter that is absent until its first event hides that event from `rate()`."""
         for result in (SUCCESS, "retry", "error"):
             self._reconciles.labels(result)
+        for result in (SUCCESS, "error"):
+            self._pod_reads.labels(result)
         for kind in ("api", "reconcile", "registry"):
             self._errors.labels(kind)
 

@@ -48,6 +48,19 @@ class Policy:
             "an older resource uses (chart value policy.maxTrackingServers)"
         )
 
+    def prometheus_denial(self, resource: MLflowModelDeployment) -> str | None:
+        """Why the analysis of the resource may not ask a Prometheus that it names."""
+        analysis = resource.spec.rollout.analysis
+        allowed = [_for(resource.namespace, rule) for rule in self._rules.prometheus_urls]
+        for query in analysis.queries if analysis else ():
+            if not any(is_same_server(query.url, pattern) for pattern in allowed):
+                instead = f"use {', '.join(allowed)}" if allowed else "leave the query out"
+                return (
+                    f"spec.rollout.analysis.queries: {query.url} is not allowed in namespace "
+                    f"{resource.namespace}: {instead} (chart value policy.prometheusUrls)"
+                )
+        return None
+
     def source_denial(self, resource: MLflowModelDeployment, uri: str, field: str) -> str | None:
         """Why the resource may not serve the model at `uri`, which is the value of `field`."""
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_model_operator import status
+from mlflow_model_operator.analysis import Measurement, Report
 from mlflow_model_operator.api.model_version import ResolutionPending
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.apply import Applier, ForeignObjects
@@ -21,6 +22,7 @@ from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.kinds import Kind
 from mlflow_model_operator.kube.objects import LiveChildren, is_deleting
 from mlflow_model_operator.kube.resync import confirm_absent
+from mlflow_model_operator.measurement import MeasurementPoller
 from mlflow_model_operator.pacing import UpdateSlots
 from mlflow_model_operator.plan import (
     Plan,
@@ -30,6 +32,7 @@ from mlflow_model_operator.plan import (
     compute_changes,
     desired_objects,
     make_plan,
+    measurement,
     unseen_objects,
 )
 from mlflow_model_operator.policy import Policy
@@ -66,6 +69,7 @@ class Reconciler:
     cache: Cache
     registry: Registry
     gateways: GatewayPoller
+    measurements: MeasurementPoller
     enqueue: Callable[[Key], None]
     clock: Callable[[], float] = time.time
 
@@ -97,6 +101,7 @@ class Reconciler:
         try:
             resource = MLflowModelDeployment.parse(raw)
         except InvalidResource as error:
+            self.measurements.unsubscribe(key)
             await self._reporter.report_invalid(raw, error, self.clock())
             return None
         try:
@@ -104,18 +109,22 @@ class Reconciler:
         except ResolutionPending:
             return None  # the registry reports when it is resolved
         live, foreign = await self._live(resource)
+        report = self.measurements.report(key)
         plan = self._plan(resource, resolution, live)
+        self.measurements.follow(key, self._measurement(resource, plan))
         outcome = await self._apply(resource, plan, live, foreign) if plan else Outcome(live)
         # The others that wait in the queue get their children before anybody's status is written.
         if outcome.has_created:
             return REQUEUE_NOW
-        snapshot = self._snapshot(resource, resolution, plan, outcome)
-        await self._reporter.report(raw, snapshot)
-        return requeue_after(snapshot)
+        snapshot = self._snapshot(resource, resolution, plan, outcome, report)
+        reported = await self._reporter.report(raw, snapshot)
+        grace = status.grace_ends_after(reported["conditions"], snapshot.now)
+        return _earliest(requeue_after(snapshot), grace)
 
     def _forget(self, key: Key) -> None:
         self.registry.unsubscribe(key)
         self.gateways.unsubscribe(key)
+        self.measurements.unsubscribe(key)
         self._slots.release(key)
         self._in_sync.pop(key, None)
 
@@ -167,9 +176,19 @@ class Reconciler:
                 {*self.cache.rivals(resource.key), *self._denied(resource, live)}
             ),
             may_update=may_update,
+            analysis=self.measurements.report(resource.key),
+            query_denial=self._policy.prometheus_denial(resource),
         )
         now = self.clock()
         return make_plan(resource, resolution, live, self._revisions, self.settings, now, around)
+
+    def _measurement(
+        self, resource: MLflowModelDeployment, plan: Plan | None
+    ) -> Measurement | None:
+        """What to measure now. A Prometheus that is not allowed is not asked, also midway."""
+        if plan is None or self._policy.prometheus_denial(resource) is not None:
+            return None
+        return measurement(resource, plan.decision)
 
     def _denied(self, resource: MLflowModelDeployment, live: LiveChildren) -> dict[str, str]:
         """The host names that the route must leave out, each with the reason."""
@@ -210,6 +229,7 @@ class Reconciler:
         resolution: Resolution,
         plan: Plan | None,
         outcome: Outcome,
+        report: Report | None,
     ) -> Snapshot:
         return Snapshot(
             resource=resource,
@@ -225,14 +245,18 @@ class Reconciler:
             draining=plan.draining if plan else (),
             is_deferred=plan is not None and plan.is_deferred,
             scoring_python_versions=tuple(self.settings.scoring_images),
+            analysis=report,
         )
 
 
 def requeue_after(snapshot: Snapshot) -> float | None:
     """The seconds after which time alone, or something that we don't watch, may change things."""
-    waits = [
+    return _earliest(
         snapshot.decision.requeue_after if snapshot.decision else None,
         APPLY_RETRY_INTERVAL if snapshot.apply_errors else None,
         status.requeue_after(snapshot),
-    ]
+    )
+
+
+def _earliest(*waits: float | None) -> float | None:
     return min((wait for wait in waits if wait is not None), default=None)

@@ -18,12 +18,13 @@ class Reporter:
         self._cluster = cluster
         self._cache = cache
 
-    async def report(self, raw: KubeObject, snapshot: Snapshot) -> None:
-        """Brings the status of the resource `raw` to what `snapshot` shows."""
+    async def report(self, raw: KubeObject, snapshot: Snapshot) -> KubeObject:
+        """Brings the status of the resource `raw` to what `snapshot` shows, and returns it."""
         new = status.status(snapshot)
         await self._write(raw, new)
         for event in status.events(status_of(raw), new, snapshot):
             await self._cluster.record_event(raw, event)
+        return new
 
     async def report_invalid(self, raw: KubeObject, error: InvalidResource, now: float) -> None:
         """Says in the status of `raw` that the operator can't use the spec, and why."""

@@ -30,6 +30,7 @@ class PolicySettings:
     formats: tuple[str, ...] = ()
     public_keys: tuple[str, ...] = ()  # PEM; of those who sign models
     certificate_authorities: tuple[str, ...] = ()  # PEM
+    prometheus_urls: tuple[str, ...] = ()  # that analyses may ask; unlike above: empty, none
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _policy(text: str) -> PolicySettings:
             formats=_texts(rules.get("formats", [])),
             public_keys=_texts(signatures.get("publicKeys", [])),
             certificate_authorities=_texts(signatures.get("certificateAuthorities", [])),
+            prometheus_urls=_texts(rules.get("prometheusUrls", [])),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"MMO_POLICY cannot be used: write JSON like {example}") from error

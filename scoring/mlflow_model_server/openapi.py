@@ -64,7 +64,21 @@ def _server_paths(secured: bool) -> dict[str, Any]:
         "/v2": {"get": _get("The server", {JSON: _ref("Server")}, secured)},
         "/v2/health/live": {"get": _get("200 while the server runs", {JSON: _any()})},
         "/v2/health/ready": {"get": _get("200 while the model can answer", {JSON: _any()})},
+        "/v2/repository/index": {"post": _repository_index(secured)},
     }
+
+
+def _repository_index(secured: bool) -> dict[str, Any]:
+    summary = "The models here, or those that are ready"
+    responses = {
+        "200": {"description": summary, "content": {JSON: _ref("RepositoryIndex")}},
+        "400": _error("The body is not one of this request", "InferenceError"),
+        **_unauthorized("InferenceError", secured),
+    }
+    # MLServer's client sends null for a field without a value.
+    ready = {"type": ["boolean", "null"]}
+    body = {"content": {JSON: {"schema": _object(ready=ready)}}}
+    return {"summary": summary, "requestBody": body, "responses": responses} | _security(secured)
 
 
 def _model_paths(path: str, secured: bool) -> dict[str, Any]:
@@ -225,6 +239,15 @@ _SCHEMAS: dict[str, Any] = {
     ),
     "OpenAIError": _object(("error",), error=_object(("message",), message=_TEXT)),
     "InferenceError": _object(("error",), error=_TEXT),
+    "RepositoryIndex": _list_of(
+        _object(
+            ("name", "version", "state", "reason"),
+            name=_TEXT,
+            version=_TEXT,
+            state={"enum": ["READY", "UNAVAILABLE"]},
+            reason=_TEXT,
+        )
+    ),
     "Server": _object(("name", "version"), name=_TEXT, version=_TEXT, extensions=_list_of(_TEXT)),
     "Model": _object(
         ("name", "platform", "inputs", "outputs"),

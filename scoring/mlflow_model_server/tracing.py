@@ -19,12 +19,21 @@ _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?"
 )
 
+# With which clients of MLflow's agent server ask for the identifier of the trace.
+_RETURN_TRACE_ID = b"x-mlflow-return-trace-id"
+
+_returns_trace_id: ContextVar[bool] = ContextVar("returns_trace_id", default=False)
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
 def current() -> str | None:
     """The `traceparent` of the request that is being predicted, for the model's code."""
     return _current.get()
+
+
+def returns_trace_id() -> bool:
+    """Whether the client of the request that is being predicted asks for its trace's identifier."""
+    return _returns_trace_id.get()
 
 
 def traceparent(headers: Headers) -> str | None:
@@ -35,12 +44,23 @@ def traceparent(headers: Headers) -> str | None:
 
 @contextmanager
 def propagate(headers: Headers) -> Iterator[str | None]:
-    """Within it, spans that the model's code begins belong to the request's trace.
+    """Within it, the model's code sees what the request says of traces.
 
-    Does nothing where the request has no `traceparent`. For OpenTelemetry the globally set
-    propagator is used, if that package is installed. Copy the context into the thread that
-    predicts.
+    Where it has a `traceparent`, spans that the code begins belong to that trace. For OpenTelemetry
+    the globally set propagator is used, if that package is installed. Copy the context into the
+    thread that predicts.
     """
+    asked = (first(headers, _RETURN_TRACE_ID) or b"").lower() == b"true"
+    token = _returns_trace_id.set(asked)
+    try:
+        with _propagate_parent(headers) as parent:
+            yield parent
+    finally:
+        _returns_trace_id.reset(token)
+
+
+@contextmanager
+def _propagate_parent(headers: Headers) -> Iterator[str | None]:
     parent = traceparent(headers)
     if parent is None:
         yield None

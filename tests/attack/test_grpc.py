@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from mlflow_model_server.grpc import reflection
 from mlflow_model_server.grpc.messages import SERVICE, message
 from tests.unit.server import models
 from tests.unit.server.process import Server, serving, wait_until
@@ -62,7 +63,10 @@ def call(
     return "OK"
 
 
-@pytest.mark.parametrize("name", ["ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer"])
+@pytest.mark.parametrize(
+    "name",
+    ["ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer", "RepositoryIndex"],
+)
 def test_calls_need_a_key(guarded: tuple[Server, grpc.Channel], name: str) -> None:
     _, channel = guarded
     named = message("ModelMetadataRequest")(name="wine").SerializeToString()
@@ -84,6 +88,63 @@ def test_probes_need_none(guarded: tuple[Server, grpc.Channel]) -> None:
     watch = channel.unary_stream(f"/{HEALTH}/Watch")(b"", timeout=SECONDS)
     assert next(watch) == b"\x08\x01"
     watch.cancel()
+
+
+def reflect(channel: grpc.Channel, sent: Iterator[bytes], key: bool = True) -> tuple[int, str]:
+    """How many responses a stream of reflection has, and the code that it ends with."""
+    call = channel.stream_stream(f"/{reflection.FILES[0].service}/ServerReflectionInfo")
+    responses = 0
+    try:
+        for _ in call(sent, timeout=SECONDS, metadata=ALLOWED if key else ()):
+            responses += 1
+    except grpc.RpcError as error:
+        return responses, str(error.code().name)
+    return responses, "OK"
+
+
+def listing(**fields: str) -> bytes:
+    asked = reflection.FILES[0].message("ServerReflectionRequest")
+    return bytes(asked(**(fields or {"list_services": "*"})).SerializeToString())
+
+
+def test_reflection_needs_a_key(guarded: tuple[Server, grpc.Channel]) -> None:
+    _, channel = guarded
+    assert reflect(channel, iter([listing()]), key=False) == (0, "UNAUTHENTICATED")
+    assert reflect(channel, iter([listing()] * 3)) == (3, "OK")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (listing(file_containing_symbol="x" * 10_000), "INVALID_ARGUMENT"),
+        (b"no message", "INVALID_ARGUMENT"),
+        (listing(file_by_filename="../../etc/passwd"), "OK"),
+        (listing(all_extension_numbers_of_type="inference.ModelInferRequest"), "OK"),
+    ],
+)
+def test_reflection_takes_short_requests(
+    guarded: tuple[Server, grpc.Channel], sent: bytes, code: str
+) -> None:
+    _, channel = guarded
+    assert reflect(channel, iter([sent])) == (int(code == "OK"), code)
+
+
+def test_reflection_ends(guarded: tuple[Server, grpc.Channel]) -> None:
+    """After so many requests, after some time without any, and at once where too many ask."""
+    _, channel = guarded
+    assert reflect(channel, iter([listing()] * 1000)) == (64, "RESOURCE_EXHAUSTED")
+    stopped = threading.Event()
+
+    def idle() -> Iterator[bytes]:
+        yield listing()
+        stopped.wait(SECONDS)
+
+    try:
+        with ThreadPoolExecutor(8) as clients:
+            ended = sorted(clients.map(lambda _: reflect(channel, idle()), range(8)))
+    finally:
+        stopped.set()
+    assert ended == [(0, "UNAVAILABLE")] * 4 + [(1, "DEADLINE_EXCEEDED")] * 4
 
 
 def test_a_call_is_refused_before_its_message_is_sent(
@@ -177,6 +238,6 @@ def test_only_so_many_calls_wait(tmp_path: Path, unused_tcp_port_factory: Ports)
 def request() -> Any:
     """For a model that takes a table of x."""
     sent = message("ModelInferRequest")(model_name="slow")
-    sent.parameters.add(key="content_type").value.string_param = "pd"
+    sent.parameters["content_type"].string_param = "pd"
     sent.inputs.add(name="x", datatype="INT64", shape=[1]).contents.int64_contents.append(5)
     return sent

@@ -118,8 +118,13 @@ def node_modules(client: str) -> Path:
 
 def mlserver_python(client: str) -> str:
     """The interpreter of an environment with MLServer."""
+    return python_of("mlserver.lock", client)
+
+
+def python_of(lock: str, client: str) -> str:
+    """The interpreter of the environment that a client runs in."""
     try:
-        return str(environment(HERE / "mlserver.lock") / "bin" / "python")
+        return str(environment(HERE / lock) / "bin" / "python")
     except subprocess.CalledProcessError as error:
         raise Unavailable(f"uv can't install what {client} needs: {error}") from None
 

@@ -1,4 +1,4 @@
-"""gRPC in two languages: Triton's client for Python, and grpc-js for Node."""
+"""gRPC in two languages: Triton's client and one that knows no protocol for Python, and grpc-js."""
 
 from __future__ import annotations
 
@@ -18,11 +18,20 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
 from tests.clients.conftest import Wine
-from tests.clients.runner import HERE, Unavailable, node, node_modules, output, unavailable
+from tests.clients.runner import (
+    HERE,
+    Unavailable,
+    node,
+    node_modules,
+    output,
+    python_of,
+    unavailable,
+)
 
 ROWS, LABELS = load_wine(return_X_y=True, as_frame=True)
 INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 5, 8
 NODE = "grpc-js"
+REFLECTION = "grpcio-reflection"
 
 
 def descriptors() -> bytes:
@@ -112,3 +121,34 @@ def test_triton_for_python(wine: Wine) -> None:
             client.infer("wine", [words])
     assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
     assert "secretsecret" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+def test_triton_for_python_lists_the_models(wine: Wine) -> None:
+    with triton.InferenceServerClient(wine.grpc) as client:
+        index = client.get_model_repository_index(as_json=True)
+        assert index == {"models": [{"name": "wine", "version": "3", "state": "READY"}]}
+        for call in (client.load_model, client.unload_model):
+            with pytest.raises(InferenceServerException, match="loads and unloads nothing"):
+                call("wine")
+
+
+def test_a_client_without_the_protocol(wine: Wine) -> None:
+    """All that it knows it has from reflection, as grpcurl has."""
+    try:
+        python = python_of("reflection.lock", REFLECTION)
+    except Unavailable as error:
+        unavailable(REFLECTION, error)
+    rows = json.dumps(ROWS.head(3).to_numpy().tolist())
+    said = json.loads(output([python, str(HERE / "reflection_client.py"), wine.grpc], input=rows))
+    assert said["services"] == [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
+    ]
+    assert {"ModelInfer", "RepositoryIndex"} <= set(said["methods"])
+    assert said["metadata"]["name"] == "wine"
+    assert said["health"] == {"status": "SERVING"}
+    (labels,) = said["inference"]["outputs"]
+    assert labels["contents"]["int64Contents"] == ["0", "0", "0"]
+    assert said["unknown"] == "not known"

@@ -36,6 +36,21 @@ def test_triton_asks_for_health_and_metadata(client: Any) -> None:
     assert [field["name"] for field in inputs] == list(ROWS.columns)
 
 
+def test_triton_lists_the_models(client: Any) -> None:
+    assert "model_repository" in client.get_server_metadata()["extensions"]
+    assert client.get_model_repository_index() == [
+        {"name": "wine", "version": "3", "state": "READY", "reason": ""}
+    ]
+
+
+@pytest.mark.parametrize("call", ["load_model", "unload_model"])
+def test_triton_neither_loads_nor_unloads(client: Any, call: str) -> None:
+    with pytest.raises(InferenceServerException, match="loads and unloads nothing") as refused:
+        getattr(client, call)("wine")
+    assert refused.value.status() == "400"
+    assert client.is_model_ready("wine")
+
+
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
 def test_triton_sends_rows(client: Any, binary: bool, encoding: str | None) -> None:
@@ -70,5 +85,6 @@ def test_mlserver_encodes_and_decodes(wine: Wine) -> None:
     answers = json.loads(output([python, str(HERE / "mlserver_client.py"), wine.url], input=rows))
     assert answers["pandas"] == answers["numpy"] == [0, 0, 0]
     assert answers["response"] == 3
+    assert answers["index"] == [["wine", "3", "READY"]]
     status, message = answers["wrong"]
     assert status == 400 and 0 < len(message) < 500

@@ -37,7 +37,7 @@ def seeds() -> list[bytes]:
     )
     raw = REQUEST(model_name="m", raw_input_contents=[b"\x00" * 16])
     raw.inputs.add(name="input-1", datatype="FP32", shape=[2, 2])
-    raw.parameters.add(key="content_type").value.string_param = "np"
+    raw.parameters["content_type"].string_param = "np"
     return [typed.SerializeToString(), raw.SerializeToString()]
 
 

@@ -89,7 +89,7 @@ def grpc_request(tensor: dict[str, Any]) -> Any:
         name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"]
     )
     for key, value in tensor.get("parameters", {}).items():
-        described.parameters.add(key=key).value.string_param = value
+        described.parameters[key].string_param = value
     return request
 
 

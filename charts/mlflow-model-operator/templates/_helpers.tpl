@@ -190,7 +190,7 @@ metricRelabelings:
 - name: MMO_LOG_FORMAT
   value: {{ .Values.logging.format }}
 - name: MMO_POLICY
-  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "sources" "formats" "signatures" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
+  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "prometheusUrls" "sources" "formats" "signatures" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ include "operator.scoringImages" . | quote }}
 - name: MMO_DEFAULT_PYTHON_VERSION

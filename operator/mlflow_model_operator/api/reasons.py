@@ -79,6 +79,8 @@ class Reason(StrEnum):
     TAGS_MISSING = "TagsMissing"
     SIGNATURE_INCOMPATIBLE = "SignatureIncompatible"
     SIGNATURE_UNKNOWN = "SignatureUnknown"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"
     # The canary
     CANARY_NOT_READY = "CanaryNotReady"
     CANARY_UNRESOLVED = "CanaryUnresolved"

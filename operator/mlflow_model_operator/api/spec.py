@@ -46,6 +46,7 @@ from mlflow_model_operator.api.values import (
     ModelUriText,
     Native,
     ObjectName,
+    PrometheusUrl,
     PublicKey,
     Quantity,
     RoutePath,
@@ -469,6 +470,14 @@ HOLD_TIME = Schema(
     )
 )
 Hold = Annotated[Duration, HOLD_TIME]
+INTERVAL = Schema(
+    Rule(
+        f"!{matches(quantity.DURATION)} || "
+        "(duration(self) >= duration('1s') && duration(self) <= duration('1h'))",
+        "write a time from 1s to 1h, like 30s",
+    )
+)
+AnalysisInterval = Annotated[Duration, INTERVAL]
 
 
 class Pause(KubeModel):
@@ -568,10 +577,158 @@ class Gates(KubeModel):
     )
 
 
+_LIMIT_MISSING = "there is no limit: write one of the two, or both"
+
+
+class ErrorLimits(KubeModel):
+    """The share of requests that may fail."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.maxPercent) || has(self.maxIncrease)", _LIMIT_MISSING),
+    )
+
+    max_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, description="Maximum of all requests to the new revision, in percent."
+    )
+    max_increase: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None,
+        description=(
+            "Maximum increase over the share of the stable revision in the same time, in "
+            "percentage points: 1 allows 1.9 % if the stable revision has 1 %."
+        ),
+    )
+
+
+class LatencyLimits(KubeModel):
+    """The time that requests may take."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.max) || has(self.maxRatio)", _LIMIT_MISSING),
+    )
+
+    percentile: Annotated[float, Field(ge=1, le=99.9)] = Field(
+        default=95, description="The percentile that is limited."
+    )
+    max: Duration | None = Field(default=None, description="The maximum, like 250ms.")
+    max_ratio: Annotated[float, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description=(
+            "The maximum as a multiple of the same percentile of the stable revision in the same "
+            "time, like 2."
+        ),
+    )
+
+
+class PredictionLimits(KubeModel):
+    """How far the distribution of predictions may be from that of the stable revision."""
+
+    # By itself, the API server compares whole numbers with whole limits: 0 with 0.
+    max_psi: Annotated[
+        float,
+        Field(ge=0.01, le=100),
+        Schema(Rule("self >= 0.01", "write a number of at least 0.01, like 0.25")),
+    ] = Field(
+        default=0.25,
+        description=(
+            "Maximum population stability index. By convention an index up to 0.1 is small, above "
+            "0.25 large."
+        ),
+    )
+
+
+class PrometheusQuery(KubeModel):
+    """A query whose value must be within limits."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (Rule("has(self.min) || has(self.max)", _LIMIT_MISSING),)
+
+    name: LabelName = Field(description="A name for the query.")
+    url: PrometheusUrl = Field(
+        description=(
+            "The URL of a Prometheus server that the chart value policy.prometheusUrls allows, "
+            "like http://prometheus.monitoring:9090."
+        )
+    )
+    query: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description=(
+            "PromQL whose result is a single value. $target and $stable are replaced by the names "
+            "of the revisions, $namespace and $name by those of the resource."
+        )
+    )
+    min: float | None = Field(default=None, description="The minimum of the value.")
+    max: float | None = Field(default=None, description="The maximum of the value.")
+
+
+class Analysis(KubeModel):
+    """Which metrics are compared during a step, and what follows from them."""
+
+    interval: AnalysisInterval = Field(
+        default="30s", description="The time between checks of the metrics."
+    )
+    min_requests: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=100,
+        description="The number of requests to the new revision below which there is no verdict.",
+    )
+    confidence: Annotated[float, Field(ge=50, le=99.999)] = Field(
+        default=95,
+        description=(
+            "The confidence of each verdict, in percent. With 95, at most one of twenty good "
+            "revisions is rolled back by chance."
+        ),
+    )
+    failure_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0,
+        description=(
+            "The number of checks of a step at which a metric may be bad before the new revision "
+            "is rolled back."
+        ),
+    )
+    on_inconclusive: Literal["Wait", "Promote", "RollBack"] = Field(
+        default="Wait",
+        description=(
+            "What to do at the end of a step if there are too few requests for a verdict. Wait: "
+            "until there is a verdict, or someone resumes the rollout. Promote: continue with the "
+            "next step. RollBack: roll the new revision back."
+        ),
+    )
+    dry_run: bool = Field(
+        default=False, description="Report the verdict in the status only, without consequences."
+    )
+    errors: ErrorLimits = Field(
+        default=ErrorLimits(max_increase=1),
+        description=(
+            "Limits of the share of requests that failed (5xx, including timeouts) or that clients "
+            "aborted."
+        ),
+    )
+    client_errors: ErrorLimits = Field(
+        default=ErrorLimits(max_increase=1),
+        description=(
+            "Limits of the share of requests that were rejected (4xx). Like MLflow, the scoring "
+            "server also responds with 400 if the model raises an exception."
+        ),
+    )
+    latency: Annotated[list[LatencyLimits], Field(max_length=4), ATOMIC] = Field(
+        default_factory=list, description="Limits of the time that requests take."
+    )
+    predictions: PredictionLimits | None = Field(
+        default=None,
+        description="Limits of the difference between the predictions of the two revisions.",
+    )
+    queries: Annotated[list[PrometheusQuery], Field(max_length=8), map_by("name")] = Field(
+        default_factory=list, description="Queries to Prometheus servers."
+    )
+
+
 class Rollout(KubeModel):
     """How a new revision takes over."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.analysis) || has(self.steps) || "
+            "(has(self.strategy) && self.strategy != 'direct')",
+            "an analysis compares metrics during steps: write steps, or strategy: canary",
+            field_path=".analysis",
+        ),
         Rule(
             "!(has(self.strategy) && has(self.steps))",
             "a strategy is a set of predefined steps: write strategy or steps, not both",
@@ -626,6 +783,13 @@ class Rollout(KubeModel):
     gates: Gates = Field(
         default=Gates(),
         description="What a new model version must fulfill before it receives requests.",
+    )
+    analysis: Analysis | None = Field(
+        default=None,
+        description=(
+            "Compare the metrics of the new revision with those of the stable one during each "
+            "step, and roll the new revision back if they are worse; see docs/how-to/analysis.md."
+        ),
     )
 
     @property

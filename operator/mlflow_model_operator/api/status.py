@@ -70,6 +70,11 @@ class RevisionStatus(StatusModel):
             "registered again with the same number."
         ),
     )
+    trigger: str | None = Field(
+        default=None,
+        description="Of a canary: why it was started, as in status.history: Spec, Registry or "
+        "Operator.",
+    )
     ready_replicas: int = Field(default=0, description="The number of ready pods.")
 
 
@@ -119,6 +124,58 @@ class HistoryEntry(StatusModel):
     at: Time | None = Field(default=None, description="When the rollout ended.")
 
 
+class MetricStatus(StatusModel):
+    """The result of one metric of an analysis."""
+
+    name: str = Field(description="The metric.")
+    verdict: str = Field(default="", description="Good, Bad or Inconclusive.")
+    stable: str | None = Field(default=None, description="The value of the stable revision.")
+    target: str | None = Field(default=None, description="The value of the new revision.")
+    message: str = Field(default="", description="The values and the limit, for people.")
+
+
+class AnalysisStatus(StatusModel):
+    """The results of an analysis, as of its last check of the metrics."""
+
+    step: int = Field(default=0, description="The step, starting with 1.")
+    step_started_at: Time | None = Field(default=None, description="When that step began.")
+    window_started_at: Time | None = Field(
+        default=None, description="The beginning of the time that is evaluated."
+    )
+    checked_at: Time | None = Field(default=None, description="When the metrics were read last.")
+    verdict: str = Field(
+        default="",
+        description="Good, Bad, or Inconclusive if neither can be said with the confidence.",
+    )
+    message: str = Field(default="", description="The reason for the verdict, for people.")
+    dry_run: bool | None = Field(
+        default=None, description="True if the verdict has no consequences (dryRun)."
+    )
+    stable_requests: int = Field(
+        default=0, description="Requests to the stable revision in that time."
+    )
+    target_requests: int = Field(
+        default=0, description="Requests to the new revision in that time."
+    )
+    pods: int = Field(default=0, description="The number of pods whose metrics were read.")
+    unreachable_pods: int = Field(
+        default=0, description="The number of ready pods whose metrics could not be read."
+    )
+    unreachable_reason: str | None = Field(
+        default=None, description="Why the metrics of one of them could not be read."
+    )
+    counter_resets: int = Field(
+        default=0, description="How often counters restarted from zero, with their container."
+    )
+    tests: int = Field(
+        default=0, description="How often the step was tested; each test is stricter than before."
+    )
+    failures: int = Field(default=0, description="The number of checks with a bad metric.")
+    metrics: Annotated[list[MetricStatus], ATOMIC] = Field(
+        default_factory=list, description="The result of each metric."
+    )
+
+
 class RolloutStatus(StatusModel):
     """The state of the change from one revision to the next."""
 
@@ -147,6 +204,20 @@ class RolloutStatus(StatusModel):
     )
     steps: int | None = Field(default=None, description="The number of steps of the rollout.")
     weight: int | None = Field(default=None, description="The weight of this step, in percent.")
+    accepted_weight: int | None = Field(
+        default=None,
+        description="The weight that the Gateway has accepted, in percent; only with a Gateway.",
+    )
+    observed_weight: int | None = Field(
+        default=None,
+        description=(
+            "The share of the requests that the new revision received between the last two checks "
+            "of the metrics, in percent; only with an analysis."
+        ),
+    )
+    analysis: AnalysisStatus | None = Field(
+        default=None, description="The results of spec.rollout.analysis."
+    )
     target_since: Time | None = Field(
         default=None, description="When the rollout of this revision began."
     )
@@ -194,9 +265,10 @@ class Status(StatusModel):
     conditions: Annotated[list[StatusCondition], map_by("type")] = Field(
         default_factory=list,
         description=(
-            "The conditions: Ready summarizes ModelResolved, Available, "
-            "Progressing, RouteAccepted, CanaryReady and TrafficSplit. True is the "
-            "desired status, except for Progressing."
+            "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
+            "RouteAccepted, CanaryReady and TrafficSplit. While it is False, Reconciling or "
+            "Stalled is present. True is the desired status, except for Progressing, "
+            "Reconciling and Stalled."
         ),
     )
     url: str | None = Field(default=None, description="The URL for requests.")

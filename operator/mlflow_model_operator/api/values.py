@@ -62,6 +62,22 @@ TrackingUri = Annotated[
     ),
 ]
 
+PrometheusUrl = Annotated[
+    str,
+    Field(max_length=2048),
+    Schema(
+        pattern(
+            r"https?://[^\x00-\x20/?#]+(/[^\x00-\x20?#]*)?",
+            "write an http:// or https:// URL with a host and without query and fragment, like "
+            "http://prometheus.monitoring:9090",
+        ),
+        Rule(
+            r"!self.matches('^https?://[^/?#]*@')",
+            "requests to Prometheus are anonymous: leave out user and password",
+        ),
+    ),
+]
+
 IndexUrl = Annotated[
     str,
     Field(max_length=2048),

@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from mlflow_model_operator.api import names
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.deletions import Deletions
@@ -57,6 +58,7 @@ class _Entry:
     fingerprint: int
     # Of a resource: whether its own status says that it is ready.
     is_ready: bool = False
+    is_stuck: bool = False
     # Whether a watch or a list has brought this version, and not only the response to a request.
     is_delivered: bool = True
 
@@ -105,6 +107,10 @@ class Cache:
         """How many resources are ready by their own status, and how many are not."""
         ready = sum(entry.is_ready for entry in self._resources.values())
         return ready, len(self._resources) - ready
+
+    def stuck_count(self) -> int:
+        """How many resources have a change that does not proceed."""
+        return sum(entry.is_stuck for entry in self._resources.values())
 
     def rivals(self, key: Key) -> Mapping[str, Key]:
         """By host name that the resource `key` may not serve, the resource that it leaves it to."""
@@ -346,8 +352,15 @@ def _resource_entry(obj: KubeObject, is_delivered: bool) -> _Entry:
         version=version_of(obj),
         fingerprint=0,
         is_ready=is_true(find_condition(obj, "Ready")),
+        is_stuck=_is_stuck(find_condition(obj, "Progressing")),
         is_delivered=is_delivered,
     )
+
+
+def _is_stuck(progressing: KubeObject | None) -> bool:
+    if progressing is None or is_true(progressing):
+        return False
+    return progressing.get("reason") not in (Reason.COMPLETE, Reason.STOPPED)
 
 
 def _child_entry(kind: Kind, child: KubeObject, version: int, is_delivered: bool) -> _Entry:

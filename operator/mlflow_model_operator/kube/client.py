@@ -162,6 +162,14 @@ class Cluster:
                 return items, resource_version_of(page)
             query["continue"] = more
 
+    async def list_pods(self, namespace: str, labels: Mapping[str, str]) -> list[KubeObject]:
+        """The pods that have these labels, from the API server's own cache."""
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        query = {"labelSelector": selector, "resourceVersion": "0"}
+        answer = await self._request("get", kinds.POD, kinds.POD.path(namespace), query=query)
+        items: list[KubeObject] = answer["items"]
+        return items
+
     async def watch_managed(
         self, kind: Kind, namespace: str, version: str
     ) -> AsyncIterator[WatchEvent]:

@@ -3,6 +3,7 @@
 Pure: it decides (rollout), renders (render) and compares, but never acts. `reconcile` does.
 """
 
+from mlflow_model_operator.plan.analysis import measurement
 from mlflow_model_operator.plan.changes import Change, Changes, compute_changes
 from mlflow_model_operator.plan.desired import desired_objects
 from mlflow_model_operator.plan.previous import unseen_objects
@@ -24,5 +25,6 @@ __all__ = [
     "compute_changes",
     "desired_objects",
     "make_plan",
+    "measurement",
     "unseen_objects",
 ]

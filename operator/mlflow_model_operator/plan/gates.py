@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlflow_model_operator.api.model_version import (
     ModelVersion,
@@ -27,6 +27,10 @@ class GatesResult:
 
     obstacle: Obstacle | None = None  # None: it passes all
     notice: str = ""
+
+    def beside(self, other: Obstacle | None) -> GatesResult:
+        """The same with another obstacle, where there is none yet."""
+        return replace(self, obstacle=self.obstacle or other)
 
 
 PASSED = GatesResult()

@@ -6,10 +6,12 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mlflow_model_operator import render
+from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import LiveChildren
+from mlflow_model_operator.plan.analysis import query_obstacle
 from mlflow_model_operator.plan.gates import check_gates
 from mlflow_model_operator.plan.previous import (
     live_revisions,
@@ -98,6 +100,8 @@ class Surroundings:
     gateway: GatewayState | None = None  # the Gateway that the spec names; None: not looked up
     excluded_hostnames: frozenset[str] = frozenset()  # host names that an older resource serves
     may_update: bool = True  # whether it is this resource's turn to get the operator's new template
+    analysis: Report | None = None  # of the step that a rollout holds
+    query_denial: str | None = None  # why the analysis must not ask a Prometheus
 
 
 def make_plan(
@@ -121,7 +125,8 @@ def make_plan(
         target = previous.stable
     snapshot = _snapshot(resource, resolution, live, now, around)
     gates = check_gates(resource, resolution.model, target, previous.stable, resolution.stable)
-    rollout = plan_rollout(resource, target, previous.stable, snapshot, gates)
+    gates = gates.beside(query_obstacle(resource, around.query_denial))
+    rollout = plan_rollout(resource, target, previous.stable, snapshot, gates, around.analysis)
     renderable = _renderable(resource, previous, rollout.target, canary, names)
     decision = decide(
         _desired(resource, rollout, canary),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import RolloutStatus
 from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
+from mlflow_model_operator.plan.analysis import judgement
 from mlflow_model_operator.plan.gates import GatesResult, has_gates
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
@@ -73,12 +75,17 @@ def plan_rollout(
     stable: Revision | None,
     snapshot: Snapshot,
     gates: GatesResult,
+    report: Report | None = None,
 ) -> RolloutPlan:
-    """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision."""
+    """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
+
+    `report` is what an analysis says of the step that the status records, if it says anything.
+    """
     if stable is None:
         return RolloutPlan(target)
     recorded = recorded_progress(resource)
     observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle)
+    observed = _judged(observed, resource, report, recorded)
     result = advance(recorded, observed)
     if result.progress is None or result.takes_over:
         is_exchanged = result.takes_over and observed.exchange is not None
@@ -120,7 +127,7 @@ def _recorded_rejection(rollout: RolloutStatus) -> Rejection | None:
 def schedule_hash(resource: MLflowModelDeployment) -> str:
     """Another one for another spec.rollout: with it a rollout starts again."""
     rollout = resource.spec.rollout
-    fields = {"strategy", "steps", "gates", "surge"}
+    fields = {"strategy", "steps", "gates", "surge", "analysis"}
     return short_hash(rollout.model_dump(include=fields, exclude_none=True, mode="json"))
 
 
@@ -169,6 +176,24 @@ def _observe(
         obstacle=obstacle,
         action=requested_action(resource),
         exchange=exchanged,
+    )
+
+
+def _judged(
+    observed: Observation,
+    resource: MLflowModelDeployment,
+    report: Report | None,
+    recorded: Progress | None,
+) -> Observation:
+    """The same, with what the analysis says."""
+    judged = judgement(resource, report, recorded, observed.stable)
+    return replace(
+        observed,
+        verdict=judged.verdict,
+        verdict_message=judged.message,
+        judged_step=judged.step,
+        judged_at=judged.at,
+        on_inconclusive=judged.on_inconclusive,
     )
 
 

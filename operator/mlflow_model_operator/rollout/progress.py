@@ -60,6 +60,7 @@ TRANSITIONS: frozenset[tuple[Stage, Trigger, Stage]] = frozenset(
         (Stage.PROGRESSING, Trigger.STEP_DONE, Stage.PROGRESSING),
         (Stage.PROGRESSING, Trigger.LAST_STEP_DONE, Stage.PROMOTING),
         (Stage.PROGRESSING, Trigger.PAUSE, Stage.PAUSED),
+        (Stage.PROGRESSING, Trigger.RESUME, Stage.PROGRESSING),  # though nothing is known
         (Stage.PROGRESSING, Trigger.PROMOTE, Stage.PROMOTING),
         (Stage.PAUSED, Trigger.RESUME, Stage.PREPARING),
         (Stage.PAUSED, Trigger.RESUME, Stage.PROGRESSING),
@@ -92,11 +93,19 @@ class Cause(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What an analysis of the target says; nothing measures yet."""
+    """What an analysis of the target says; inconclusive is neither good nor bad."""
 
     GOOD = "Good"
     BAD = "Bad"
     INCONCLUSIVE = "Inconclusive"
+
+
+class OnInconclusive(StrEnum):
+    """What follows where the end of a step comes before a verdict, as the spec writes it."""
+
+    WAIT = "Wait"
+    PROMOTE = "Promote"
+    ROLL_BACK = "RollBack"
 
 
 class Action(StrEnum):
@@ -173,6 +182,10 @@ class Observation:
     failure: Rejection | None = None  # the target's pods have failed for good
     obstacle: Obstacle | None = None  # the first gate that the target does not pass
     verdict: Verdict | None = None  # None: nothing is measured
+    verdict_message: str = ""
+    judged_step: int | None = None  # the index of the step that the verdict is about; None: of any
+    judged_at: float | None = None  # when that was last looked at; None: never
+    on_inconclusive: OnInconclusive = OnInconclusive.WAIT
     action: Action | None = None  # what a person asks for now
     exchange: Exchange | None = None  # None: there is room for both revisions
 
@@ -208,6 +221,8 @@ def advance(progress: Progress | None, observed: Observation) -> Advance:
         if following == progress:
             break
         progress = following
+        if not progress.is_running:
+            return Advance(progress)
     return Advance(
         progress,
         weight=weight_of(progress, observed.steps),
@@ -278,6 +293,9 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
             return replace(resumed, paused_at=None, resumed_at=observed.now)
         case Action.PROMOTE, _ if observed.exchange is not None:
             return progress  # pods can't be exchanged any faster
+        case Action.RESUME, Stage.PROGRESSING if progress.waiting_for is Cause.ANALYSIS:
+            resumed = _move(progress, Trigger.RESUME, Stage.PROGRESSING)
+            return replace(resumed, resumed_at=observed.now)
         case Action.PROMOTE, (Stage.PREPARING | Stage.PROGRESSING | Stage.PAUSED):
             promoted = _move(progress, Trigger.PROMOTE, Stage.PROMOTING)
             return replace(promoted, paused_at=None)
@@ -297,10 +315,9 @@ def _fail(progress: Progress, observed: Observation) -> Progress:
     rejection = observed.failure
     if rejection is None and observed.obstacle and observed.obstacle.is_final:
         rejection = Rejection(observed.obstacle.reason, observed.obstacle.message, observed.now)
-    if rejection is None and observed.verdict is Verdict.BAD:
-        rejection = Rejection(
-            Reason.ROLLOUT_FAILED, "the analysis says that it is bad", observed.now
-        )
+    if rejection is None and _verdict(progress, observed) is Verdict.BAD:
+        why = observed.verdict_message or "a metric of the analysis is bad"
+        rejection = Rejection(Reason.ANALYSIS_FAILED, why, observed.now)
     return _rejected(progress, Trigger.FAILURE, rejection) if rejection else progress
 
 
@@ -356,7 +373,44 @@ def _hold(progress: Progress, observed: Observation) -> Progress:
         if math.isinf(step.hold):
             return _paused(progress, observed)
         return replace(progress, waiting_for=Cause.HOLD)
-    return _go_on(progress, observed)
+    if not _is_unjudged(progress, step, observed):
+        return _go_on(progress, observed)
+    if observed.on_inconclusive is OnInconclusive.ROLL_BACK and _is_judged_at_end(
+        progress, step, observed
+    ):
+        why = f"the analysis has no verdict at the end of the step: {observed.verdict_message}"
+        rejection = Rejection(Reason.ANALYSIS_INCONCLUSIVE, why, observed.now)
+        return _rejected(progress, Trigger.FAILURE, rejection)
+    return replace(progress, waiting_for=Cause.ANALYSIS)
+
+
+def _verdict(progress: Progress, observed: Observation) -> Verdict | None:
+    """What the analysis says of this step; what it says of another is no news of this one."""
+    if observed.verdict is None or observed.judged_step in (None, progress.step):
+        return observed.verdict
+    return Verdict.INCONCLUSIVE
+
+
+def _is_unjudged(progress: Progress, step: Step, observed: Observation) -> bool:
+    """Whether the end of a step waits for a verdict. A person may go on without."""
+    if _verdict(progress, observed) is not Verdict.INCONCLUSIVE:
+        return False
+    if progress.resumed_at is not None and progress.resumed_at >= _end(progress, step):
+        return False
+    may_go_on = observed.on_inconclusive is OnInconclusive.PROMOTE
+    return not (may_go_on and _is_judged_at_end(progress, step, observed))
+
+
+def _is_judged_at_end(progress: Progress, step: Step, observed: Observation) -> bool:
+    """Whether the verdict is of a look after the step was held for its time."""
+    is_of_step = observed.judged_step in (None, progress.step)
+    return is_of_step and (observed.judged_at or 0.0) >= _end(progress, step)
+
+
+def _end(progress: Progress, step: Step) -> float:
+    """When the hold of a step ends; the pause of one that only a person ends, at any time."""
+    hold = 0.0 if math.isinf(step.hold) else step.hold
+    return (progress.step_started_at or 0.0) + hold
 
 
 def _go_on(progress: Progress, observed: Observation) -> Progress:
@@ -391,9 +445,7 @@ def _obstacle_at_step(progress: Progress, observed: Observation) -> Cause | None
         return Cause.PODS
     if not observed.stable_answers:
         return Cause.STABLE
-    if progress.step_started_at is None:
-        return Cause.ROUTE
-    return Cause.ANALYSIS if observed.verdict is Verdict.INCONCLUSIVE else None
+    return Cause.ROUTE if progress.step_started_at is None else None
 
 
 def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | None:

@@ -4,6 +4,7 @@ from mlflow_model_operator.status.diagnosis import requeue_after
 from mlflow_model_operator.status.events import events
 from mlflow_model_operator.status.snapshot import ApplyError, ApplyFailure, NameConflict, Snapshot
 from mlflow_model_operator.status.status import invalid_status, status, status_patch
+from mlflow_model_operator.status.summary import grace_ends_after
 
 __all__ = [
     "ApplyError",
@@ -11,6 +12,7 @@ __all__ = [
     "NameConflict",
     "Snapshot",
     "events",
+    "grace_ends_after",
     "invalid_status",
     "requeue_after",
     "status",

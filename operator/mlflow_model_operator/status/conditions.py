@@ -6,9 +6,6 @@ child.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 from mlflow_model_operator.api import python_versions
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.names import KIND
@@ -21,30 +18,12 @@ from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
 from mlflow_model_operator.rollout import Decision, Phase, Rejected, Trial
 from mlflow_model_operator.rollout.progress import Action, Cause, Stage
 from mlflow_model_operator.rollout.state import Revision, RevisionState
+from mlflow_model_operator.status.condition import Condition, ConditionStatus, met, unmet
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
 from mlflow_model_operator.status.rollout_text import control_command, rollout_message
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
+from mlflow_model_operator.status.summary import summary
 
-
-class ConditionStatus(StrEnum):
-    """Kubernetes' three-valued condition status."""
-
-    TRUE = "True"
-    FALSE = "False"
-    UNKNOWN = "Unknown"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A status condition before it gets its times; see the Kubernetes API conventions."""
-
-    type: str
-    status: ConditionStatus
-    reason: Reason
-    message: str
-
-
-_WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
 _NO_ROOM = (Reason.UNSCHEDULABLE, Reason.NO_GPU_NODE, Reason.QUOTA_EXCEEDED)
 
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.
@@ -71,58 +50,37 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         traffic_split(snapshot),
     ]
     applicable = [condition for condition in parts if condition is not None]
-    return [ready(applicable), *applicable]
-
-
-def ready(parts: list[Condition]) -> Condition:
-    """True when the spec is fulfilled; else the first condition that keeps it from that.
-
-    One that merely waits comes last: another may say what it waits for.
-    """
-    obstacles = [condition for condition in parts if not _allows_ready(condition)]
-    obstacles.sort(key=lambda condition: condition.reason in _WAITING)
-    for condition in obstacles:
-        return _false("Ready", condition.reason, condition.message)
-    return _true("Ready", Reason.READY, "Reconciled")
-
-
-def _allows_ready(condition: Condition) -> bool:
-    if condition.type == "Progressing":
-        is_done = condition.reason in (Reason.COMPLETE, Reason.STOPPED)
-        return is_done and condition.status == ConditionStatus.FALSE
-    if condition.reason in (Reason.APPROXIMATE, Reason.SAME_VERSION):
-        return True
-    return condition.status == ConditionStatus.TRUE
+    return [*summary(snapshot, applicable), *applicable]
 
 
 def model_resolved(snapshot: Snapshot) -> Condition:
     """Whether the model URI resolves to a version now."""
     resolution = snapshot.resolution
     if isinstance(resolution, ModelVersion):
-        return _true("ModelResolved", Reason.RESOLVED, _resolves(snapshot, resolution))
-    return _false("ModelResolved", resolution.reason, resolution.message + _still_served(snapshot))
+        return met("ModelResolved", Reason.RESOLVED, _resolves(snapshot, resolution))
+    return unmet("ModelResolved", resolution.reason, resolution.message + _still_served(snapshot))
 
 
 def available(snapshot: Snapshot) -> Condition:
     """Whether requests are answered by the revision that has the traffic."""
     decision = snapshot.decision
     if decision is None:
-        return _false(
+        return unmet(
             "Available",
             Reason.MODEL_UNRESOLVED,
             f"Nothing is served: {_unresolved(snapshot)}",
         )
     if decision.phase == Phase.STOPPED:
-        return _false(
+        return unmet(
             "Available",
             Reason.STOPPED,
             "Stopped: spec.scaling.minReplicas is 0; set it to at least 1 to serve the model",
         )
     failure = _unavailable(snapshot, decision)
     if failure:
-        return _false("Available", failure.reason, failure.message)
+        return unmet("Available", failure.reason, failure.message)
     serving = next(filter(snapshot.answers, snapshot.named(snapshot.routing.reached)))
-    return _true(
+    return met(
         "Available",
         Reason.MINIMUM_REPLICAS_AVAILABLE,
         f"Version {serving.model.version} is served by {_pods(snapshot.state(serving).ready)}",
@@ -175,25 +133,25 @@ def progressing(snapshot: Snapshot) -> Condition:
     """Whether a change is under way. False and not Complete: it is stuck."""
     decision = snapshot.decision
     if decision is None:
-        return _false(
+        return unmet(
             "Progressing",
             Reason.MODEL_UNRESOLVED,
             f"Nothing to roll out: {_unresolved(snapshot)}",
         )
     not_applied = _apply_failure(snapshot, decision)
     if not_applied:
-        return _false("Progressing", not_applied.reason, not_applied.message)
+        return unmet("Progressing", not_applied.reason, not_applied.message)
     if decision.phase == Phase.STOPPED:
-        return _false("Progressing", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
+        return unmet("Progressing", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
     if decision.rejected is not None:
         return _turned_back(snapshot, decision.rejected)
     if decision.trial is not None:
         return _progressing_in_steps(snapshot, decision, decision.trial)
     if decision.phase == Phase.DRAINING:
         if snapshot.lingering:
-            return _true("Progressing", Reason.MOVING_TRAFFIC, _moving(snapshot, decision))
+            return met("Progressing", Reason.MOVING_TRAFFIC, _moving(snapshot, decision))
         names = ", ".join(sorted(set(decision.draining) - decision.drained))
-        return _true(
+        return met(
             "Progressing", Reason.DRAINING, f"Waiting for in-flight requests to finish: {names}"
         )
     target = decision.target
@@ -201,10 +159,10 @@ def progressing(snapshot: Snapshot) -> Condition:
     # Failing pods are reported even where enough others are ready: an autoscaler asks for them.
     failure = None if state.is_ready else diagnose(snapshot, target)
     if failure:
-        return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
+        return unmet("Progressing", failure.reason, _stuck(snapshot, decision, failure))
     if state.is_ready or (target == decision.stable and _has_min_replicas(snapshot, state)):
-        return _false("Progressing", Reason.COMPLETE, _complete(snapshot, target))
-    return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, target))
+        return unmet("Progressing", Reason.COMPLETE, _complete(snapshot, target))
+    return met("Progressing", Reason.NEW_REVISION, _starting(snapshot, target))
 
 
 def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) -> Condition:
@@ -212,26 +170,36 @@ def _progressing_in_steps(snapshot: Snapshot, decision: Decision, trial: Trial) 
     progress, obstacle = trial.progress, trial.obstacle
     if obstacle is not None and progress.waiting_for is Cause.GATES:
         text = f"Version {decision.target.model.version} does not take over yet: {obstacle.message}"
-        return _false("Progressing", obstacle.reason, text + _still_served(snapshot))
+        return unmet("Progressing", obstacle.reason, text + _still_served(snapshot))
     if progress.waiting_for is Cause.PODS:
         failure = diagnose(snapshot, decision.target)
         if failure:
-            return _false("Progressing", failure.reason, _stuck(snapshot, decision, failure))
-        return _true("Progressing", Reason.NEW_REVISION, _starting(snapshot, decision.target))
+            return unmet("Progressing", failure.reason, _stuck(snapshot, decision, failure))
+        return met("Progressing", Reason.NEW_REVISION, _starting(snapshot, decision.target))
     text = rollout_message(decision, trial)
     if trial.notice:
         text = f"{text}. {trial.notice}"
     if progress.stage is Stage.PAUSED:
         resume = control_command(snapshot.resource, Action.RESUME)
-        return _true("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To continue: {resume}")
-    return _true("Progressing", Reason.ROLLOUT_PROGRESSING, text)
+        return met("Progressing", Reason.ROLLOUT_PAUSED, f"{text}. To continue: {resume}")
+    if progress.waiting_for is Cause.ANALYSIS:
+        return met("Progressing", Reason.ANALYSIS_INCONCLUSIVE, _unjudged(snapshot, text))
+    return met("Progressing", Reason.ROLLOUT_PROGRESSING, text)
+
+
+def _unjudged(snapshot: Snapshot, text: str) -> str:
+    """Why there is no verdict, and how to continue without."""
+    report = snapshot.analysis
+    why = report.message if report else "no metrics were read yet"
+    resume = control_command(snapshot.resource, Action.RESUME)
+    return f"{text}: {why}. To continue with the next step anyway: {resume}"
 
 
 def _turned_back(snapshot: Snapshot, rejected: Rejected) -> Condition:
     """Why a target was rolled back, and how to try it again."""
     rejection = rejected.progress.rejection
     assert rejection is not None
-    return _false(
+    return unmet(
         "Progressing",
         rejection.reason,
         f"Version {rejected.revision.model.version} ({rejected.revision.name}) "
@@ -271,18 +239,18 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
     if not_applied:
         return not_applied
     for message in snapshot.denied_hostnames.values():
-        return _false("RouteAccepted", Reason.POLICY_DENIED, message)
+        return unmet("RouteAccepted", Reason.POLICY_DENIED, message)
     if snapshot.rivals:
         return _hostname_taken(snapshot, gateway)
     if snapshot.gateway is not None and not snapshot.gateway.exists:
-        return _false(
+        return unmet(
             "RouteAccepted",
             Reason.GATEWAY_NOT_FOUND,
             f"Gateway {gateway} not found: create it, or correct spec.routing.gateway",
         )
     route = snapshot.live.routes.get(snapshot.resource.name)
     if route is None:
-        return _false("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
+        return unmet("RouteAccepted", Reason.WAITING_FOR_GATEWAY, "HTTPRoute not created yet")
     acceptance = httproute.acceptance(route, gateway.name, gateway.namespace)
     if isinstance(acceptance, Refused):
         return _refused_by_gateway(snapshot, gateway, acceptance)
@@ -290,7 +258,7 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
         return _not_programmed(snapshot.gateway, gateway)
     match acceptance:
         case Accepted():
-            return _true("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
+            return met("RouteAccepted", Reason.ACCEPTED, f"Route accepted by Gateway {gateway}")
         case Pending():
             return _waiting_for_gateway(gateway)
 
@@ -298,7 +266,7 @@ def route_accepted(snapshot: Snapshot) -> Condition | None:
 def _refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> Condition:
     why = single_line(refusal.message).rstrip(". ")
     fix = _ROUTE_FIXES.get(refusal.reason, _DEFAULT_ROUTE_FIX)
-    return _false(
+    return unmet(
         "RouteAccepted",
         Reason.ROUTE_REFUSED,
         f"Route refused by Gateway {gateway} ({single_line(refusal.reason)}): {why}. "
@@ -308,7 +276,7 @@ def _refused_by_gateway(snapshot: Snapshot, gateway: Key, refusal: Refused) -> C
 
 def _not_programmed(state: GatewayState, gateway: Key) -> Condition:
     why = f" ({single_line(state.obstacle)})" if state.obstacle else ""
-    return _false(
+    return unmet(
         "RouteAccepted",
         Reason.GATEWAY_NOT_PROGRAMMED,
         f"Gateway {gateway} is not programmed{why}: check that the controller of its GatewayClass "
@@ -322,7 +290,7 @@ def _hostname_taken(snapshot: Snapshot, gateway: Key) -> Condition:
     what = f"Host name {hostname}" if hostname else "Any host name"
     is_near = rival.namespace == snapshot.resource.namespace
     who = f"{KIND} {rival.name}" if is_near else f"an {KIND} of another namespace"
-    return _false(
+    return unmet(
         "RouteAccepted",
         Reason.HOSTNAME_TAKEN,
         f"{what} of Gateway {gateway} with path {snapshot.resource.spec.routing.path} is served by "
@@ -331,7 +299,7 @@ def _hostname_taken(snapshot: Snapshot, gateway: Key) -> Condition:
 
 
 def _waiting_for_gateway(gateway: Key) -> Condition:
-    return _false(
+    return unmet(
         "RouteAccepted",
         Reason.WAITING_FOR_GATEWAY,
         f"Waiting for Gateway {gateway} to accept the route: check that its controller is running",
@@ -347,25 +315,25 @@ def canary_ready(snapshot: Snapshot) -> Condition | None:
     resolution = snapshot.canary_resolution
     if isinstance(resolution, ResolutionError):
         remains = f". Version {canary.model.version} remains the canary" if canary else ""
-        return _false("CanaryReady", resolution.reason, resolution.message + remains)
+        return unmet("CanaryReady", resolution.reason, resolution.message + remains)
     if decision is None:
-        return _false(
+        return unmet(
             "CanaryReady",
             Reason.MODEL_UNRESOLVED,
             f"There is no stable version yet: {_unresolved(snapshot)}",
         )
     if canary is None:
-        return _true("CanaryReady", Reason.SAME_VERSION, _same_version(snapshot))
+        return met("CanaryReady", Reason.SAME_VERSION, _same_version(snapshot))
     if decision.phase == Phase.STOPPED:
-        return _false("CanaryReady", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
+        return unmet("CanaryReady", Reason.STOPPED, "Stopped: spec.scaling.minReplicas is 0")
     state = snapshot.state(canary)
     failure = None if state.is_ready else diagnose(snapshot, canary)
     if failure:
-        return _false("CanaryReady", failure.reason, failure.message)
+        return unmet("CanaryReady", failure.reason, failure.message)
     has_traffic = canary.name in dict(decision.traffic)
     if state.is_ready or (has_traffic and _has_min_replicas(snapshot, state)):
-        return _true("CanaryReady", Reason.READY, f"Version {canary.model.version} is ready")
-    return _false("CanaryReady", Reason.STARTING, _starting(snapshot, canary))
+        return met("CanaryReady", Reason.READY, f"Version {canary.model.version} is ready")
+    return unmet("CanaryReady", Reason.STARTING, _starting(snapshot, canary))
 
 
 def traffic_split(snapshot: Snapshot) -> Condition | None:
@@ -375,19 +343,19 @@ def traffic_split(snapshot: Snapshot) -> Condition | None:
         return _split_on_trial(snapshot, decision) if decision else None
     canary = decision.canary if decision else None
     if canary is None and isinstance(snapshot.canary_resolution, ResolutionError):
-        return _false(
+        return unmet(
             "TrafficSplit", Reason.CANARY_UNRESOLVED, "All traffic goes to the stable version"
         )
     if decision is None:
-        return _false("TrafficSplit", Reason.CANARY_NOT_READY, "There is no traffic to split yet")
+        return unmet("TrafficSplit", Reason.CANARY_NOT_READY, "There is no traffic to split yet")
     if canary is None:
-        return _false("TrafficSplit", Reason.SAME_VERSION, _same_version(snapshot))
+        return unmet("TrafficSplit", Reason.SAME_VERSION, _same_version(snapshot))
     weight = dict(decision.traffic).get(canary.name, 0)
     if weight != spec.canary.weight:
         return _other_split(snapshot, decision, canary, spec.canary.weight)
     if spec.routing.gateway is None and 0 < weight < 100:
         return _split_by_pods(snapshot, decision, canary, weight)
-    return _true("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, canary, weight))
+    return met("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, canary, weight))
 
 
 def _split_on_trial(snapshot: Snapshot, decision: Decision) -> Condition | None:
@@ -398,13 +366,13 @@ def _split_on_trial(snapshot: Snapshot, decision: Decision) -> Condition | None:
     weight = dict(decision.traffic).get(target.name, 0)
     if weight > trial.weight:
         text = "All requests go to the new version until the stable one has a ready pod"
-        return _false("TrafficSplit", Reason.STABLE_NOT_READY, text)
+        return unmet("TrafficSplit", Reason.STABLE_NOT_READY, text)
     if weight < trial.weight:
         text = f"Version {target.model.version} gets {trial.weight} % again when it is ready"
-        return _false("TrafficSplit", Reason.CANARY_NOT_READY, text)
+        return unmet("TrafficSplit", Reason.CANARY_NOT_READY, text)
     if snapshot.resource.gateway is None and weight < 100:
         return _split_by_pods(snapshot, decision, target, weight)
-    return _true("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, target, weight))
+    return met("TrafficSplit", Reason.APPLIED, _split_by_route(snapshot, target, weight))
 
 
 def _other_split(
@@ -413,20 +381,20 @@ def _other_split(
     """Why the canary has another weight than the requested one."""
     version = decision.stable.model.version
     if canary.name in dict(decision.traffic):
-        return _false(
+        return unmet(
             "TrafficSplit",
             Reason.STABLE_NOT_READY,
             f"All requests go to the canary until version {version} has a ready pod",
         )
     if snapshot.state(canary).is_ready and decision.phase != Phase.STOPPED:
-        return _false(
+        return unmet(
             "TrafficSplit",
             Reason.UPDATE_IN_PROGRESS,
             f"The canary gets {requested} % of the requests after the update; until "
             f"then all go to version {version}: without spec.routing.gateway, pods "
             "of a third revision would also get some",
         )
-    return _false(
+    return unmet(
         "TrafficSplit",
         Reason.CANARY_NOT_READY,
         f"The canary gets {requested} % of the requests when it is ready; until then "
@@ -449,13 +417,13 @@ def _split_by_pods(
     all_pods = canary_pods + snapshot.state(decision.stable).ready
     actual = round(100 * canary_pods / all_pods) if all_pods else 0
     if actual == weight:
-        return _true(
+        return met(
             "TrafficSplit",
             Reason.APPLIED,
             f"Version {canary.model.version} has {canary_pods} of {all_pods} pods: {actual} % of "
             "the requests",
         )
-    return _false(
+    return unmet(
         "TrafficSplit",
         Reason.APPROXIMATE,
         f"Requested {weight} %, actual {actual} % ({canary_pods} of {_pods(all_pods)}): set "
@@ -491,14 +459,14 @@ def _route_apply_failure(snapshot: Snapshot) -> Condition | None:
         if error.kind != "HTTPRoute":
             continue
         if isinstance(error, ApplyError) and _is_kind_missing(error):
-            return _false(
+            return unmet(
                 "RouteAccepted",
                 Reason.GATEWAY_API_MISSING,
                 "The cluster has no Gateway API: install it with a gateway such as Envoy Gateway, "
                 "or leave out spec.routing.gateway",
             )
         failure = diagnose_apply_failure(error)
-        return _false("RouteAccepted", failure.reason, failure.message)
+        return unmet("RouteAccepted", failure.reason, failure.message)
     return None
 
 
@@ -581,11 +549,3 @@ def _same_version(snapshot: Snapshot) -> str:
 
 def _pods(count: int) -> str:
     return "1 pod" if count == 1 else f"{count} pods"
-
-
-def _true(type_: str, reason: Reason, message: str) -> Condition:
-    return Condition(type_, ConditionStatus.TRUE, reason, message)
-
-
-def _false(type_: str, reason: Reason, message: str) -> Condition:
-    return Condition(type_, ConditionStatus.FALSE, reason, message)

@@ -7,10 +7,13 @@ from enum import StrEnum
 from typing import Any
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.api.status import RevisionStatus
 from mlflow_model_operator.kube.objects import KubeObject, format_time
-from mlflow_model_operator.rollout import Decision
+from mlflow_model_operator.rollout import Decision, programmed_weights
 from mlflow_model_operator.rollout.progress import Progress
 from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.status.analysis import analysis_fields
 from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_HISTORY = 10
@@ -46,13 +49,24 @@ def rollout_status(
     fields = {
         "phase": phase,
         "revision": revision,
-        "trigger": str(_trigger(snapshot, decision)),
+        "trigger": str(trigger(snapshot, decision)),
         "message": message,
         "startedAt": started_at or format_time(snapshot.now),
         "lastControl": snapshot.resource.rollout_control or None,
         **_progress_fields(decision),
+        "acceptedWeight": _accepted_weight(snapshot, decision),
+        **analysis_fields(snapshot, decision),
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _accepted_weight(snapshot: Snapshot, decision: Decision) -> int | None:
+    """The target's share as the gateway has accepted it; None while it has not, and without one."""
+    resource = snapshot.resource
+    if decision.trial is None or resource.gateway is None:
+        return None
+    programmed = programmed_weights(resource, snapshot.live, snapshot.gateway)
+    return None if programmed is None else programmed.get(decision.target.name)
 
 
 def current_target(decision: Decision) -> Revision:
@@ -108,40 +122,65 @@ def _optional_time(seconds: float | None) -> str | None:
     return None if seconds is None else format_time(seconds)
 
 
-def _trigger(snapshot: Snapshot, decision: Decision) -> str:
+def trigger(snapshot: Snapshot, decision: Decision) -> str:
     """Why the present target is rolled out: as it was recorded when that began."""
     resource, target = snapshot.resource, current_target(decision)
     before, stable = resource.status.rollout, resource.status.stable
+    is_new_spec = resource.status.observed_generation != resource.generation
     if stable is None:
         return RolloutTrigger.START
+    if is_new_spec and _is_requested_otherwise(resource.status.target, target):
+        return RolloutTrigger.SPEC
     if before is not None and before.revision == target.name:
         return before.trigger or RolloutTrigger.SPEC
-    if resource.status.observed_generation != resource.generation:
+    if is_new_spec:
         return RolloutTrigger.SPEC
     model = target.model
     is_same_model = (stable.model_uri, stable.model_created) == (model.uri, model.created)
     return RolloutTrigger.OPERATOR if is_same_model else RolloutTrigger.REGISTRY
 
 
+def canary_trigger(resource: MLflowModelDeployment, canary: Revision) -> str:
+    """Why the present canary was started: as it was recorded when that began."""
+    before = resource.status.canary
+    is_new_spec = resource.status.observed_generation != resource.generation
+    if before is None or (is_new_spec and before.requested_uri != canary.model.requested):
+        return RolloutTrigger.SPEC
+    if before.revision == canary.name:
+        return before.trigger or RolloutTrigger.SPEC
+    if is_new_spec:
+        return RolloutTrigger.SPEC
+    is_same_model = (before.model_uri, before.model_created) == (
+        canary.model.uri,
+        canary.model.created,
+    )
+    return RolloutTrigger.OPERATOR if is_same_model else RolloutTrigger.REGISTRY
+
+
+def _is_requested_otherwise(before: RevisionStatus | None, target: Revision) -> bool:
+    """Whether the spec asks for the same version by another URI than before."""
+    return before is not None and before.requested_uri != target.model.requested
+
+
 def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
     """The rollouts that end with this decision."""
     status = snapshot.resource.status
     before, target = status.rollout, current_target(decision)
-    trigger = before.trigger if before and before.trigger else RolloutTrigger.SPEC
+    before_trigger = before.trigger if before and before.trigger else RolloutTrigger.SPEC
     if status.target and status.target.revision not in (decision.stable.name, target.name):
         yield _entry(
             status.target.revision,
             status.target.model_version,
-            trigger,
+            before_trigger,
             RolloutOutcome.SUPERSEDED,
         )
     if decision.rejected is not None and not (before and before.failed):
         outcome = _outcome(decision.rejected.progress)
-        yield _entry(target.name, target.model.version, trigger, outcome)
+        yield _entry(target.name, target.model.version, before_trigger, outcome)
     stable = decision.stable
     if status.stable is None or status.stable.revision != stable.name:
         is_target = stable.name == target.name
-        why = _trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
+        why = trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
         yield _entry(stable.name, stable.model.version, why, RolloutOutcome.PROMOTED)
 
 

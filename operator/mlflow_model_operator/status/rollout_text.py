@@ -13,7 +13,7 @@ _WAITS = {
     "RouteAccepted",
     Cause.STABLE: "waiting for the stable version to have a ready pod; see condition Available",
     Cause.RESUME: "paused",
-    Cause.ANALYSIS: "waiting for more requests to judge by",
+    Cause.ANALYSIS: "the hold is over, but the analysis has no verdict yet",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.resource import Key, MLflowModelDeployment
@@ -64,6 +65,7 @@ class Snapshot:
     is_deferred: bool = False  # a new pod template of the operator is for later
     # Those that there are scoring images for, the default first: ("3.11", "3.12").
     scoring_python_versions: tuple[str, ...] = ()
+    analysis: Report | None = None  # what the metrics say of the step that a rollout held
 
     @cached_property
     def routing(self) -> LiveRouting:

@@ -17,10 +17,12 @@ from mlflow_model_operator.kube.objects import (
 )
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.state import Revision
-from mlflow_model_operator.status.conditions import Condition, ConditionStatus, conditions
-from mlflow_model_operator.status.rollout import history, rollout_status
+from mlflow_model_operator.status.condition import Condition, met, unmet
+from mlflow_model_operator.status.conditions import conditions
+from mlflow_model_operator.status.rollout import canary_trigger, history, rollout_status
 from mlflow_model_operator.status.snapshot import Snapshot
 
+_SUMMARY = ("Ready", "Reconciling", "Stalled")
 MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read less
 
 
@@ -59,6 +61,8 @@ def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
     present = {role: revision for role, revision in roles.items() if revision}
     versions = {revision.name: revision.model.version for revision in present.values()}
     new: KubeObject = {role: _revision(revision, snapshot) for role, revision in present.items()}
+    if decision.canary:
+        new["canary"]["trigger"] = str(canary_trigger(snapshot.resource, decision.canary))
     new["traffic"] = [
         {"revision": name, "modelVersion": versions[name], "weight": weight}
         for name, weight in decision.traffic
@@ -78,11 +82,16 @@ def invalid_status(raw: KubeObject, message: str, now: float) -> KubeObject:
     """The status of a resource that the operator can't parse; earlier decisions stay."""
     old = status_of(raw)
     generation = generation_of(raw)
-    condition = Condition("Ready", ConditionStatus.FALSE, Reason.INVALID_SPEC, message)
     before = old.get("conditions", ())
-    others = [entry for entry in before if entry.get("type") != "Ready"]
-    ready = _dated(condition, generation, before, now)
-    return {**old, "observedGeneration": generation, "conditions": [ready, *others]}
+    others = [entry for entry in before if entry.get("type") not in _SUMMARY]
+    invalid = [
+        _dated(condition, generation, before, now)
+        for condition in (
+            unmet("Ready", Reason.INVALID_SPEC, message),
+            met("Stalled", Reason.INVALID_SPEC, message),
+        )
+    ]
+    return {**old, "observedGeneration": generation, "conditions": [*invalid, *others]}
 
 
 def status_patch(old: KubeObject, new: KubeObject) -> KubeObject | None:
@@ -115,7 +124,7 @@ def _dated(
     unchanged_since = [
         old.get("lastTransitionTime")
         for old in before
-        if old.get("type") == condition.type and old.get("status") == condition.status.value
+        if old.get("type") == condition.type and _is_same_state(old, condition, generation)
     ]
     return {
         "type": condition.type,
@@ -125,6 +134,16 @@ def _dated(
         "lastTransitionTime": next(filter(None, unchanged_since), None) or format_time(now),
         "observedGeneration": generation,
     }
+
+
+def _is_same_state(old: Mapping[str, Any], new: Condition, generation: int) -> bool:
+    """Whether a condition keeps its time.
+
+    Reconciling has that since when this spec has waited for the same: see `summary.GRACE_PERIOD`.
+    """
+    if new.type == "Reconciling":
+        return (old.get("reason"), old.get("observedGeneration")) == (str(new.reason), generation)
+    return old.get("status") == new.status.value
 
 
 def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlflow_model_server.agents import sse
 from mlflow_model_server.agents.inputs import FIELDS, request_of
+from mlflow_model_server.agents.trace_id import TraceId
 from mlflow_model_server.agents.writer import Chunks, Writer
 from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.inference.agent_model import AgentModel
@@ -49,13 +50,15 @@ class InvocationWriter(Writer):
 
     def parts(self) -> Parts:
         """As mlflow.genai.agent_server.AgentServer does."""
-        model = self._model
+        model, trace = self._model, TraceId()
         with (
             model.document(self._body, is_table=model.kind is None) as document,
             closing(self._chunks(document)) as chunks,
         ):
             for chunk in chunks:
                 yield sse.event(chunk)
+        if identifier := trace.get():
+            yield sse.event({"trace_id": identifier})
         yield sse.DONE
 
     def error(self, error: ErrorResponse) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 from mlflow_model_server.agents import sse
 from mlflow_model_server.agents.inputs import request_of
 from mlflow_model_server.agents.openai_errors import error_fields
+from mlflow_model_server.agents.trace_id import TraceId
 from mlflow_model_server.agents.writer import Writer
 from mlflow_model_server.inference.agent_model import AgentModel
 from mlflow_model_server.inference.event_stream import Parts
@@ -34,8 +35,11 @@ def respond(body: bytes, model: AgentModel, name: str) -> Response:
     """The whole response. `name` is the model's where it does not say one itself."""
     assert model.kind is not None
     with model.document(body) as document:
+        trace = TraceId()
         prediction = model.predict(request_of(document, model.kind))
         response = {**_frame(document, name), "status": "completed", **prediction}
+        if identifier := trace.get():
+            response["metadata"] = {**(response["metadata"] or {}), "trace_id": identifier}
         response["output"] = list(map(_item, response.get("output") or ()))
         return Response(200, sse.to_json(response), rows=1)
 
@@ -87,10 +91,11 @@ class ResponseWriter(Writer):
         with model.document(self._body) as document:
             request = request_of(document, model.kind)
             response = _Assembly(_frame(document, self._name))
+            trace = TraceId()
             with closing(self.counted(model.stream(request))) as events:
                 for event in events:
                     yield self._part(response.events_for(event))
-            yield self._part(response.last_events()) + (sse.DONE if self._has_done else b"")
+            yield self._part(response.last_events()) + self._end(trace)
 
     def error(self, error: ErrorResponse) -> bytes:
         """The protocol's event, with the field that makes OpenAI's clients raise it."""
@@ -99,6 +104,12 @@ class ResponseWriter(Writer):
             name: fields[name] for name in ("message", "code", "param")
         }
         return self._part([event]) + (sse.DONE if self._has_done else b"")
+
+    def _end(self, trace: TraceId) -> bytes:
+        if not self._has_done:
+            return b""
+        identifier = trace.get()
+        return (sse.event({"trace_id": identifier}) if identifier else b"") + sse.DONE
 
     def _part(self, events: list[Event]) -> bytes:
         return b"".join(map(self._numbered, events))

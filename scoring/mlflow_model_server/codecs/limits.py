@@ -30,13 +30,6 @@ _COPIES = 4  # of texts and pages: Arrow's, pandas', and those of converting
 # The fields of MLflow's protocol whose lists are of rows.
 _TABLES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _QUOTED = re.compile(rb'(?:^|(?<=[,\r\n]))"[^"]*(?:""[^"]*)*"')
-_LINE = re.compile(rb"[^\r\n]+")
-_PER_COLUMN = 4096
-_PER_FOOTER_BYTE = 64
-_COPIES = 4  # of texts and pages: Arrow's, pandas', and those of converting
-# The fields of MLflow's protocol whose lists are of rows.
-_TABLES = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_QUOTED = re.compile(rb'(?:^|(?<=[,\r\n]))"[^"]*(?:""[^"]*)*"')
 # Not of spaces alone: pandas skips such lines. Possessive, so that long ones are read once.
 _LINE = re.compile(rb"(?:\A|(?<=[\r\n]))(?=([ \t]*))\1[^ \t\r\n][^\r\n]*")
 

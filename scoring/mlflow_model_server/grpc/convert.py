@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow_model_server.codecs import openinference as codec
@@ -66,8 +66,7 @@ def response_of(
     for name, output in outputs.items():
         tensor = response.outputs.add(name=name, datatype=output.datatype, shape=output.shape)
         if output.binary_content_type:
-            parameter = tensor.parameters.add(key="content_type")
-            parameter.value.string_param = output.binary_content_type
+            tensor.parameters["content_type"].string_param = output.binary_content_type
         if is_raw:
             response.raw_output_contents.append(output.to_bytes())
         else:
@@ -119,12 +118,12 @@ def _input(tensor: Any, raw: bytes | None) -> tuple[dict[str, Any], bytes]:
     return described, raw
 
 
-def _parameters(listed: Iterable[Any]) -> dict[str, Any]:
+def _parameters(by_name: Mapping[str, Any]) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
-    for entry in listed:
-        choice = entry.value.WhichOneof("choice")
+    for name, value in by_name.items():
+        choice = value.WhichOneof("choice")
         if choice is not None:
-            parameters[entry.key] = getattr(entry.value, choice)
+            parameters[name] = getattr(value, choice)
     return parameters
 
 

@@ -1,7 +1,7 @@
 """gRPC's health checking protocol, which probes and load balancers use.
 
 See https://github.com/grpc/grpc/blob/master/doc/health-checking.md. Its two messages have a field
-each, so they are read and written here: protobuf's own classes of that name may come with a model.
+each, so they are read and written here, without protobuf: probes are many.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from mlflow_model_server.grpc.descriptors import ProtoFile
 from mlflow_model_server.grpc.message_reader import MessageReader
 from mlflow_model_server.grpc.messages import SERVICE as INFERENCE_SERVICE
 from mlflow_model_server.inference.request import ClientGone
@@ -21,6 +22,26 @@ if TYPE_CHECKING:
     from mlflow_model_server.inference.service import InferenceService
 
 SERVICE = "grpc.health.v1.Health"
+FILE = ProtoFile(
+    "grpc/health/v1/health.proto",
+    SERVICE,
+    {
+        "HealthCheckRequest": "string service = 1",
+        "HealthCheckResponse": "HealthCheckResponse.ServingStatus status = 1",
+    },
+    {
+        "Check": ("HealthCheckRequest", "HealthCheckResponse"),
+        "Watch": ("HealthCheckRequest", "stream HealthCheckResponse"),
+    },
+    {
+        "HealthCheckResponse.ServingStatus": (
+            "UNKNOWN",
+            "SERVING",
+            "NOT_SERVING",
+            "SERVICE_UNKNOWN",
+        )
+    },
+)
 # HealthCheckResponse: the field `status`, an enumeration.
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 _SECONDS_BETWEEN = 1.0

@@ -7,6 +7,7 @@ import asyncio
 import grpc
 
 from mlflow_model_server.compat import timeout
+from mlflow_model_server.inference.limits import Reservation
 from mlflow_model_server.inference.request import ClientGone
 from mlflow_model_server.responses import ErrorResponse, Rejected
 
@@ -30,3 +31,19 @@ class MessageReader:
         if message is grpc.aio.EOF:
             raise ClientGone
         return bytes(message)
+
+
+class MessageBody:
+    """The message of a call as a request's body; of a stream, the next message."""
+
+    disconnected = None  # gRPC cancels the call's task
+
+    def __init__(self, context: grpc.aio.ServicerContext, reader: MessageReader) -> None:
+        self._context = context
+        self._reader = reader
+
+    async def read(self, reservation: Reservation) -> bytes:
+        """Raises Rejected, and ClientGone where there is none."""
+        message = await self._reader.read(self._context)
+        reservation.grow(len(message))
+        return message

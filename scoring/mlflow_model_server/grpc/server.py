@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from google.protobuf import json_format
@@ -16,12 +16,12 @@ from google.protobuf.message import DecodeError
 
 from mlflow_model_server.codecs import openinference as codec
 from mlflow_model_server.codecs.openinference import Inference
-from mlflow_model_server.grpc import convert, health
-from mlflow_model_server.grpc.message_reader import MessageReader
+from mlflow_model_server.grpc import context as calls
+from mlflow_model_server.grpc import convert, health, messages, reflection
+from mlflow_model_server.grpc.message_reader import MessageBody, MessageReader
 from mlflow_model_server.grpc.messages import SERVICE, message
 from mlflow_model_server.headers import Headers
 from mlflow_model_server.inference import routes
-from mlflow_model_server.inference.limits import Reservation
 from mlflow_model_server.inference.request import ClientGone, Request
 from mlflow_model_server.inference.routes import Endpoint, Route
 from mlflow_model_server.inference.served_model import (
@@ -34,16 +34,6 @@ from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.responses import ErrorResponse, Rejected, Response
 from mlflow_model_server.settings import Settings
 
-# The status that stands for each HTTP status.
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 _ROUTES = {
     "ServerLive": routes.SERVER_LIVE,
     "ServerReady": routes.SERVER_READY,
@@ -51,6 +41,9 @@ _ROUTES = {
     "ModelReady": routes.MODEL_READY,
     "ModelMetadata": routes.MODEL_METADATA,
     "ModelInfer": routes.MODEL_INFER,
+    "RepositoryIndex": routes.REPOSITORY_INDEX,
+    "RepositoryModelLoad": routes.REPOSITORY_CONTROL,
+    "RepositoryModelUnload": routes.REPOSITORY_CONTROL,
 }
 # Calls beyond those that may wait: for probes, and to be refused with a sentence.
 _MORE_CALLS = 64
@@ -75,15 +68,14 @@ async def start(service: InferenceService, settings: Settings) -> grpc.aio.Serve
         ],
         maximum_concurrent_rpcs=settings.max_queue + _MORE_CALLS,
     )
-    calls = _Calls(service, settings)
-    handlers = {name: grpc.stream_unary_rpc_method_handler(calls.handler(name)) for name in _ROUTES}
+    inference = _Calls(service, settings)
+    by_service = {
+        SERVICE: inference.handlers(),
+        health.SERVICE: health.handlers(service, inference.messages),
+        **reflection.handlers(service, inference.messages, (messages.FILE, health.FILE)),
+    }
     server.add_generic_rpc_handlers(
-        [
-            grpc.method_handlers_generic_handler(SERVICE, handlers),
-            grpc.method_handlers_generic_handler(
-                health.SERVICE, health.handlers(service, calls.messages)
-            ),
-        ]
+        [grpc.method_handlers_generic_handler(*each) for each in by_service.items()]
     )
     server.add_insecure_port(f"[::]:{settings.grpc_port}")
     await server.start()
@@ -99,10 +91,14 @@ class _Calls:
         self.messages = MessageReader(service.budget.limit // self._maximum)
         self._codec = _Codec(service, settings)
 
-    def handler(self, name: str) -> Handle:
-        """The handler of one of the calls."""
-        route = _ROUTES[name]
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
+        """The handlers of all calls, by name."""
+        return {
+            name: grpc.stream_unary_rpc_method_handler(self._handler(route))
+            for name, route in _ROUTES.items()
+        }
 
+    def _handler(self, route: Route) -> Handle:
         async def handle(_messages: object, context: grpc.aio.ServicerContext) -> bytes:
             return await self._handle(route, context)
 
@@ -112,9 +108,9 @@ class _Calls:
         request = self._service.request(
             route,
             route.method,
-            _headers(context),
-            _address(context),
-            _Body(context, self.messages),
+            calls.headers(context),
+            calls.address(context),
+            MessageBody(context, self.messages),
             self._maximum,
         )
         try:
@@ -122,24 +118,8 @@ class _Calls:
         except ClientGone:
             raise asyncio.CancelledError from None
         if response.error is not None:
-            await _abort(context, response.error)
+            await calls.abort(context, response.error)
         return response.body
-
-
-class _Body:
-    """The message of a call."""
-
-    disconnected = None  # gRPC cancels the call's task
-
-    def __init__(self, context: grpc.aio.ServicerContext, reader: MessageReader) -> None:
-        self._context = context
-        self._reader = reader
-
-    async def read(self, reservation: Reservation) -> bytes:
-        """Raises Rejected, and ClientGone where there is none."""
-        message = await self._reader.read(self._context)
-        reservation.grow(len(message))
-        return message
 
 
 class _Codec:
@@ -177,6 +157,10 @@ class _Codec:
                 name=SERVER, version=SERVER_VERSION, extensions=EXTENSIONS
             )
             return _response(metadata)
+        if endpoint is Endpoint.REPOSITORY_INDEX:
+            return await self._index(request)
+        if endpoint is Endpoint.REPOSITORY_CONTROL:
+            raise Rejected(self._model.control_refused())
         named = _parse("ModelMetadataRequest", await request.read())
         self._require_model(named.name, named.version)
         if endpoint is Endpoint.MODEL_READY:
@@ -195,8 +179,13 @@ class _Codec:
             response.body if response.error else _json("ModelInferResponse", response.body)
         )
 
+    async def _index(self, request: Request) -> Response:
+        asked = _parse("RepositoryIndexRequest", await request.read())
+        entries = self._model.repository_index(self._service.is_ready, only_ready=asked.ready)
+        return _response(message("RepositoryIndexResponse")(models=entries))
+
     def _metadata(self) -> Any:
-        model, tensor = self._model, message("TensorMetadata")
+        model, tensor = self._model, message("ModelMetadataResponse.TensorMetadata")
         inputs, outputs = (
             [
                 tensor(name=field.name, datatype=field.datatype, shape=field.shape)
@@ -243,29 +232,9 @@ def _response(sent: Any) -> Response:
     return Response(200, sent.SerializeToString(), _PROTOBUF)
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: ErrorResponse) -> NoReturn:
-    code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
-    trailing = tuple((name.decode(), value.decode()) for name, value in error.headers)
-    await context.abort(code, error.message, trailing)
-    raise AssertionError("unreachable")
-
-
 def _json(name: str, body: bytes) -> bytes:
     try:
         sent = message(name).FromString(body)
         return str(json_format.MessageToJson(sent, indent=None)).encode()
     except (DecodeError, ValueError):
         return body
-
-
-def _headers(context: grpc.aio.ServicerContext) -> Headers:
-    """The call's metadata as ASGI has headers; gRPC keeps their names in lower case."""
-    return [
-        (name.encode(), value.encode() if isinstance(value, str) else value)
-        for name, value in context.invocation_metadata() or ()
-    ]
-
-
-def _address(context: grpc.aio.ServicerContext) -> str:
-    """The client's: of "ipv4:10.0.0.7:5123" and "ipv6:%5B::1%5D:5123" the middle."""
-    return str(context.peer()).partition(":")[2].rpartition(":")[0]

@@ -55,6 +55,11 @@ class OpenInferenceCodec:
             return Response(200, orjson.dumps(_SERVER_METADATA))
         if endpoint is Endpoint.MODEL_METADATA:
             return Response(200, orjson.dumps(self._metadata()))
+        if endpoint is Endpoint.REPOSITORY_INDEX:
+            only_ready = _only_ready(await request.read())
+            return Response(200, orjson.dumps(model.repository_index(service.is_ready, only_ready)))
+        if endpoint is Endpoint.REPOSITORY_CONTROL:
+            raise Rejected(model.control_refused())
         path = request.route.path[:_MAX_QUOTED]
         message = f"there is no {path}: write a path of the protocol, like /v2/models/…"
         raise Rejected(ErrorResponse(404, "RESOURCE_DOES_NOT_EXIST", message))
@@ -80,6 +85,27 @@ class OpenInferenceCodec:
 
 _MAX_QUOTED = 100  # characters of a path that a message repeats
 _SERVER_METADATA = {"name": SERVER, "version": SERVER_VERSION, "extensions": EXTENSIONS}
+
+_MAX_INDEX_BYTES = 4096
+_NOT_AN_INDEX_REQUEST = ErrorResponse(
+    400,
+    "BAD_REQUEST",
+    'the body is not one of this request: write {"ready": true}, or leave it out',
+)
+
+
+def _only_ready(body: bytes) -> bool:
+    """Whether a request of the repository's index asks for ready models only."""
+    if not body:
+        return False
+    try:
+        asked = orjson.loads(body) if len(body) <= _MAX_INDEX_BYTES else None
+    except orjson.JSONDecodeError:
+        asked = None
+    ready = asked.get("ready") if isinstance(asked, dict) else 0
+    if ready not in (True, False, None) or type(ready) is int:
+        raise Rejected(_NOT_AN_INDEX_REQUEST)
+    return ready is True
 
 
 def _health(body: dict[str, Any], is_good: bool) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 
 from mlflow_model_server.codecs.limits import Limits
 from mlflow_model_server.responses import ErrorResponse, Rejected
@@ -15,8 +16,12 @@ _MIN_BODY = 2**20
 _MAX_PARSED = 768 * 2**20
 # A body becomes many times its size while it is parsed.
 _BODIES_PER_MEMORY_LIMIT = 128
-# A quarter of the memory is for the bodies of all requests together, one for parsing them.
-_SHARE = 4
+# Shares of the memory: of the bodies of all requests together; of what one body may become; and of
+# what several may become at the same time. More than that one body becomes by itself. Together with
+# what Python, pandas and MLflow take, it is less than half of 2 GiB.
+_OF_BODIES = Fraction(1, 8)
+_OF_ONE = Fraction(1, 4)
+_OF_SEVERAL = Fraction(3, 16)
 
 
 class BytesBudget:
@@ -82,7 +87,7 @@ def max_body_bytes(settings: Settings, memory: int | None = None) -> int:
 
 def max_bytes_in_flight(settings: Settings, memory: int | None = None) -> int:
     """The bytes that the bodies of all requests in this process may have together."""
-    shared = (memory or _memory()) // _SHARE // settings.workers
+    shared = _share(_OF_BODIES, settings, memory)
     grpc = settings.grpc_max_message_bytes if settings.grpc_port else 0
     minimum = max(max_body_bytes(settings, memory), grpc)
     return max(minimum, settings.max_bytes_in_flight or shared)
@@ -90,8 +95,17 @@ def max_bytes_in_flight(settings: Settings, memory: int | None = None) -> int:
 
 def parse_limits(settings: Settings, memory: int | None = None) -> Limits:
     """What the body of one request may become while it is parsed."""
-    shared = (memory or _memory()) // _SHARE // settings.workers
+    shared = _share(_OF_ONE, settings, memory)
     return Limits(settings.max_rows, settings.max_columns, min(_MAX_PARSED, shared))
+
+
+def memory_for_parsing(settings: Settings, memory: int | None = None) -> int:
+    """What the bodies of several requests may become at the same time, in this process."""
+    return _share(_OF_SEVERAL, settings, memory)
+
+
+def _share(share: Fraction, settings: Settings, memory: int | None) -> int:
+    return int((memory or _memory()) * share / settings.workers)
 
 
 def _memory() -> int:

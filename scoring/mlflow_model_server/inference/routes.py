@@ -27,6 +27,9 @@ class Endpoint(Enum):
     MODEL_METADATA = auto()
     MODEL_READY = auto()
     MODEL_INFER = auto()
+    REPOSITORY_INDEX = auto()
+    REPOSITORY_CONTROL = auto()  # loading and unloading
+    REFLECTION = auto()  # of gRPC
     COMPLETIONS = auto()
     RESPONSES = auto()
     MODEL_LIST = auto()  # of OpenAI's protocol
@@ -74,6 +77,9 @@ SERVER_READY = _route(Endpoint.SERVER_READY, "/v2/health/ready", is_open=True)
 MODEL_METADATA = _route(Endpoint.MODEL_METADATA, _MODEL_LABEL)
 MODEL_READY = _route(Endpoint.MODEL_READY, f"{_MODEL_LABEL}/ready")
 MODEL_INFER = Route(Endpoint.MODEL_INFER, INFER, method="POST")
+REPOSITORY_INDEX = Route(Endpoint.REPOSITORY_INDEX, "/v2/repository/index", method="POST")
+REPOSITORY_CONTROL = Route(Endpoint.REPOSITORY_CONTROL, OTHER, method="POST")
+REFLECTION = _route(Endpoint.REFLECTION, OTHER)
 _REDIRECT = Route(Endpoint.REDIRECT, OTHER, method="")
 _NOT_FOUND = Route(Endpoint.NOT_FOUND, OTHER, method="")
 
@@ -93,12 +99,15 @@ _OPENAI = {
 }
 _MODEL_ENTRY = _route(Endpoint.MODEL_ENTRY, "/v1/models/{model}")
 _BY_PATH = {**_MLFLOW, **_OPENAI}
-_OPEN_INFERENCE = {route.label: route for route in (SERVER_METADATA, SERVER_LIVE, SERVER_READY)}
+_OPEN_INFERENCE = {
+    route.label: route for route in (SERVER_METADATA, SERVER_LIVE, SERVER_READY, REPOSITORY_INDEX)
+}
 _OF_MODEL = {None: MODEL_METADATA, "/ready": MODEL_READY, "/infer": MODEL_INFER}
 _MODEL_ENTRIES = "/v1/models/"
 _MODEL_PATH = re.compile(
     r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<verb>/ready|/infer)?"
 )
+_CONTROL_PATH = re.compile(r"/v2/repository/models/[^/]+/(?:un)?load")
 
 
 def resolve(path: str) -> Route:
@@ -131,5 +140,6 @@ def _open_inference(path: str) -> Route:
         return route
     match = _MODEL_PATH.fullmatch(path)
     if match is None:
-        return replace(_NOT_FOUND, path=path)
+        is_control = _CONTROL_PATH.fullmatch(path)
+        return REPOSITORY_CONTROL if is_control else replace(_NOT_FOUND, path=path)
     return replace(_OF_MODEL[match["verb"]], model=match["name"], version=match["version"])

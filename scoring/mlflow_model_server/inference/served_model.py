@@ -9,7 +9,7 @@ from mlflow_model_server.responses import ErrorResponse
 
 SERVER = "mlflow-model-server"
 SERVER_VERSION = "0.1.0"
-EXTENSIONS = ("binary_tensor_data",)
+EXTENSIONS = ("binary_tensor_data", "model_repository")
 PLATFORM = "mlflow"
 DEFAULT_NAME = "mlflow-model"
 _MAX_QUOTED = 100  # characters of a name that a message repeats
@@ -36,6 +36,23 @@ class ServedModel:
             has = f"write version {self.version!r}" if self.version else "leave the version out"
             return _not_found(f"there is no version {_quoted(version)} of {name!r} here: {has}")
         return None
+
+    def repository_index(self, is_ready: bool, only_ready: bool) -> list[dict[str, str]]:
+        """The models here, as the protocol's model repository extension lists them."""
+        if only_ready and not is_ready:
+            return []
+        state, reason = (
+            ("READY", "") if is_ready else ("UNAVAILABLE", "no prediction has ended for too long")
+        )
+        return [{"name": self.name, "version": self.version, "state": state, "reason": reason}]
+
+    def control_refused(self) -> ErrorResponse:
+        """The error for a request to load or unload a model."""
+        message = (
+            f"this server loads and unloads nothing, it serves {self.name!r} while it runs: "
+            "change spec.model.uri of its MLflowModelDeployment"
+        )
+        return ErrorResponse(400, "BAD_REQUEST", message)
 
 
 def _quoted(text: str) -> str:

@@ -24,6 +24,7 @@ ROUTES = (
     "/v2/health/ready",
     "/v2/models/{model}",
     "/v2/models/{model}/ready",
+    "/v2/repository/index",
     "/v1/chat/completions",
     "/v1/responses",
     "/responses",

@@ -58,6 +58,19 @@ def flush() -> None:
         log.warning("traces were lost: they could not be written within %g s", _FLUSH_TIMEOUT)
 
 
+def last_trace_id() -> str | None:
+    """The identifier of the last trace that the model's code has ended in this thread."""
+    if not _is_enabled():
+        return None
+    try:
+        import mlflow
+
+        identifier: str | None = mlflow.get_last_active_trace_id(thread_local=True)
+        return identifier
+    except (AttributeError, TypeError):  # in older versions
+        return None
+
+
 def _destination() -> str:
     """As the variable says; "" for none."""
     for name in _DESTINATIONS:

@@ -12,11 +12,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow_model_server.prepare import onnx_files
+from mlflow_model_server.prepare import onnx_files, tensorflow_files, transformers_files
+from mlflow_model_server.prepare.model_folder import (
+    FormatUse,
+    ModelFolder,
+    UnsafeModel,
+    anything,
+    mapping,
+    quoted,
+    text,
+)
 from mlflow_model_server.runtime import pickle_switch
 from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
@@ -40,19 +48,6 @@ _PYTHON_MODELS = {
     "mlflow.pyfunc.loaders.responses_agent",
 }
 _PICKLED_FLAVORS = {"statsmodels", "pmdarima"}
-_MAX_QUOTED = 100  # characters of a name that a message repeats
-
-
-@dataclass(frozen=True)
-class FormatUse:
-    """A format, and the file or field of the MLmodel file that says so."""
-
-    format: str
-    where: str
-
-
-class UnsafeModel(Exception):
-    """What MLflow would read can't be established; the message says which file or field it is."""
 
 
 def check(settings: Settings, mlmodel: dict[str, Any]) -> None:
@@ -82,50 +77,17 @@ def check(settings: Settings, mlmodel: dict[str, Any]) -> None:
 
 def classify(folder: Path, mlmodel: dict[str, Any]) -> Iterator[FormatUse]:
     """The formats of all that loading the model would read. Raises UnsafeModel."""
-    model = _Model(folder, mlmodel)
+    model = ModelFolder(folder, mlmodel)
     yield from _of_files(model.root)
     yield from _of_code(model)
     yield from _of_flavor(model)
-
-
-class _Model:
-    """A model's folder and the two flavors that count: python_function, and what it loads."""
-
-    def __init__(self, folder: Path, mlmodel: dict[str, Any]) -> None:
-        self.root = folder.resolve()
-        self.flavors = _mapping(mlmodel.get("flavors"), "flavors")
-        for name, flavor in self.flavors.items():
-            _mapping(flavor, f"flavors.{_quoted(name)}")
-        self.function = _mapping(self.flavors.get("python_function"), "flavors.python_function")
-        self.loader = _text(self.function.get("loader_module"), "loader_module")
-        package, _, self.name = self.loader.partition(".")
-        if package != "mlflow":
-            self.name = ""
-
-    @property
-    def flavor(self) -> dict[str, Any]:
-        """What the MLmodel file says for the loader."""
-        return _mapping(self.flavors.get(self.name), f"flavors.{_quoted(self.name)}")
-
-    def file(self, name: Any, field: str) -> Path:
-        """The file of that name, which is beside MLmodel itself.
-
-        MLflow looks for the MLmodel file that counts beside some of the files that it reads.
-        """
-        text = _text(name, field)
-        path = self.root / text
-        if text in (".", "..") or "/" in text or "\\" in text or "\0" in text:
-            raise UnsafeModel(f"{field} in MLmodel is not the name of a file next to it")
-        if path.is_symlink() or not path.is_file():
-            raise UnsafeModel(f"{field} in MLmodel refers to no file next to it")
-        return path
 
 
 def _of_files(root: Path) -> Iterator[FormatUse]:
     """The formats of files that are of one wherever they are; refuses what leads elsewhere."""
     for folder, folders, files in os.walk(root, onerror=_raise):
         for path in (Path(folder, name) for name in (*folders, *files)):
-            shown = _quoted(path.relative_to(root))
+            shown = quoted(path.relative_to(root))
             _check_file(root, path, shown)
             ending = path.suffix.lower()
             if ending in _PICKLES:
@@ -148,27 +110,27 @@ def _raise(error: OSError) -> None:
     raise UnsafeModel(f"The model's folder can't be read: {error.strerror}")
 
 
-def _of_code(model: _Model) -> Iterator[FormatUse]:
+def _of_code(model: ModelFolder) -> Iterator[FormatUse]:
     """Code that comes with the model, and fields whose effect is not established."""
     for name, flavor in model.flavors.items():
         for field in ("code", "model_code_path"):
             if flavor.get(field):
-                yield FormatUse("code", f"flavors.{_quoted(name)}.{field}")
+                yield FormatUse("code", f"flavors.{quoted(name)}.{field}")
         if name not in ("python_function", model.name):
-            yield from _anything(f"flavors.{_quoted(name)}, a second flavor,")
+            yield from anything(f"flavors.{quoted(name)}, a second flavor,")
     if model.loader in _PYTHON_MODELS:
         return
     for field in model.function.keys() - _FIELDS:
-        yield from _anything(f"flavors.python_function.{_quoted(field)}")
+        yield from anything(f"flavors.python_function.{quoted(field)}")
     if model.function.get("streamable"):
-        yield from _anything("flavors.python_function.streamable")
-    method = _text(model.function.get("predict_fn", "predict"), "predict_fn")
+        yield from anything("flavors.python_function.streamable")
+    method = text(model.function.get("predict_fn", "predict"), "predict_fn")
     if method not in _METHODS:
-        yield from _anything("flavors.python_function.predict_fn")
+        yield from anything("flavors.python_function.predict_fn")
 
 
-def _of_flavor(model: _Model) -> Iterator[FormatUse]:
-    field = f"flavors.python_function.loader_module {_quoted(model.loader)}"
+def _of_flavor(model: ModelFolder) -> Iterator[FormatUse]:
+    field = f"flavors.python_function.loader_module {quoted(model.loader)}"
     if model.loader in _PYTHON_MODELS:
         yield from _python_model(model)
     elif model.name in _PICKLED_FLAVORS:
@@ -176,30 +138,24 @@ def _of_flavor(model: _Model) -> Iterator[FormatUse]:
     elif model.name in _BY_FLAVOR:
         yield from _BY_FLAVOR[model.name](model)
     else:
-        yield from _anything(field)
+        yield from anything(field)
 
 
-def _anything(where: str) -> Iterator[FormatUse]:
-    """What is not known here may read pickles, or run code of its own."""
-    yield FormatUse("code", where)
-    yield FormatUse("pickle", where)
-
-
-def _python_model(model: _Model) -> Iterator[FormatUse]:
+def _python_model(model: ModelFolder) -> Iterator[FormatUse]:
     if "model_code_path" in model.function:
         # MLflow reads no pickle of its own then, but the code may read whatever it likes.
         yield FormatUse("code", "flavors.python_function.model_code_path")
     if "model_code_path" not in model.function or "python_model" in model.function:
-        yield FormatUse("pickle", _quoted(model.function.get("python_model") or "python_model"))
+        yield FormatUse("pickle", quoted(model.function.get("python_model") or "python_model"))
 
 
-def _sklearn(model: _Model) -> Iterator[FormatUse]:
+def _sklearn(model: ModelFolder) -> Iterator[FormatUse]:
     field = "data" if "data" in model.function else "model_path"
     path = model.file(model.function.get(field), f"flavors.python_function.{field}")
     yield _of_estimator(model, path, default="pickle")
 
 
-def _of_estimator(model: _Model, path: Path, default: str) -> FormatUse:
+def _of_estimator(model: ModelFolder, path: Path, default: str) -> FormatUse:
     """A file that MLflow's loader of scikit-learn's models reads."""
     written = model.flavor.get("serialization_format", default)
     if written != "skops":
@@ -207,7 +163,7 @@ def _of_estimator(model: _Model, path: Path, default: str) -> FormatUse:
     untrusted = _untrusted_types(path)
     if untrusted:
         # The model's own list of trusted types would have skops import and call them.
-        types = _quoted(", ".join(untrusted))
+        types = quoted(", ".join(untrusted))
         return FormatUse("pickle", f"{path.name}, with types that skops does not trust ({types}),")
     return FormatUse("skops", path.name)
 
@@ -223,16 +179,16 @@ def _untrusted_types(path: Path) -> list[str]:
         raise UnsafeModel(f"{path.name} can't be read as skops") from None
 
 
-def _xgboost(model: _Model) -> Iterator[FormatUse]:
+def _xgboost(model: ModelFolder) -> Iterator[FormatUse]:
     _check_data(model)
     path = model.file(model.flavor.get("data"), "flavors.xgboost.data")
     name = model.flavor.get("model_class", "xgboost.core.Booster")
     if not isinstance(name, str) or name not in _XGBOOST_CLASSES:
-        yield from _anything("flavors.xgboost.model_class")
+        yield from anything("flavors.xgboost.model_class")
     yield from _by_ending("xgboost", path, {".json", ".ubj", ".xgb"})
 
 
-def _lightgbm(model: _Model) -> Iterator[FormatUse]:
+def _lightgbm(model: ModelFolder) -> Iterator[FormatUse]:
     _check_data(model)
     path = model.file(model.flavor.get("data"), "flavors.lightgbm.data")
     if model.flavor.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
@@ -241,15 +197,15 @@ def _lightgbm(model: _Model) -> Iterator[FormatUse]:
         yield _of_estimator(model, path, default="cloudpickle")
 
 
-def _catboost(model: _Model) -> Iterator[FormatUse]:
+def _catboost(model: ModelFolder) -> Iterator[FormatUse]:
     model.file(model.function.get("data"), "flavors.python_function.data")
     if model.flavor.get("save_format") in ("cbm", "json"):
         yield FormatUse("catboost", "flavors.catboost.save_format")
     else:
-        yield from _anything("flavors.catboost.save_format")
+        yield from anything("flavors.catboost.save_format")
 
 
-def _onnx(model: _Model) -> Iterator[FormatUse]:
+def _onnx(model: ModelFolder) -> Iterator[FormatUse]:
     path = model.file(model.function.get("data"), "flavors.python_function.data")
     yield from _by_ending("onnx", path, {".onnx"})
     # Options of providers, and of sessions, name libraries to load.
@@ -257,7 +213,7 @@ def _onnx(model: _Model) -> Iterator[FormatUse]:
     if not isinstance(providers, list) or not all(type(each) is str for each in providers):
         yield FormatUse("code", "flavors.onnx.providers")
     options = model.flavor.get("onnx_session_options") or {}
-    if _mapping(options, "flavors.onnx.onnx_session_options").get("extra_session_config"):
+    if mapping(options, "flavors.onnx.onnx_session_options").get("extra_session_config"):
         yield FormatUse("code", "flavors.onnx.onnx_session_options.extra_session_config")
     try:
         problem = onnx_files.problem_of(path)
@@ -267,7 +223,7 @@ def _onnx(model: _Model) -> Iterator[FormatUse]:
         raise UnsafeModel(f"{path.name} {problem}")
 
 
-def _pytorch(model: _Model) -> Iterator[FormatUse]:
+def _pytorch(model: ModelFolder) -> Iterator[FormatUse]:
     field = "flavors.pytorch.serialization_format"
     if model.flavor.get("serialization_format") != "pt2":
         yield FormatUse("pickle", f"{field}, other than pt2,")
@@ -275,15 +231,15 @@ def _pytorch(model: _Model) -> Iterator[FormatUse]:
         # MLflow itself looks into the archive, unless pickles are allowed anyway.
         yield FormatUse("torch-export", field)
     if next(model.root.rglob("pickle_module_info.txt"), None) is not None:
-        yield from _anything("pickle_module_info.txt")
-    data = _text(model.function.get("data"), "flavors.python_function.data")
+        yield from anything("pickle_module_info.txt")
+    data = text(model.function.get("data"), "flavors.python_function.data")
     if not (model.root / data).resolve().is_relative_to(model.root):
         raise UnsafeModel(
             "flavors.python_function.data in MLmodel leads outside the model's folder"
         )
 
 
-def _check_data(model: _Model) -> None:
+def _check_data(model: ModelFolder) -> None:
     """Where python_function names a file, MLflow looks for MLmodel beside that."""
     if "data" in model.function:
         model.file(model.function["data"], "flavors.python_function.data")
@@ -293,32 +249,17 @@ def _by_ending(name: str, path: Path, endings: set[str]) -> Iterator[FormatUse]:
     if path.suffix.lower() in endings:
         yield FormatUse(name, path.name)
     else:
-        yield from _anything(_quoted(path.name))
+        yield from anything(quoted(path.name))
 
 
-def _mapping(value: Any, field: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(type(key) is str for key in value):
-        raise UnsafeModel(f"{field} in MLmodel is not a mapping")
-    return value
-
-
-def _text(value: Any, field: str) -> str:
-    if type(value) is not str or not value:
-        raise UnsafeModel(f"{field} in MLmodel is not a string")
-    return value
-
-
-def _quoted(value: object) -> str:
-    """A name from the model, in a message: without control characters, and not too long."""
-    text = "".join(char if char.isprintable() else "?" for char in str(value))
-    return text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}…"
-
-
-_BY_FLAVOR: dict[str, Callable[[_Model], Iterator[FormatUse]]] = {
+_BY_FLAVOR: dict[str, Callable[[ModelFolder], Iterator[FormatUse]]] = {
     "sklearn": _sklearn,
     "onnx": _onnx,
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,
     "catboost": _catboost,
     "pytorch": _pytorch,
+    "tensorflow": tensorflow_files.of_tensorflow,
+    "keras": tensorflow_files.of_keras,
+    "transformers": transformers_files.of_transformers,
 }

@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 import requests
 from mlserver.codecs import NumpyCodec, NumpyRequestCodec, PandasCodec, StringCodec
-from mlserver.types import InferenceRequest, InferenceResponse
+from mlserver.types import (
+    InferenceRequest,
+    InferenceResponse,
+    RepositoryIndexRequest,
+    RepositoryIndexResponse,
+)
 
 frame = pd.read_json(io.StringIO(sys.stdin.read()), orient="split").astype(float)
 url = f"{sys.argv[1]}/v2/models/wine/infer"
@@ -20,6 +25,13 @@ def answer(request: InferenceRequest) -> InferenceResponse:
     response = requests.post(url, json=request.model_dump(exclude_none=True), timeout=240)
     assert response.ok, response.text
     return InferenceResponse.model_validate_json(response.content)
+
+
+def index() -> list[list[str]]:
+    body = RepositoryIndexRequest(ready=True).model_dump()
+    response = requests.post(f"{sys.argv[1]}/v2/repository/index", json=body, timeout=240)
+    models = RepositoryIndexResponse.model_validate_json(response.content)
+    return [[model.name, model.version or "", str(model.state)] for model in models.root]
 
 
 def labels(request: InferenceRequest) -> list[int]:
@@ -40,6 +52,7 @@ print(
                     answer(PandasCodec.encode_request(frame, use_bytes=False))
                 )
             ),
+            "index": index(),
             "wrong": [refused.status_code, refused.json()["error"]],
         }
     )

@@ -103,6 +103,41 @@ FULL: Resource = {
     },
 }
 
+# What a canary excludes: a rollout in steps, which is judged.
+JUDGED: Resource = {
+    **MINIMAL,
+    "spec": {
+        "model": {"uri": "models:/wine@champion"},
+        "rollout": {
+            "steps": [{"weight": 10, "hold": "2m"}, {"pause": {"duration": "1m"}}],
+            "analysis": {
+                "interval": "15s",
+                "minRequests": 200,
+                "confidence": 99.5,
+                "failureLimit": 1,
+                "onInconclusive": "RollBack",
+                "dryRun": True,
+                "errors": {"maxPercent": 2.5, "maxIncrease": 0.5},
+                "clientErrors": {"maxIncrease": 5},
+                "latency": [
+                    {"percentile": 50, "max": "20ms"},
+                    {"percentile": 99.9, "maxRatio": 1.5},
+                ],
+                "predictions": {"maxPsi": 0.1},
+                "queries": [
+                    {
+                        "name": "cost",
+                        "url": "http://prometheus.monitoring:9090",
+                        "query": 'sum(rate(cost{revision="$target"}[5m]))',
+                        "min": 0,
+                        "max": 1.5,
+                    }
+                ],
+            },
+        },
+    },
+}
+
 
 def merged(target: Any, change: Any) -> Any:
     """The target with a change merged into it (RFC 7386): null removes."""

@@ -17,10 +17,19 @@ from tests.integration.crd.resources import (
     path,
     read,
 )
+from tests.integration.gitops import has_difference
 
 STATUS: dict[str, Any] = {
     "observedGeneration": 1,
     "conditions": [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "ModelLoadFailed",
+            "message": "Version 5 does not take over.",
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+            "observedGeneration": 1,
+        },
         {
             "type": "Available",
             "status": "True",
@@ -28,7 +37,7 @@ STATUS: dict[str, Any] = {
             "message": "2 of 2 replicas answer.",
             "lastTransitionTime": "2026-01-02T03:04:05Z",
             "observedGeneration": 1,
-        }
+        },
     ],
     "url": "http://wine.models.example.com/invocations",
     "replicas": 2,
@@ -124,6 +133,8 @@ def test_applying_the_same_file_again_changes_nothing(
 
     assert read(crds, namespace, "wine") == before
     assert crds.kubectl("diff", *apply[1:], given=as_yaml(resource)) == ""
+    if not how:  # Argo CD compares with what the annotation of a client-side apply says
+        assert not has_difference(resource, before)
 
 
 def test_two_managers_may_apply_parts_of_a_list(crds: ApiServer, namespace: str) -> None:
@@ -189,11 +200,13 @@ def test_kubectl_get_shows_the_status(crds: ApiServer, namespace: str) -> None:
     header, row = crds.kubectl("get", "mmd", "--namespace", namespace).splitlines()
 
     columns = ["NAME", "MODEL", "VERSION", "TARGET", "ROLLOUT", "CANARY", "WEIGHT", "READY"]
-    assert header.split() == [*columns, "AVAILABLE", "URL", "AGE"]
+    assert header.split() == [*columns, "AVAILABLE", "REASON", "URL", "AGE"]
     target, phase = STATUS["target"]["modelVersion"], STATUS["rollout"]["phase"]
     shown = ["wine", "models:/wine@champion", "3", target, phase, "4", "10", "2", "True"]
-    shown.append(STATUS["url"])
+    shown += ["ModelLoadFailed", STATUS["url"]]
     assert row.split()[:-1] == shown
+    wide = crds.kubectl("get", "mmd", "--namespace", namespace, "--output", "wide")
+    assert "Version 5 does not take over." in wide
 
 
 def test_kubectl_get_before_the_first_reconcile(crds: ApiServer, namespace: str) -> None:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from mlflow_model_operator.api import uri
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from tests.integration.control_plane import ApiServer
-from tests.integration.crd.resources import FULL, MINIMAL, create, created, merged, path, read
+from tests.integration.crd.resources import (
+    FULL,
+    JUDGED,
+    MINIMAL,
+    create,
+    created,
+    merged,
+    path,
+    read,
+)
 from tests.unit.operator.api.model_uris import READ
 
 HOSTILE = {
@@ -29,7 +38,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("resource", [MINIMAL, FULL], ids=["minimal", "full"])
+@pytest.mark.parametrize("resource", [MINIMAL, FULL, JUDGED], ids=["minimal", "full", "judged"])
 def test_the_operator_parses_the_answer_of_the_api_server(
     resource: dict[str, Any], crds: ApiServer, namespace: str
 ) -> None:
@@ -62,6 +71,26 @@ def test_defaults_are_filled_in(crds: ApiServer, namespace: str) -> None:
 
 def test_everything_comes_back_as_it_was_written(crds: ApiServer, namespace: str) -> None:
     assert created(crds, namespace, FULL)["spec"] == FULL["spec"]
+
+
+def test_an_analysis_is_completed_by_defaults(crds: ApiServer, namespace: str) -> None:
+    stored = created(crds, namespace, JUDGED)
+    analysis = stored["spec"]["rollout"]["analysis"]
+    assert {k: v for k, v in analysis.items() if k != "latency"} == {
+        k: v for k, v in JUDGED["spec"]["rollout"]["analysis"].items() if k != "latency"
+    }
+    empty = merged(JUDGED, {"metadata": {"name": "short"}, "spec": {"rollout": {"analysis": None}}})
+    empty["spec"]["rollout"]["analysis"] = {"latency": [{"max": "1s"}]}
+    assert created(crds, namespace, empty)["spec"]["rollout"]["analysis"] == {
+        "interval": "30s",
+        "minRequests": 100,
+        "confidence": 95,
+        "failureLimit": 0,
+        "onInconclusive": "Wait",
+        "errors": {"maxIncrease": 1},
+        "clientErrors": {"maxIncrease": 1},
+        "latency": [{"percentile": 95, "max": "1s"}],
+    }
 
 
 def test_access_comes_back_as_it_was_written(crds: ApiServer, namespace: str) -> None:

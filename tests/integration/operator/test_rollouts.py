@@ -17,6 +17,7 @@ from mlflow_model_operator.settings import Settings
 from tests.integration import control_plane
 from tests.integration.control_plane import CRD_FOLDER, ApiServer
 from tests.integration.operator.conftest import Json, OperatorThread, World
+from tests.integration.operator.metrics_pods import ModelPod, free_address
 from tests.integration.tracking_server import TrackingServer
 
 GATEWAY_API = "apis/gateway.networking.k8s.io/v1"
@@ -319,3 +320,109 @@ def test_a_version_that_fails_on_its_input_example_is_turned_back(world: Rollout
     world.accept_route()
     assert world.weights() == {"1": 100}
     world.play_until("only the old one", lambda: set(world.children("deployments")) == {old})
+
+
+class MeasuredPods:
+    """The pods of both versions, as the API server lists them, whose metrics are real."""
+
+    def __init__(self, world: Rollouts) -> None:
+        self._world = world
+        self._pods: list[ModelPod] = []
+
+    def run(self, revision: str) -> ModelPod:
+        """One more pod of a revision."""
+        address = free_address()
+        name = f"{revision}-{len(self._pods)}"
+        labels = {names.DEPLOYMENT: "wine", names.REVISION: revision}
+        container = {"name": "server", "image": "scoring"}
+        spec = {"containers": [container], "automountServiceAccountToken": False}
+        body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
+        path = f"/api/v1/namespaces/{self._world.namespace}/pods"
+        response = self._world.api.request("POST", path, body)
+        assert response.ok, response.text
+        ready = {"type": "Ready", "status": "True"}
+        status = {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "conditions": [ready],
+        }
+        response = self._world.api.request(
+            "PATCH", f"{path}/{name}/status", {"status": status}, "application/merge-patch+json"
+        )
+        assert response.ok, response.text
+        pod = ModelPod(revision, address)
+        self._pods.append(pod)
+        return pod
+
+    def close(self) -> None:
+        for pod in self._pods:
+            pod.server.close()
+
+
+@pytest.fixture
+def pods(world: Rollouts) -> Iterator[MeasuredPods]:
+    given = MeasuredPods(world)
+    yield given
+    given.close()
+
+
+def given_version_2_is_measured(
+    world: Rollouts, pods: MeasuredPods, hold: str, **analysis: Any
+) -> tuple[ModelPod, ModelPod]:
+    """It has 20 %, and the pods of both versions have been read."""
+    spec = {"interval": "1s", "minRequests": 50, **analysis}
+    first = world.given_version_1_is_served(
+        steps=[{"weight": 20, "hold": hold}], keepOld="1h", analysis=spec
+    )
+    old = pods.run(first)
+    old.count(10_000, 500)
+    world.mlflow.point(world.model, "champion", "2")
+    new = pods.run(world.until_revision_of("2"))
+    assert not old.server.requests, "pods are read without a rollout that holds a step"
+    world.play_until("the step", lambda: world.rollout().get("waitingFor") in ("Hold", "Analysis"))
+    world.until("a look at both", lambda: old.server.requests and new.server.requests)
+    return old, new
+
+
+def test_a_version_that_fails_is_turned_back_by_its_pods_own_counters(
+    world: Rollouts, pods: MeasuredPods, its_operator: OperatorThread
+) -> None:
+    old, new = given_version_2_is_measured(world, pods, hold="1h")
+    old.count(2000, 2)
+    new.count(300, 200)
+
+    message = world.until_condition("Progressing", "False", "AnalysisFailed")["message"]
+    assert "was rolled back: errors 40 % of 500 requests, stable 0.0999 % of 2,002" in message
+    assert world.weights() == {"1": 100}
+    found = world.rollout()
+    assert found["analysis"]["verdict"] == "Bad"
+    assert (found["analysis"]["targetRequests"], found["analysis"]["pods"]) == (500, 2)
+    assert found["failed"][0]["reason"] == "AnalysisFailed"
+    assert new.revision in world.children("deployments"), "kept to be looked at"
+    world.until("nothing is measured", lambda: not len(its_operator.operator.measurements))
+
+
+def test_a_version_waits_until_it_is_known_to_be_good(world: Rollouts, pods: MeasuredPods) -> None:
+    old, new = given_version_2_is_measured(world, pods, hold="1s")
+    world.until_condition("Progressing", "True", "AnalysisInconclusive")
+    new.restart()
+    old.count(4000)
+    new.count(1000)
+    lost = pods.run(new.revision)
+    lost.server.close()
+
+    def is_open() -> bool:
+        analysis = world.rollout().get("analysis", {})
+        return bool(analysis.get("unreachablePods") == 1 and analysis["targetRequests"] == 1000)
+
+    world.until("a pod that can't be read leaves it open", is_open)
+    found = world.rollout()
+    assert (found["weight"], found["acceptedWeight"]) == (20, 20)
+    assert (found["analysis"]["verdict"], found["analysis"]["counterResets"]) == ("Inconclusive", 1)
+    assert "its metrics port can't be reached" in found["analysis"]["unreachableReason"]
+
+    name = f"{new.revision}-2"
+    path = f"/api/v1/namespaces/{world.namespace}/pods/{name}?gracePeriodSeconds=0"
+    assert world.api.request("DELETE", path).ok
+    world.play_until("version 2", lambda: world.status()["stable"]["modelVersion"] == "2")

@@ -39,6 +39,7 @@ ALL_ON: dict[str, Any] = {
         "priorityClasses": ["high"],
         "runtimeClasses": ["nvidia"],
         "trackingUris": ["http://mlflow.{namespace}:5000"],
+        "prometheusUrls": ["http://prometheus.{namespace}:9090"],
         "sources": ["models:/{namespace}-*", "s3://models/"],
         "formats": ["onnx", "skops"],
         "signatures": {

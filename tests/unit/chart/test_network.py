@@ -11,6 +11,15 @@ JsonObject = dict[str, Any]
 POLICY = "NetworkPolicy"
 GATEWAYS = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}]
 MONITORING = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "prom"}}}]
+OPERATOR = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+    "podSelector": {
+        "matchLabels": {
+            "app.kubernetes.io/name": "mlflow-model-operator",
+            "app.kubernetes.io/instance": RELEASE,
+        }
+    },
+}
 DNS = {
     "ports": [
         {"port": port, "protocol": protocol} for port in (53, 5353) for protocol in ("UDP", "TCP")
@@ -95,7 +104,7 @@ def test_models_answer_and_reach_who_is_stated(helm: Helm) -> None:
     for policy in models(helm, **stated):
         assert policy["spec"]["ingress"] == [
             {"ports": [{"port": 8080}, {"port": 8081}], "from": GATEWAYS},
-            {"ports": [{"port": 9090}], "from": MONITORING},
+            {"ports": [{"port": 9090}], "from": [*MONITORING, OPERATOR]},
         ]
         assert policy["spec"]["egress"] == [DNS, registry]
 

@@ -184,6 +184,8 @@ def test_the_formats_are_those_of_the_resource() -> None:
         ("podDisruptionBudget.maxUnavailable", "half", "at '/podDisruptionBudget/maxUnavailable'"),
         ("policy.trackingUris", ["mlflow"], "at '/policy/trackingUris/0'"),
         ("policy.trackingUris", ["http://a:b@mlflow"], "at '/policy/trackingUris/0'"),
+        ("policy.prometheusUrls", ["*"], "at '/policy/prometheusUrls/0'"),
+        ("policy.prometheusUrls", ["http://a:b@prometheus"], "at '/policy/prometheusUrls/0'"),
         ("policy.maxTrackingServers", -1, "at '/policy/maxTrackingServers': minimum"),
         ("policy.sources", ["wine"], "at '/policy/sources/0'"),
         ("policy.sources", ["models:/wine/3"], "at '/policy/sources/0'"),

@@ -63,7 +63,7 @@ def test_targets_of_make_exist(block: Block) -> None:
 @by_place
 def test_files_exist(block: Block) -> None:
     """Those of the repository; a folder on an OCI registry is none of it."""
-    paths = re.findall(r"(?<![\w./-])((?:examples|charts|dev|crds)/[\w./-]+)", block.script)
+    paths = re.findall(r"(?<![\w./-])((?:examples|charts|deploy|dev|crds)/[\w./-]+)", block.script)
     missing = {path for path in paths if not (REPOSITORY / path).exists()}
     assert missing <= {"dev/null"}
 
@@ -103,3 +103,10 @@ def test_patches_and_manifests_are_yaml(block: Block) -> None:
                 assert yaml.safe_load(value)
     for manifest in re.findall(r"apply .*<<'EOF'\n(.*?)^EOF$", block.script, re.DOTALL | re.M):
         assert yaml.safe_load(manifest)["kind"]
+
+
+def test_no_block_of_commands_goes_unchecked() -> None:
+    """Only console blocks are read here."""
+    pages = [*sorted(DOCS.rglob("*.md")), REPOSITORY / "README.md", CHART / "README.md"]
+    others = re.compile(r"^ *```(?:sh|bash|shell)$", re.MULTILINE)
+    assert [page.name for page in pages if others.search(page.read_text(encoding="utf-8"))] == []

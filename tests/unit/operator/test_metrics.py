@@ -23,7 +23,7 @@ def metrics() -> Metrics:
 
 def use_all(metrics: Metrics) -> None:
     metrics.leading(True)
-    metrics.resources(ready=3, other=1)
+    metrics.resources(ready=3, other=1, stuck=2)
     metrics.reconciled("success", 0.2)
     metrics.queue_depth(2)
     metrics.queue_waited(0.1)
@@ -41,6 +41,7 @@ def test_what_is_recorded_is_exposed(metrics: Metrics) -> None:
     assert value(metrics, "leader") == 1
     assert value(metrics, "resources", ready="true") == 3
     assert value(metrics, "resources", ready="false") == 1
+    assert value(metrics, "stuck") == 2
     assert value(metrics, "reconciles_total", result="success") == 1
     assert value(metrics, "reconcile_duration_seconds_sum") == 0.2
     assert value(metrics, "queue_depth") == 2

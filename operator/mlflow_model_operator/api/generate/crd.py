@@ -38,9 +38,26 @@ COLUMNS = (
         '.status.conditions[?(@.type=="Available")].status',
         "Whether the model is served.",
     ),
+    (
+        "Reason",
+        "string",
+        '.status.conditions[?(@.type=="Ready")].reason',
+        "Ready, or what it waits for, or what has gone wrong.",
+    ),
     ("URL", "string", ".status.url", "Where to send requests."),
     ("Age", "date", ".metadata.creationTimestamp", "How long the resource has existed."),
 )
+# Those that only `kubectl get -o wide` shows.
+WIDE_COLUMNS = (
+    (
+        "Message",
+        "string",
+        '.status.conditions[?(@.type=="Ready")].message',
+        "The same in words, with what to do.",
+    ),
+)
+# Until the operator has written a status: kstatus takes a resource without one for finished.
+INITIAL_STATUS = {"observedGeneration": -1}
 
 # The keys of pydantic's schema that stay, beside x-kubernetes-…, in the order to write them in.
 _BEFORE = ("description", "type", "format", "anyOf", "enum", "default")
@@ -94,10 +111,14 @@ def _version() -> dict[str, Any]:
             },
         },
         "additionalPrinterColumns": [
-            {"name": name, "type": kind, "jsonPath": path, "description": description}
-            for name, kind, path, description in COLUMNS
+            *(_column(*column) for column in COLUMNS),
+            *(_column(*column) | {"priority": 1} for column in WIDE_COLUMNS),
         ],
     }
+
+
+def _column(name: str, kind: str, path: str, description: str) -> dict[str, Any]:
+    return {"name": name, "type": kind, "jsonPath": path, "description": description}
 
 
 def root_schema() -> JsonSchema:
@@ -111,7 +132,7 @@ def root_schema() -> JsonSchema:
             "kind": {"description": KIND, "type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(Spec.model_json_schema()),
-            "status": structural(Status.model_json_schema()),
+            "status": structural(Status.model_json_schema() | {"default": INITIAL_STATUS}),
         },
     }
     return extend(schema, ROOT_RULES, {})

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from mlflow_model_operator.api.generate.crd import COLUMNS, root_schema
+from mlflow_model_operator.api.generate.crd import COLUMNS, WIDE_COLUMNS, root_schema
 from mlflow_model_operator.api.generate.freshness import write_or_check
 from mlflow_model_operator.api.names import API_VERSION, KIND
 from mlflow_model_operator.api.schema import VALIDATIONS
@@ -148,6 +148,8 @@ def _columns() -> Iterator[str]:
     yield "| column | from | meaning |\n| --- | --- | --- |"
     for name, _, path, description in COLUMNS:
         yield f"| {name.upper()} | `{path}` | {description} |"
+    for name, _, path, description in WIDE_COLUMNS:
+        yield f"| {name.upper()} (`-o wide`) | `{path}` | {description} |"
 
 
 if __name__ == "__main__":

@@ -213,6 +213,25 @@ def test_corednss_version_is_the_one_that_go_builds() -> None:
     assert f"github.com/coredns/coredns {versions.COREDNS}\n" in required
 
 
+@pytest.mark.parametrize(
+    ("path", "version"),
+    [
+        ("github.com/argoproj/argo-cd/v3", versions.ARGO_CD),
+        ("github.com/fluxcd/cli-utils", versions.KSTATUS),
+    ],
+)
+def test_the_gitops_tools_are_those_that_go_builds(path: str, version: str) -> None:
+    required = (MODULES["gitops-health"].folder / "go.mod").read_text()
+
+    assert f"{path} {version}\n" in required
+
+
+def test_kstatus_is_the_one_of_helm() -> None:
+    required = (MODULES["kubernetes"].folder / "go.mod").read_text()
+
+    assert f"github.com/fluxcd/cli-utils {versions.KSTATUS} " in required
+
+
 def test_envoys_version_is_the_one_that_its_requirements_pin() -> None:
     pinned = (Path(versions.__file__).parent / "images" / "envoy-requirements.txt").read_text()
 

@@ -76,8 +76,12 @@ def test_everything_in_spec_is_bounded() -> None:
             assert "maxProperties" in node, path
 
 
-def test_status_has_no_defaults() -> None:
-    assert [p for p, node in SCHEMA.items() if p.startswith(".status") and "default" in node] == []
+def test_no_part_of_status_has_a_default() -> None:
+    assert [p for p, node in SCHEMA.items() if p.startswith(".status.") and "default" in node] == []
+
+
+def test_a_resource_that_nobody_has_looked_at_is_not_taken_for_finished() -> None:
+    assert SCHEMA[".status"]["default"] == {"observedGeneration": -1}
 
 
 def test_defaults_are_nested_so_that_scale_works_on_the_smallest_resource() -> None:
@@ -101,9 +105,19 @@ def test_only_defaults_that_say_something_are_written() -> None:
         ".spec.gpu.resource",
         ".spec.scaling",
         ".spec.scaling.minReplicas",
+        ".spec.rollout.analysis.interval",
+        ".spec.rollout.analysis.minRequests",
+        ".spec.rollout.analysis.confidence",
+        ".spec.rollout.analysis.failureLimit",
+        ".spec.rollout.analysis.onInconclusive",
+        ".spec.rollout.analysis.errors",
+        ".spec.rollout.analysis.clientErrors",
+        ".spec.rollout.analysis.latency[].percentile",
+        ".spec.rollout.analysis.predictions.maxPsi",
         ".spec.routing",
         ".spec.routing.path",
         ".spec.routing.timeout",
+        ".status",
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlflow_model_operator.api.reasons import EventReason, Reason
 from mlflow_model_operator.status.diagnosis.fixes import CONTAINER_FIXES
+from mlflow_model_operator.status.summary import EXTERNAL_REASONS, PASSING_REASONS
 
 REPOSITORY = Path(__file__).parents[4]
 OPERATOR = REPOSITORY / "operator/mlflow_model_operator"
@@ -28,9 +29,17 @@ def test_the_documentation_explains_each_reason_and_no_other() -> None:
     first_cells = [row.split("|")[1] for row in rows]
     explained = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
     conditions = {"ModelResolved", "Available", "Progressing", "RouteAccepted"}
-    conditions |= {"CanaryReady", "TrafficSplit"}
+    conditions |= {"CanaryReady", "TrafficSplit", "Reconciling", "Stalled"}
     in_text = {"InvalidSpec"}
     assert explained - conditions | in_text == {*Reason, *EventReason}
+
+
+def test_the_documentation_says_what_is_worth_waiting_for() -> None:
+    rows = [line.split("|")[1:3] for line in PAGE.read_text().splitlines() if "| `Reconc" in line]
+    waits, passing = {}, "`Reconciling`"
+    for reasons, condition in rows:
+        waits[condition.strip() == passing] = set(re.findall(r"`(\w+)`", reasons))
+    assert waits == {True: {*PASSING_REASONS}, False: {*EXTERNAL_REASONS}}
 
 
 def test_each_reason_is_used() -> None:

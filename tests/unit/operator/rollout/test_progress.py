@@ -19,6 +19,7 @@ from mlflow_model_operator.rollout.progress import (
     Cause,
     Observation,
     Obstacle,
+    OnInconclusive,
     Progress,
     Rejection,
     Stage,
@@ -242,6 +243,59 @@ def test_an_inconclusive_analysis_is_waited_for() -> None:
     assert progress_of(advance(progress, with_weight(10, verdict=Verdict.GOOD))).step == 1
 
 
+def test_a_verdict_counts_at_its_own_step_alone() -> None:
+    held = with_weight(10, now=NOW + 60)
+    for verdict in Verdict:
+        judged = replace(held, verdict=verdict, judged_step=1, judged_at=NOW + 60)
+        result = advance(at(Stage.PROGRESSING, 0), judged)
+        assert (progress_of(result).stage, result.weight) == (Stage.PROGRESSING, 10)
+        assert progress_of(result).waiting_for == Cause.ANALYSIS
+
+
+def test_a_hold_goes_on_while_nothing_is_known() -> None:
+    held = with_weight(10, now=NOW + 30, verdict=Verdict.INCONCLUSIVE)
+    result = advance(at(Stage.PROGRESSING, 0), held)
+    assert (progress_of(result).waiting_for, result.requeue_after) == (Cause.HOLD, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("what", "looked_at", "stage", "weight"),
+    [
+        (OnInconclusive.WAIT, NOW + 60, Stage.PROGRESSING, 10),
+        (OnInconclusive.PROMOTE, NOW + 60, Stage.PAUSED, 10),  # the next step, a pause
+        (OnInconclusive.PROMOTE, NOW + 59, Stage.PROGRESSING, 10),
+        (OnInconclusive.PROMOTE, None, Stage.PROGRESSING, 10),
+        (OnInconclusive.ROLL_BACK, NOW + 60, Stage.FAILED, 0),
+        (OnInconclusive.ROLL_BACK, NOW + 59, Stage.PROGRESSING, 10),
+        (OnInconclusive.ROLL_BACK, None, Stage.PROGRESSING, 10),
+    ],
+)
+def test_the_spec_says_what_follows_where_nothing_is_known_at_the_end(
+    what: OnInconclusive, looked_at: float | None, stage: Stage, weight: int
+) -> None:
+    observed = with_weight(
+        10,
+        now=NOW + 61,
+        verdict=Verdict.INCONCLUSIVE,
+        judged_step=0,
+        judged_at=looked_at,
+        on_inconclusive=what,
+    )
+    result = advance(at(Stage.PROGRESSING, 0), observed)
+    assert (progress_of(result).stage, result.weight) == (stage, weight)
+
+
+def test_a_person_goes_on_where_nothing_is_known() -> None:
+    unknown = with_weight(10, now=NOW + 61, verdict=Verdict.INCONCLUSIVE)
+    waiting = advance(at(Stage.PROGRESSING, 0), unknown)
+    assert progress_of(waiting).waiting_for == Cause.ANALYSIS
+    resumed = advance(waiting.progress, replace(unknown, action=Action.RESUME))
+    assert progress_of(resumed).step == 1
+    # A pause has no end but a person's.
+    resumed = advance(resumed.progress, replace(unknown, action=Action.RESUME))
+    assert resumed.weight == 50
+
+
 NAMES = st.sampled_from(["a", "b", "c"])
 SCHEDULES: dict[str, Schedule] = {
     "s1": STEPS,
@@ -264,6 +318,8 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         self.now = NOW
         self.obstacle: Obstacle | None = None
         self.verdict: Verdict | None = None
+        self.judged_step = 0
+        self.on_inconclusive = OnInconclusive.WAIT
         self.failure: Rejection | None = None
         self.is_stopped = False
         self.last: Advance = Advance(None)
@@ -288,9 +344,13 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     def a_gate_opens_or_closes(self, obstacle: Obstacle | None) -> None:
         self.obstacle = obstacle
 
-    @rule(verdict=st.sampled_from([None, *Verdict]))
-    def the_analysis_says(self, verdict: Verdict | None) -> None:
-        self.verdict = verdict
+    @rule(
+        verdict=st.sampled_from([None, *Verdict]),
+        step=st.integers(-1, 2),
+        what=st.sampled_from(list(OnInconclusive)),
+    )
+    def the_analysis_says(self, verdict: Verdict | None, step: int, what: OnInconclusive) -> None:
+        self.verdict, self.judged_step, self.on_inconclusive = verdict, step, what
 
     @rule()
     def the_pods_fail_for_good(self) -> None:
@@ -339,6 +399,9 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
             failure=self.failure if not state.answers else None,
             obstacle=self.obstacle,
             verdict=self.verdict,
+            judged_step=self.judged_step,
+            judged_at=self.now,
+            on_inconclusive=self.on_inconclusive,
             action=action,
         )
 

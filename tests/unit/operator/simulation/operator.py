@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
+from mlflow_model_operator.analysis import Measurement, Report
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
@@ -15,8 +17,10 @@ from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.kube.gateway import GatewayState, gateway_state
 from mlflow_model_operator.kube.gateway_poller import GatewayPoller
+from mlflow_model_operator.measurement import MeasurementPoller
 from mlflow_model_operator.reconcile import Reconciler
 from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.rollout.progress import Verdict
 from mlflow_model_operator.settings import Settings
 from tests.unit.operator.simulation.cluster import GATEWAY, KEY, DataPlane, FakeCluster, Json
 
@@ -71,6 +75,33 @@ class FakeGateways:
         """Nothing is kept."""
 
 
+class FakeMeasurements:
+    """What the metrics say, which tests decide: of the step that is followed, and of no other."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.followed: Measurement | None = None
+        self.last: Report | None = None
+
+    def follow(self, key: Key, measurement: Measurement | None) -> None:
+        if measurement != self.followed:
+            self.last = None
+        self.followed = measurement
+
+    def unsubscribe(self, key: Key) -> None:
+        self.follow(key, None)
+
+    def report(self, key: Key) -> Report | None:
+        return self.last
+
+    def look(self, verdict: Verdict) -> None:
+        """A look at the step that is followed."""
+        if self.followed is not None:
+            step, now = self.followed.step, self._clock()
+            figures = f"errors are {verdict.lower()}"
+            self.last = Report(step, verdict, figures, step.since, now, observed_weight=9)
+
+
 class World:
     """One resource called wine, and all that happens to it."""
 
@@ -89,6 +120,7 @@ class World:
     def restart(self) -> None:
         """A new process of the operator: nothing is left but what the API server has."""
         self.cluster.events.clear()
+        self.measurements = FakeMeasurements(lambda: self.now)
         cache = Cache(on_change=self.enqueued.add)
         self.cluster.cache = cache
         for (kind, _, _), obj in self.cluster.objects.items():
@@ -101,6 +133,7 @@ class World:
             cache,
             cast(Registry, self.registry),
             cast(GatewayPoller, FakeGateways(self.cluster)),
+            cast(MeasurementPoller, self.measurements),
             self.enqueued.add,
             clock=lambda: self.now,
         )

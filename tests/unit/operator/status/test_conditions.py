@@ -12,7 +12,8 @@ from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube.gateway import GatewayState, gateway_state
 from mlflow_model_operator.rollout import Phase
 from mlflow_model_operator.rollout.state import Revision
-from mlflow_model_operator.status.conditions import Condition, conditions
+from mlflow_model_operator.status.condition import Condition
+from mlflow_model_operator.status.conditions import conditions
 from mlflow_model_operator.status.snapshot import ApplyError, NameConflict, Snapshot
 from tests.unit.operator.status.pods import (
     V3,
@@ -78,7 +79,7 @@ def test_an_unreachable_registry_while_a_version_serves() -> None:
     given = snapshot(decision(), deployment(V3, 1), resolution=error)
     assert said(given, "ModelResolved") == ("False", "RegistryUnreachable")
     assert said(given, "Available")[0] == "True"
-    assert said(given, "Ready") == ("False", "RegistryUnreachable")
+    assert said(given, "Ready") == ("True", "RegistryUnreachable")
 
 
 def test_nothing_was_ever_resolved() -> None:
@@ -97,6 +98,8 @@ def test_draining() -> None:
 def test_stopped_by_its_owner() -> None:
     given = snapshot(decision(phase=Phase.STOPPED), deployment(V3, desired=0))
     assert said(given, "Available") == ("False", "Stopped")
+    assert said(given, "Ready") == ("True", "Stopped")
+    assert not {"Reconciling", "Stalled"} & by_type(given).keys()
 
 
 def test_a_public_name_that_belongs_to_somebody_else() -> None:
@@ -246,7 +249,7 @@ def test_a_stopped_resource_has_a_stopped_canary() -> None:
         canary_resolution=V4.model,
     )
     assert said(given, "CanaryReady") == ("False", "Stopped")
-    assert said(given, "Ready") == ("False", "Stopped")
+    assert said(given, "Ready") == ("True", "Stopped")
 
 
 def test_a_share_that_no_gateway_has_accepted_yet_says_so() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+import requests
 
 from tests.unit.server.agents import agent_models
 from tests.unit.server.agents.conftest import Agent, Start
 
+QUESTION = {"input": [{"role": "user", "content": "Hello"}]}
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -64,3 +68,40 @@ def test_the_model_s_code_may_say_where(start: Start, tracking: str) -> None:
     assert served is not None
     assert f"traces of the model's code go to MLFLOW_EXPERIMENT_ID={served.experiment_id}" in log
     assert traces(tracking, served.experiment_id) == 1
+
+
+def test_their_identifiers_are_returned(start: Start, tracking: str) -> None:
+    """As MLflow's agent server does, where the client asks for them."""
+    served = experiment(tracking, "served")
+    variables = {"MLFLOW_TRACKING_URI": tracking, "MLFLOW_EXPERIMENT_ID": served}
+    agent = start(agent_models.RESPONSES_AGENT, **variables)
+    identifiers = {whole(agent, "true")["metadata"]["trace_id"], streamed(agent, "/responses")}
+    identifiers.add(streamed(agent, "/invocations"))
+    assert "trace_id" not in whole(agent, "false")["metadata"]
+    agent.server.terminate()
+    assert agent.server.ended() == 0
+    traced = mlflow.MlflowClient(tracking).search_traces(locations=[served])
+    assert len(identifiers) == 3
+    assert identifiers < {trace.info.trace_id for trace in traced}
+
+
+def test_without_traces_there_are_no_identifiers(start: Start, tracking: str) -> None:
+    agent = start(agent_models.RESPONSES_AGENT, MLFLOW_TRACKING_URI=tracking)
+    assert "trace_id" not in whole(agent, "true")["metadata"]
+
+
+def whole(agent: Agent, asked: str) -> dict[str, Any]:
+    return dict(post(agent, "/responses", asked, QUESTION).json())
+
+
+def streamed(agent: Agent, path: str) -> str:
+    text = post(agent, path, "true", {**QUESTION, "stream": True}).text
+    (event,) = (line for line in text.splitlines() if "trace_id" in line)
+    return str(json.loads(event.removeprefix("data: "))["trace_id"])
+
+
+def post(agent: Agent, path: str, asked: str, body: dict[str, Any]) -> requests.Response:
+    headers = {"x-mlflow-return-trace-id": asked}
+    response = requests.post(agent.server.url(path), json=body, headers=headers, timeout=60)
+    assert response.ok, response.text
+    return response

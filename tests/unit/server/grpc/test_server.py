@@ -234,7 +234,7 @@ def test_what_is_in_flight_is_finished(tmp_path: Path, unused_tcp_port_factory: 
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         request = message("ModelInferRequest")(model_name="slow")
-        request.parameters.add(key="content_type").value.string_param = "pd"
+        request.parameters["content_type"].string_param = "pd"
         request.inputs.add(name="x", datatype="INT64", shape=[1]).contents.int64_contents.append(5)
         answer = _later(ask, channel, request)
         wait_until((tmp_path / "begun").exists, "the prediction begins")

@@ -154,7 +154,7 @@ def test_the_metadata_name_the_content_types(echo: tuple[Server, str]) -> None:
     assert content_types == ["str", "base64", "datetime", "pd_json"]
     assert metadata["parameters"] == {"content_type": "pd"}
     described = triton.InferenceServerClient(echo[1]).get_server_metadata()
-    assert list(described.extensions) == ["binary_tensor_data"]
+    assert list(described.extensions) == ["binary_tensor_data", "model_repository"]
 
 
 def test_what_the_model_raises_is_for_the_log(echo: tuple[Server, str]) -> None:

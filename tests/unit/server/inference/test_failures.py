@@ -78,7 +78,7 @@ def inferred(server: Server, kind: str) -> requests.Response:
 def called(channel: grpc.Channel, kind: str) -> str:
     """The code of a gRPC call's response."""
     sent = message("ModelInferRequest")(model_name="mlflow-model")
-    sent.parameters.add(key="content_type").value.string_param = "pd"
+    sent.parameters["content_type"].string_param = "pd"
     one = sent.inputs.add(name="kind", datatype="BYTES", shape=[1])
     one.contents.bytes_contents.append(kind.encode())
     try:

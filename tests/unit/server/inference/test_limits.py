@@ -15,18 +15,22 @@ MIB, GIB = 2**20, 2**30
 
 
 @pytest.mark.parametrize(
-    ("memory", "body", "in_flight"),
+    ("memory", "body", "in_flight", "parsed"),
     [
-        (128 * MIB, 1 * MIB, 32 * MIB),
-        (1 * GIB, 8 * MIB, 256 * MIB),
-        (2 * GIB, 16 * MIB, 512 * MIB),
-        (64 * GIB, 64 * MIB, 16 * GIB),
+        (128 * MIB, 1 * MIB, 16 * MIB, (32 * MIB, 24 * MIB)),
+        (1 * GIB, 8 * MIB, 128 * MIB, (256 * MIB, 192 * MIB)),
+        (2 * GIB, 16 * MIB, 256 * MIB, (512 * MIB, 384 * MIB)),
+        (64 * GIB, 64 * MIB, 8 * GIB, (768 * MIB, 12 * GIB)),
     ],
 )
-def test_the_memory_limit_decides(memory: int, body: int, in_flight: int) -> None:
+def test_the_memory_limit_decides(
+    memory: int, body: int, in_flight: int, parsed: tuple[int, int]
+) -> None:
     settings = Settings()
     assert limits.max_body_bytes(settings, memory) == body
     assert limits.max_bytes_in_flight(settings, memory) == in_flight
+    assert limits.parse_limits(settings, memory).memory == parsed[0]
+    assert limits.memory_for_parsing(settings, memory) == parsed[1]
     assert limits.max_bytes_in_flight(replace(settings, workers=2), memory) == in_flight // 2
 
 

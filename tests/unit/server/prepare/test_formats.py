@@ -27,8 +27,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from mlflow_model_server.prepare import formats, policy
-from mlflow_model_server.prepare.formats import FormatUse, UnsafeModel
 from mlflow_model_server.prepare.init_container import prepare
+from mlflow_model_server.prepare.model_folder import FormatUse, UnsafeModel
 from mlflow_model_server.prepare.requirements import read
 from mlflow_model_server.runtime import pickle_switch, server_packages
 from mlflow_model_server.runtime.termination import StartupError

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import ipaddress
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +17,10 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mlflow_model_server.prepare import install as installer
 from mlflow_model_server.prepare import uv
@@ -317,6 +324,51 @@ def test_a_wrong_login_is_told_as_such(settings: Settings, denying: str, says: s
     assert failed.value.message.endswith(f"answers {says}")
     assert "127.0.0.1" in failed.value.message
     assert "wrong-password" not in failed.value.message
+
+
+@pytest.fixture
+def untrusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The host and port of an index whose certificate signs itself."""
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Denying, directory="404"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path / "server.pem"))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def self_signed(file: Path) -> Path:
+    """Writes a key and a certificate for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(pem + certificate.public_bytes(Encoding.PEM))
+    return file
+
+
+def test_the_certificate_of_an_unknown_authority_is_told_as_such(
+    settings: Settings, untrusted: str
+) -> None:
+    index = f"https://{untrusted}/simple"
+    private = dataclasses.replace(settings, no_index=False, index_url=index, find_links=())
+    with pytest.raises(StartupError) as failed:
+        install(private, "nosuchpkg==1.0\n")
+    assert failed.value.reason == "PackageIndexUntrusted"
+    assert failed.value.message.startswith(f"The certificate of {untrusted} was not issued by")
 
 
 def test_an_unknown_authority_is_told_as_such(settings: Settings) -> None:

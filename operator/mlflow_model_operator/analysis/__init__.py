@@ -1,0 +1,32 @@
+"""Judges a version by what its pods, and those of the stable one, count in the same time. Pure.
+
+measurement/ reads the pods; docs/how-to/analysis.md states the tests and their sources.
+"""
+
+from mlflow_model_operator.analysis.exposition import (
+    Exposition,
+    ExpositionParser,
+    InvalidExposition,
+)
+from mlflow_model_operator.analysis.report import (
+    Measurement,
+    MetricReport,
+    PodReading,
+    Reading,
+    Report,
+    StepId,
+)
+from mlflow_model_operator.analysis.session import Session
+
+__all__ = [
+    "Exposition",
+    "ExpositionParser",
+    "InvalidExposition",
+    "Measurement",
+    "MetricReport",
+    "PodReading",
+    "Reading",
+    "Report",
+    "Session",
+    "StepId",
+]
