@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 from mlflow.models import Model, ModelSignature
@@ -36,12 +37,14 @@ class TrackingServer:
         To be called once for a name.
         """
         self._post("registered-models/create", {"name": name})
-        for number, signature in enumerate(signatures, 1):
-            path, text = f"{name}/{number}", Model(signature=signature).to_yaml()
-            url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{path}/MLmodel"
+        for signature in signatures:
+            run = self._post("runs/create", {"experiment_id": "0"})["run"]["info"]
+            root = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+            url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{root}/model/MLmodel"
+            text = Model(signature=signature).to_yaml()
             requests.put(url, data=text.encode(), timeout=30).raise_for_status()
-            source = f"mlflow-artifacts:/{path}"
-            self._post("model-versions/create", {"name": name, "source": source})
+            source = {"source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]}
+            self._post("model-versions/create", {"name": name, **source})
 
     def point(self, name: str, alias: str, version: str) -> None:
         """Sets an alias."""
@@ -81,9 +84,11 @@ class TrackingServer:
         entries = response.json()["registered_model"].get("aliases", [])
         return next((entry["version"] for entry in entries if entry["alias"] == alias), None)
 
-    def _post(self, path: str, body: dict[str, str]) -> None:
+    def _post(self, path: str, body: dict[str, str]) -> Any:
         url = f"{self.url}/api/2.0/mlflow/{path}"
-        requests.post(url, json=body, timeout=30).raise_for_status()
+        response = requests.post(url, json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
 
 
 @contextmanager

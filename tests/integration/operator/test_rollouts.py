@@ -213,8 +213,12 @@ def test_a_version_takes_over_by_its_steps_and_a_person_resumes_it(world: Rollou
     assert world.weights() == {"2": 100}
     history = [(e["modelVersion"], e["verdict"]) for e in world.status()["history"]]
     assert history == [("1", "Promoted"), ("2", "Promoted")]
-    reasons = {event["reason"] for event in world.children("events").values()}
-    assert {"StepReached", "RolloutPaused", "TrafficMoved"} <= reasons
+    expected = {"StepReached", "RolloutPaused", "TrafficMoved"}
+
+    def reasons() -> set[str]:
+        return {event["reason"] for event in world.children("events").values()}
+
+    world.until(f"the events {expected}", lambda: expected <= reasons())
 
 
 def test_an_aborted_version_goes_and_is_tried_again_when_a_person_says_so(world: Rollouts) -> None:
