@@ -63,6 +63,11 @@ class Metrics:
         self._queue_seconds = self._histogram(
             "queue_latency_seconds", "Time that a resource waited in the work queue."
         )
+        self._add_requests()
+        self._add_polls()
+        self._show_zeros()
+
+    def _add_requests(self) -> None:
         self._requests = self._counter(
             "api_requests",
             "Requests to the Kubernetes API, except watches.",
@@ -73,8 +78,6 @@ class Metrics:
         self._pod_reads = self._counter(
             "pod_metrics_reads", "Reads of the metrics of models' pods, by result.", "result"
         )
-        self._add_polls()
-        self._show_zeros()
 
     def _add_polls(self) -> None:
         self._polls = self._counter(

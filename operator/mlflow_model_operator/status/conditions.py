@@ -24,7 +24,6 @@ from mlflow_model_operator.status.rollout_text import control_command, rollout_m
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 from mlflow_model_operator.status.summary import summary
 
-_WAITING = (Reason.MOVING_TRAFFIC, Reason.DRAINING)
 _NO_ROOM = (Reason.UNSCHEDULABLE, Reason.NO_GPU_NODE, Reason.QUOTA_EXCEEDED)
 
 # What to do when a gateway refuses a route, by the reason that the Gateway API gives.

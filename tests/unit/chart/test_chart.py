@@ -169,6 +169,7 @@ def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
         formats=("onnx", "skops"),
         public_keys=("-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",),
         certificate_authorities=("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",),
+        prometheus_urls=("http://prometheus.{namespace}:9090",),
     )
     defaults = settings.from_environment(environment(helm.render())).policy
     assert defaults == settings.PolicySettings()
