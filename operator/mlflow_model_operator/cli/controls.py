@@ -69,7 +69,7 @@ def refusal(control: Control, resource: Json) -> str | None:
 def _waits_for_analysis(resource: Json) -> bool:
     """Whether a step has no verdict at its end: a person may go on without."""
     rollout = resource["status"]["rollout"]
-    return rollout.get("phase") == Phase.PROGRESSING and rollout.get("waitingFor") == "Analysis"
+    return (rollout.get("phase"), rollout.get("waitingFor")) == (Phase.PROGRESSING, "Analysis")
 
 
 def earlier_versions(resource: Json) -> list[str]:
@@ -173,7 +173,7 @@ def _nothing_to(word: str, phase: str) -> str:
 
 def _instead(word: str, phase: str, name: str) -> str:
     """What would be of use in this phase."""
-    advice = {
+    advice: dict[str, str] = {
         Phase.PAUSED: f" To continue: kubectl mmd resume {name}",
         Phase.PROMOTING: f" To roll it back: kubectl mmd abort {name}",
         Phase.FAILED: f" To try the version again: kubectl mmd retry {name}",

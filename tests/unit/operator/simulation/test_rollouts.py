@@ -480,7 +480,7 @@ def test_without_a_gateway_the_operator_looks_again_after_its_own_write() -> Non
     given.reconcile()
     given.set_ready(given.revision_of("2"))
     given.cluster.deliver()
-    waits = []
+    waits: list[float] = []
     while len(waits) < 10 and (wait := asyncio.run(given.reconciler.reconcile(KEY))) is not None:
         waits.append(wait)
         given.cluster.deliver()
