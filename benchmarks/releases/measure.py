@@ -106,8 +106,10 @@ def _deployed(options: Options) -> Iterator[tuple[RegisteredModel, DeployedModel
     try:
         facts = models.Facts(logged=models.log_all(server.mlflow_url()))
         model = given_a_registered_model(facts, *"12" * (MAX_RELEASES // 2 + 1), champion=1)
-        rollout = {"steps": STEPS} if options.steps else {"strategy": "direct"}
-        deployed = given_a_deployment(namespace, model.at(ALIAS), rollout=rollout)
+        rollout: dict[str, Any] = {"steps": STEPS} if options.steps else {"strategy": "direct"}
+        deployed = given_a_deployment(
+            namespace, model.at(ALIAS), rollout={**rollout, "flapProtection": {"moves": 0}}
+        )
         _wait_until_served(deployed, 1)
         yield model, deployed
     finally:

@@ -18,7 +18,7 @@ from mlflow_model_operator.kube.server_claims import ServerClaims
 from mlflow_model_operator.measurement import MeasurementPoller, Reader
 from mlflow_model_operator.metrics import Metrics
 from mlflow_model_operator.reconcile import Reconciler
-from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.registry import OwnServerClient, Registry, RegistryWriter
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.workqueue import KeyedQueue
 
@@ -44,6 +44,11 @@ class Operator:
         )
         self.registry = Registry(settings, on_change=self._enqueue, observer=metrics)
         self.gateways = GatewayPoller(cluster, on_change=self._enqueue)
+        self.writer = RegistryWriter(
+            lambda: OwnServerClient(settings.tracking_uri or ""),
+            on_change=self._enqueue,
+            cluster=settings.cluster_name,
+        )
         self._reader = Reader(cluster, observe=metrics.pod_metrics_read)
         self.measurements = MeasurementPoller(self._reader.read, on_change=self._enqueue)
         self.reconciler = Reconciler(
@@ -54,6 +59,7 @@ class Operator:
             self.gateways,
             self.measurements,
             self._enqueue,
+            self.writer,
         )
         self.watching = asyncio.Event()  # set by kopf
         self.synced = asyncio.Event()  # set when all objects are in the cache
@@ -70,6 +76,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self.registry.run()),
+                group.create_task(self.writer.run()),
                 group.create_task(self.gateways.run()),
                 group.create_task(self._measure()),
                 group.create_task(self._resync()),

@@ -31,14 +31,14 @@ async def serve(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        listener = _listener(port)
-        await web.SockSite(runner, listener).start()
-        yield listener.getsockname()[1]
+        bound = listener(port)
+        await web.SockSite(runner, bound).start()
+        yield bound.getsockname()[1]
     finally:
         await runner.cleanup()
 
 
-def _listener(port: int) -> socket.socket:
+def listener(port: int) -> socket.socket:
     """One socket for IPv4 and IPv6, whichever the cluster speaks."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)

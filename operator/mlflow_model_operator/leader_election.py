@@ -27,6 +27,7 @@ from kubernetes.aio.client import (
     V1ObjectMeta,
 )
 
+from mlflow_model_operator.api import names
 from mlflow_model_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -62,18 +63,20 @@ async def lead(
     settings: Settings,
     run: Callable[[], Awaitable[None]],
     timing: Timing | None = None,
+    on_leader: Callable[[str | None], None] = lambda _: None,
 ) -> None:
     """Waits for the lease that `settings` name, then runs `run` while holding it.
 
     Ends when `run` ends, and then, or when cancelled, releases the lease, so that another takes
     over at once. Raises LeadershipLost, with `run` cancelled, where the lease could not be
     renewed. Without a lease's name it only runs `run`. `settings.identity` must be unique among
-    the candidates, like a pod's name.
+    the candidates, like a pod's name. While another leads, `on_leader` gets the address at which
+    that receives webhooks.
     """
     if settings.lease_name is None:
         await run()
         return
-    lease = _Lease(api_client, settings, timing or Timing())
+    lease = _Lease(api_client, settings, timing or Timing(), on_leader)
     try:
         await lease.acquire()
         await _run_while_held(run, lease)
@@ -106,8 +109,16 @@ async def _stop(work: asyncio.Future[None], grace: float) -> None:
 class _Lease:
     """The Lease object, as one candidate sees it."""
 
-    def __init__(self, api_client: ApiClient, settings: Settings, timing: Timing) -> None:
+    def __init__(
+        self,
+        api_client: ApiClient,
+        settings: Settings,
+        timing: Timing,
+        on_leader: Callable[[str | None], None],
+    ) -> None:
         self.timing = timing
+        self._on_leader = on_leader
+        self._address = settings.webhooks.address if settings.webhooks else None
         self._api = CoordinationV1Api(api_client)
         self._name = settings.lease_name
         self._namespace = settings.lease_namespace
@@ -177,6 +188,7 @@ class _Lease:
             lease, self._written = self._written, None
             lease = lease or await self._read() or self._new()
             if not self._may_acquire(lease):
+                self._on_leader((lease.metadata.annotations or {}).get(names.WEBHOOK_ADDRESS))
                 return str(lease.spec.holder_identity)
             try:
                 self._written = await self._write(self._claimed(lease))
@@ -210,7 +222,15 @@ class _Lease:
             spec.lease_transitions = (spec.lease_transitions or 0) + 1
         spec.lease_duration_seconds = self.timing.duration
         spec.renew_time = now
+        lease.metadata.annotations = self._annotations(lease)
         return lease
+
+    def _annotations(self, lease: Any) -> dict[str, str]:
+        """Those of others, and our address in place of the last holder's."""
+        annotations = {**(lease.metadata.annotations or {})}
+        annotations.pop(names.WEBHOOK_ADDRESS, None)
+        own = {names.WEBHOOK_ADDRESS: self._address} if self._address else {}
+        return annotations | own
 
     async def _read(self) -> Any:
         try:

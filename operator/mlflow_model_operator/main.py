@@ -7,9 +7,11 @@ import contextlib
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
-from mlflow_model_operator import http, leader_election, logs
+from mlflow_model_operator import http, leader_election, logs, webhooks
 from mlflow_model_operator.controller import Operator
 from mlflow_model_operator.kube import client
 from mlflow_model_operator.kube.client import Cluster
@@ -26,16 +28,49 @@ async def serve(settings: Settings, kubeconfig: str | None = None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, operator.stopping.set)
+    leader = _Leader()
     try:
-        async with http.serve(
-            settings.http_port,
-            metrics,
-            is_alive=lambda: operator.is_alive,
-            is_ready=lambda: operator.is_ready,
+        async with (
+            http.serve(
+                settings.http_port,
+                metrics,
+                is_alive=lambda: operator.is_alive,
+                is_ready=lambda: operator.is_ready,
+            ),
+            _webhooks(settings, operator, leader),
         ):
-            await _until_stopped(operator, leader_election.lead(api_client, settings, operator.run))
+            work = leader_election.lead(
+                api_client, settings, operator.run, on_leader=leader.set_address
+            )
+            await _until_stopped(operator, work)
     finally:
         await cluster.close()
+
+
+@dataclass
+class _Leader:
+    """The replica that leads, where that is another one."""
+
+    address: str | None = None
+
+    def set_address(self, address: str | None) -> None:
+        self.address = address
+
+
+def _webhooks(
+    settings: Settings, operator: Operator, leader: _Leader
+) -> AbstractAsyncContextManager[int | None]:
+    """The endpoint for webhooks, where there is to be one."""
+    if settings.webhooks is None:
+        return contextlib.nullcontext()
+    receiver = webhooks.Receiver(
+        settings.webhooks,
+        hint=operator.registry.hint,
+        is_leading=lambda: operator.leading,
+        leader_address=lambda: leader.address,
+        observer=operator.metrics,
+    )
+    return webhooks.serve(receiver)
 
 
 async def _until_stopped(operator: Operator, work: Coroutine[Any, Any, None]) -> None:

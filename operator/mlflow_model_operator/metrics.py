@@ -40,16 +40,7 @@ class Metrics:
             "build_info", "Always 1; the label is the version of the operator.", "version"
         ).labels(__version__).set(1)
         self._leader = self._gauge("leader", "1 if this replica is the leader, else 0.")
-        self._resources = self._gauge(
-            "resources",
-            "MLflowModelDeployments, by whether their condition Ready is True.",
-            "ready",
-        )
-        self._stuck = self._gauge(
-            "stuck",
-            "MLflowModelDeployments with a change that does not proceed: their condition "
-            "Progressing is False, and neither Complete nor Stopped.",
-        )
+        self._add_resources()
         self._reconciles = self._counter("reconciles", "Completed reconciles, by result.", "result")
         self._reconcile_seconds = self._histogram(
             "reconcile_duration_seconds", "Duration of a reconcile."
@@ -79,6 +70,18 @@ class Metrics:
             "pod_metrics_reads", "Reads of the metrics of models' pods, by result.", "result"
         )
 
+    def _add_resources(self) -> None:
+        self._resources = self._gauge(
+            "resources",
+            "MLflowModelDeployments, by whether their condition Ready is True.",
+            "ready",
+        )
+        self._stuck = self._gauge(
+            "stuck",
+            "MLflowModelDeployments with a change that does not proceed: their condition "
+            "Progressing is False, and neither Complete nor Stopped.",
+        )
+
     def _add_polls(self) -> None:
         self._polls = self._counter(
             "registry_polls", "Polls of tracking servers, by result.", "server", "result"
@@ -90,6 +93,9 @@ class Metrics:
             "registry_last_success_timestamp_seconds",
             "Unix time of the last successful poll of a tracking server.",
             "server",
+        )
+        self._deliveries = self._counter(
+            "webhook_deliveries", "Deliveries of webhooks to this replica, by result.", "result"
         )
 
     def leading(self, leads: bool) -> None:
@@ -146,6 +152,10 @@ class Metrics:
         for metric in (self._polls, self._poll_seconds, self._last_poll):
             metric.remove_by_labels(labels)
 
+    def webhook_delivered(self, result: str) -> None:
+        """A webhook was delivered; `result` is accepted, repeated, forwarded or refused."""
+        self._deliveries.labels(result).inc()
+
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -158,6 +168,8 @@ class Metrics:
             self._pod_reads.labels(result)
         for kind in ("api", "reconcile", "registry"):
             self._errors.labels(kind)
+        for result in ("accepted", "repeated", "forwarded", "refused"):
+            self._deliveries.labels(result)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)

@@ -75,6 +75,34 @@ class Policy:
                 )
         return None
 
+    def write_denial(self, resource: MLflowModelDeployment) -> str | None:
+        """Why the operator may not write into the registry for the resource."""
+        uri = resource.spec.model.tracking_uri
+        own = (self._own_server or "").rstrip("/")
+        if not own or (uri is not None and uri.rstrip("/") != own):
+            return (
+                "spec.rollout: the operator writes only to its own tracking server, whose "
+                "credentials it has: leave out spec.model.trackingUri (chart value trackingUri)"
+            )
+        try:
+            parsed = model_uri.parse(resource.spec.model.uri)
+        except model_uri.InvalidModelUri:
+            return None  # which resolving reports
+        name = getattr(parsed, "name", None)
+        if name is not None and self.is_writable(resource.namespace, name):
+            return None
+        return (
+            f"spec.rollout: the operator may not write to {resource.spec.model.uri} in the "
+            f"registry for namespace {resource.namespace}: leave out rollout.registry.writeBack "
+            "and rollout.onSuccess, or allow the registered model (chart value "
+            "policy.writableModels)"
+        )
+
+    def is_writable(self, namespace: str, model: str) -> bool:
+        """Whether the operator may write to a registered model for resources of a namespace."""
+        rules = self._rules.writable_models
+        return any(fnmatchcase(model, _for(namespace, rule)) for rule in rules)
+
     def files_denial(self, resource: MLflowModelDeployment) -> str | None:
         """Why no model of the resource can have files that are allowed."""
         formats = allowed_formats(resource, self._rules)

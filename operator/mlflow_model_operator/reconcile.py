@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from mlflow_model_operator import status
 from mlflow_model_operator.analysis import Measurement, Report
 from mlflow_model_operator.api.model_version import ResolutionPending
+from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.registry_writes import WriteFailure, WriteState
 from mlflow_model_operator.api.resource import InvalidResource, Key, MLflowModelDeployment
 from mlflow_model_operator.apply import Applier, ForeignObjects
 from mlflow_model_operator.kube import httproute
@@ -20,7 +22,7 @@ from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.kinds import Kind
-from mlflow_model_operator.kube.objects import LiveChildren, is_deleting
+from mlflow_model_operator.kube.objects import KubeObject, LiveChildren, is_deleting
 from mlflow_model_operator.kube.resync import confirm_absent
 from mlflow_model_operator.measurement import MeasurementPoller
 from mlflow_model_operator.pacing import UpdateSlots
@@ -36,7 +38,7 @@ from mlflow_model_operator.plan import (
     unseen_objects,
 )
 from mlflow_model_operator.policy import Policy
-from mlflow_model_operator.registry import Registry
+from mlflow_model_operator.registry import Registry, RegistryWriter
 from mlflow_model_operator.report import Reporter
 from mlflow_model_operator.resolve import Resolver
 from mlflow_model_operator.rollout import Phase
@@ -74,6 +76,7 @@ class Reconciler:
     gateways: GatewayPoller
     measurements: MeasurementPoller
     enqueue: Callable[[Key], None]
+    writer: RegistryWriter | None = None
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -121,6 +124,7 @@ class Reconciler:
             return REQUEUE_NOW
         snapshot = self._snapshot(resource, resolution, plan, outcome, report)
         reported = await self._reporter.report(raw, snapshot)
+        self._write_back(resource, snapshot, reported)
         grace = status.grace_ends_after(reported["conditions"], snapshot.now)
         return _earliest(requeue_after(snapshot), grace)
 
@@ -130,6 +134,8 @@ class Reconciler:
         self.measurements.unsubscribe(key)
         self._slots.release(key)
         self._in_sync.pop(key, None)
+        if self.writer is not None:
+            self.writer.cancel(key)
 
     async def _live(self, resource: MLflowModelDeployment) -> tuple[LiveChildren, ForeignObjects]:
         """The live children, and the names that others have. What the cache lacks is looked up.
@@ -247,8 +253,34 @@ class Reconciler:
             denied_hostnames=self._denied(resource, outcome.live),
             draining=plan.draining if plan else (),
             is_deferred=plan is not None and plan.is_deferred,
+            postponed=plan.postponed if plan else None,
+            writes=self._write_state(resource),
             scoring_python_versions=tuple(self.settings.scoring_images),
             analysis=report,
+        )
+
+    def _write_state(self, resource: MLflowModelDeployment) -> WriteState | None:
+        """How far the writes into the registry are; None where there are to be none."""
+        if self.writer is None or not resource.spec.rollout.writes_registry:
+            return None
+        if denial := self._policy.write_denial(resource):
+            return WriteState(denial=WriteFailure(Reason.POLICY_DENIED, denial))
+        return self.writer.state(resource.key)
+
+    def _write_back(
+        self, resource: MLflowModelDeployment, snapshot: Snapshot, new: KubeObject
+    ) -> None:
+        """Requests what the status says that the registry is to have; nothing waits for it."""
+        if self.writer is None:
+            return
+        if snapshot.writes is None or snapshot.writes.denial:
+            self.writer.cancel(resource.key)
+            return
+        writes = status.writes(resource, new.get("registry"))
+        namespace = resource.namespace
+        # The status may name a model from before the spec or the policy was another.
+        self.writer.request(
+            resource.key, writes.only(lambda model: self._policy.is_writable(namespace, model))
         )
 
 

@@ -6,6 +6,8 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlflow_model_operator import __version__
@@ -20,7 +22,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """What resources may use; an empty list allows all. See policy.py."""
+    """What resources may use; an empty list allows all, if nothing else is said. See policy.py."""
 
     tracking_uris: tuple[str, ...] = ()  # beside Settings.tracking_uri
     max_tracking_servers: int = 5  # of one namespace, beside Settings.tracking_uri
@@ -28,9 +30,19 @@ class PolicySettings:
     hostnames_by_namespace: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    writable_models: tuple[str, ...] = ()  # registered models; empty: none
     public_keys: tuple[str, ...] = ()  # PEM; of those who sign models
     certificate_authorities: tuple[str, ...] = ()  # PEM
     prometheus_urls: tuple[str, ...] = ()  # that analyses may ask; unlike above: empty, none
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """Where MLflow delivers the webhooks of its registry to."""
+
+    port: int
+    keys: Path  # a folder of files, each of which has a key that signs deliveries
+    address: str | None = None  # host and port, for the other replicas
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,9 @@ class Settings:
     max_template_updates: int = 10  # resources that get the operator's new pod template at a time
     policy: PolicySettings = PolicySettings()
     http_port: int = 8080
+    webhooks: WebhookSettings | None = None
+    cluster_name: str = ""  # in the tags of model versions
+    max_hinted_polls: float = 10.0  # of registered models per second, which webhooks ask for
     lease_name: str | None = None  # None: no leader election
     lease_namespace: str = "default"
     identity: str = "mlflow-model-operator"
@@ -79,6 +94,11 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         ),
         policy=_policy(env.get("MMO_POLICY", "{}")),
         http_port=int(_number(env, "MMO_HTTP_PORT", Settings.http_port, minimum=1)),
+        webhooks=_webhooks(env),
+        cluster_name=env.get("MMO_CLUSTER_NAME", ""),
+        max_hinted_polls=_number(
+            env, "MMO_MAX_HINTED_POLLS", Settings.max_hinted_polls, minimum=0.1
+        ),
         lease_name=env.get("MMO_LEASE_NAME") or None,
         lease_namespace=env.get("MMO_LEASE_NAMESPACE", Settings.lease_namespace),
         identity=env.get("POD_NAME", Settings.identity),
@@ -96,6 +116,28 @@ def _tracking_uri(env: Mapping[str, str]) -> str | None:
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
         )
     return uri
+
+
+def _webhooks(env: Mapping[str, str]) -> WebhookSettings | None:
+    port = int(_number(env, "MMO_WEBHOOK_PORT", 0, minimum=0))
+    if port == 0:
+        return None
+    folder = env.get("MMO_WEBHOOK_KEYS")
+    if not folder:
+        raise SettingsError(
+            "MMO_WEBHOOK_KEYS is not set: write the folder with the keys that sign webhooks"
+        )
+    return WebhookSettings(port, Path(folder), _address(env.get("POD_IP"), port))
+
+
+def _address(ip: str | None, port: int) -> str | None:
+    if not ip:
+        return None
+    try:
+        version = ip_address(ip).version
+    except ValueError:
+        raise SettingsError(f"POD_IP is {ip!r}: write an IP address") from None
+    return f"[{ip}]:{port}" if version == 6 else f"{ip}:{port}"
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -140,6 +182,7 @@ def _policy(text: str) -> PolicySettings:
             },
             sources=_texts(rules.get("sources", [])),
             formats=_texts(rules.get("formats", [])),
+            writable_models=_texts(rules.get("writableModels", [])),
             public_keys=_texts(signatures.get("publicKeys", [])),
             certificate_authorities=_texts(signatures.get("certificateAuthorities", [])),
             prometheus_urls=_texts(rules.get("prometheusUrls", [])),

@@ -188,11 +188,12 @@ def _config(app: Application, settings: Settings) -> uvicorn.Config:
 async def _end_when_stuck(service: InferenceService, settings: Settings) -> None:
     """Of several workers the one that can't predict any more is replaced.
 
-    A probe would reach it only now and then, and restart all of them.
+    A probe would reach it only now and then, and restart all of them. A single one ends where
+    nothing is left to wait for: Kubernetes restarts the container.
     """
-    while service.is_live or settings.workers == 1:
+    while not service.is_finished and (service.is_live or settings.workers == 1):
         await asyncio.sleep(1)
-    log.error("no prediction of this worker completes in time: starting another worker")
+    log.error("this worker can't predict any more: starting another worker")
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from collections.abc import Iterator
@@ -60,6 +61,26 @@ class TrackingServer:
         )
         response.raise_for_status()
 
+    def tags(self, name: str, version: str) -> dict[str, str]:
+        """The tags of a version."""
+        response = requests.get(
+            f"{self.url}/api/2.0/mlflow/model-versions/get",
+            params={"name": name, "version": version},
+            timeout=30,
+        )
+        response.raise_for_status()
+        tags = response.json()["model_version"].get("tags", [])
+        return {tag["key"]: tag["value"] for tag in tags}
+
+    def alias(self, name: str, alias: str) -> str | None:
+        """The version that has an alias; None where none has."""
+        response = requests.get(
+            f"{self.url}/api/2.0/mlflow/registered-models/get", params={"name": name}, timeout=30
+        )
+        response.raise_for_status()
+        entries = response.json()["registered_model"].get("aliases", [])
+        return next((entry["version"] for entry in entries if entry["alias"] == alias), None)
+
     def _post(self, path: str, body: dict[str, str]) -> None:
         url = f"{self.url}/api/2.0/mlflow/{path}"
         requests.post(url, json=body, timeout=30).raise_for_status()
@@ -85,6 +106,11 @@ def tracking_server(folder: Path, port: int | None = None) -> Iterator[TrackingS
     os.environ |= {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Webhooks to this machine, by http; who receives them is looked up each time.
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "https,http",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(bytes(32)).decode(),
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
     }
     with process("mlflow", command, folder) as running:
         _wait_until_healthy(running, f"{url}/health", requests.Session(), READY_WITHIN)

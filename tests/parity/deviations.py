@@ -95,7 +95,22 @@ def _has_text_as_input(request: Request, theirs: Answer) -> bool:
     return request.body.startswith(b'{"input": "') and theirs.status == 400
 
 
+def _has_full_gpu(request: Request, theirs: Answer) -> bool:
+    return b"gpu memory" in request.body and _has_trace(request, theirs)
+
+
 DEVIATIONS = (
+    # Before the next: MLflow's answer has a trace, too.
+    Deviation(
+        "a GPU's memory is full",
+        "MLflow answers 400; RFC 9110, 15.6.4: the server can't handle the request now.",
+        _has_full_gpu,
+        lambda _theirs, ours: _is_error(ours, 503),
+        (
+            "fails",
+            Request("", b'{"dataframe_split": {"columns": ["how"], "data": [["gpu memory"]]}}'),
+        ),
+    ),
     Deviation(
         "no stack trace",
         "A stack trace tells strangers about code and paths; it goes to the log.",

@@ -129,6 +129,9 @@ def _raise(error: BaseException) -> Any:
 
 SECRET = "only-for-the-log"
 
+# As PyTorch raises it.
+GPU_MEMORY_ERROR = type("OutOfMemoryError", (RuntimeError,), {"__module__": "torch"})
+
 FAILURES: dict[str, Callable[[], Any]] = {
     "value": lambda: _raise(ValueError(SECRET)),
     "key": lambda: _raise(KeyError(SECRET)),
@@ -141,6 +144,7 @@ FAILURES: dict[str, Callable[[], Any]] = {
     "mlflow, schema": lambda: _raise(MlflowException("Failed to enforce schema")),
     "stop": lambda: _raise(StopIteration()),
     "none": lambda: [1],
+    "gpu memory": lambda: _raise(GPU_MEMORY_ERROR(SECRET)),
 }
 
 

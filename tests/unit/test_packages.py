@@ -41,6 +41,7 @@ def test_people_who_install_the_plugin_get_little_else() -> None:
         "jinja2",
         "pydantic",
         "pyyaml",
+        "tzdata",
     }
     module, _, function = project["scripts"]["kubectl-mmd"].partition(":")
     assert callable(getattr(importlib.import_module(module), function))

@@ -18,7 +18,8 @@ class Model(litserve.LitAPI):
         """Loads it in the worker."""
         self._predict = load()
 
-    def decode_request(self, request: dict[str, Any], **_: Any) -> Any:
+    # Without a type, which FastAPI would read.
+    def decode_request(self, request, **_):
         """The rows."""
         return request["rows"]
 

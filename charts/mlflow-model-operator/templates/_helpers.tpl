@@ -190,7 +190,7 @@ metricRelabelings:
 - name: MMO_LOG_FORMAT
   value: {{ .Values.logging.format }}
 - name: MMO_POLICY
-  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "prometheusUrls" "sources" "formats" "signatures" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
+  value: {{ pick .Values.policy "trackingUris" "maxTrackingServers" "prometheusUrls" "sources" "formats" "writableModels" "signatures" | merge (dict "hostnames" .Values.hostnames) | toJson | quote }}
 - name: MMO_SCORING_IMAGES
   value: {{ include "operator.scoringImages" . | quote }}
 - name: MMO_DEFAULT_PYTHON_VERSION
@@ -208,6 +208,22 @@ metricRelabelings:
 {{- if .Values.trackingCaConfigMap.name }}
 - name: MLFLOW_TRACKING_SERVER_CERT_PATH
   value: /etc/mlflow-model-operator/tracking-ca/ca.crt
+{{- end }}
+{{- with .Values.clusterName }}
+- name: MMO_CLUSTER_NAME
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.webhooks.enabled }}
+- name: MMO_WEBHOOK_PORT
+  value: "8090"
+- name: MMO_WEBHOOK_KEYS
+  value: /etc/mlflow-model-operator/webhooks
+- name: MMO_MAX_HINTED_POLLS
+  value: {{ toJson .Values.webhooks.maxPollsPerSecond | quote }}
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
 {{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
@@ -256,6 +272,13 @@ metadata:
 spec:
   policyName: {{ .name }}
   validationActions: {{ toJson .root.Values.policy.actions }}
+{{- end }}
+
+{{- /* The operator's own pods: those that stand by pass webhooks on to the one that leads. */}}
+{{- define "operator.network.replicas" -}}
+- podSelector:
+    matchLabels:
+      {{- include "operator.selectorLabels" . | nindent 6 }}
 {{- end }}
 
 {{- define "operator.network.dns" -}}

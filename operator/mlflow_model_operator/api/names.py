@@ -29,3 +29,5 @@ CALLERS_RESTRICTED = "restricted"
 # On pods: when the model version was registered, in milliseconds since 1970. One that is deleted
 # and registered again has the same number, and is another version.
 MODEL_CREATED = f"{GROUP}/model-created"
+# On the lease: where the replica that leads receives webhooks, for the others to pass theirs on.
+WEBHOOK_ADDRESS = f"{GROUP}/webhook-address"

@@ -78,6 +78,13 @@ class Reason(StrEnum):
     ROLLOUT_ABORTED = "RolloutAborted"
     ROLLOUT_UNDONE = "RolloutUndone"
     TAGS_MISSING = "TagsMissing"
+    FROZEN = "Frozen"
+    FLAPPING = "Flapping"
+    DEBOUNCING = "Debouncing"
+    # What is written back to the registry
+    REGISTRY_WRITTEN = "RegistryWritten"
+    REGISTRY_WRITE_PENDING = "RegistryWritePending"
+    REGISTRY_READ_ONLY = "RegistryReadOnly"
     SIGNATURE_INCOMPATIBLE = "SignatureIncompatible"
     SIGNATURE_UNKNOWN = "SignatureUnknown"
     ANALYSIS_FAILED = "AnalysisFailed"
@@ -88,6 +95,10 @@ class Reason(StrEnum):
     APPROXIMATE = "Approximate"
     UPDATE_IN_PROGRESS = "UpdateInProgress"
     STABLE_NOT_READY = "StableNotReady"
+
+
+# A new revision waits for its time: what is served is what is to be served for now.
+POSTPONED_REASONS = (Reason.FROZEN, Reason.FLAPPING, Reason.DEBOUNCING)
 
 
 class EventReason(StrEnum):

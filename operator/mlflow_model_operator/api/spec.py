@@ -17,6 +17,12 @@ from mlflow_model_operator.api.contract import (
     Variable,
 )
 from mlflow_model_operator.api.names import GROUP
+from mlflow_model_operator.api.registry_fields import (
+    FlapProtection,
+    FreezeWindow,
+    OnSuccess,
+    RegistryWrites,
+)
 from mlflow_model_operator.api.schema import (
     ATOMIC,
     SET,
@@ -791,6 +797,32 @@ class Rollout(KubeModel):
             "step, and roll the new revision back if they are worse; see docs/how-to/analysis.md."
         ),
     )
+    freeze: Annotated[list[FreezeWindow], Field(max_length=16), ATOMIC] = Field(
+        default_factory=list,
+        description="Times in which no rollout starts; one that runs goes on.",
+    )
+    debounce: Hold | None = Field(
+        default=None,
+        description=(
+            "How long the model URI must have resolved to the same version before its rollout "
+            "starts, like 30s. Left out, it starts at once."
+        ),
+    )
+    flap_protection: FlapProtection = Field(
+        default=FlapProtection(),
+        description="When a model URI that resolves to another version again and again waits.",
+    )
+    registry: RegistryWrites = Field(
+        default=RegistryWrites(), description="What the operator writes into the registry."
+    )
+    on_success: OnSuccess = Field(
+        default=OnSuccess(), description="What happens after a version has taken over."
+    )
+
+    @property
+    def writes_registry(self) -> bool:
+        """Whether the operator is to write into the registry."""
+        return self.registry.write_back or self.on_success.set_alias is not None
 
     @property
     def surge_percent(self) -> int:

@@ -267,6 +267,55 @@ class RolloutStatus(StatusModel):
     )
 
 
+class PostponedRollout(StatusModel):
+    """A rollout that has not started yet."""
+
+    revision: str = Field(description="The revision.")
+    model_version: str | None = Field(default=None, description="Its model version.")
+    trigger: str = Field(default="", description="Why it is to be rolled out, as in history.")
+    reason: str = Field(
+        default="", description="Why it waits: Frozen, Flapping or Debouncing, for programs."
+    )
+    since: Time | None = Field(default=None, description="Since when it waits.")
+    until: Time | None = Field(default=None, description="When it starts at the earliest.")
+
+
+class RegistryVersion(StatusModel):
+    """A model version whose verdict is written into the registry."""
+
+    name: str = Field(description="The registered model.")
+    version: str = Field(description="Its version.")
+    verdict: str = Field(
+        description="Promoted, Failed, Aborted, Superseded, or Replaced by the one that serves now."
+    )
+    since: Time | None = Field(default=None, description="Since when.")
+    reason: str = Field(default="", description="Why, as one word, for programs.")
+    message: str = Field(default="", description="Why, for people.")
+
+
+class RegistryAlias(StatusModel):
+    """The alias of rollout.onSuccess, as the last promotion asks for it."""
+
+    alias: str = Field(description="The alias.")
+    name: str = Field(description="The registered model.")
+    version: str = Field(description="The version that was promoted.")
+    promoted_at: Time | None = Field(default=None, description="When.")
+    is_set: bool = Field(
+        default=False, description="Whether it was set. It is not set again for this promotion."
+    )
+
+
+class RegistryStatus(StatusModel):
+    """What the operator writes, or has written, into the registry."""
+
+    versions: Annotated[list[RegistryVersion], ATOMIC] = Field(
+        default_factory=list, description="The last versions that were rolled out here."
+    )
+    alias: RegistryAlias | None = Field(
+        default=None, description="The alias of the last promotion."
+    )
+
+
 class DrainingRevision(StatusModel):
     """A revision that has lost its traffic and will be removed."""
 
@@ -317,6 +366,12 @@ class Status(StatusModel):
     )
     history: Annotated[list[HistoryEntry], ATOMIC] = Field(
         default_factory=list, description="The last ten rollouts, the newest last."
+    )
+    postponed: PostponedRollout | None = Field(
+        default=None, description="The rollout that waits for its time to start, if any."
+    )
+    registry: RegistryStatus | None = Field(
+        default=None, description="What is written back to the registry, if anything is."
     )
     draining: Annotated[list[DrainingRevision], ATOMIC] = Field(
         default_factory=list, description="Revisions that are finishing their in-flight requests."

@@ -69,7 +69,8 @@ def refusal(control: Control, resource: Json) -> str | None:
 def _waits_for_analysis(resource: Json) -> bool:
     """Whether a step has no verdict at its end: a person may go on without."""
     rollout = resource["status"]["rollout"]
-    return (rollout.get("phase"), rollout.get("waitingFor")) == (Phase.PROGRESSING, "Analysis")
+    state = (rollout.get("phase"), rollout.get("waitingFor"))
+    return state == (Phase.PROGRESSING, "Analysis")
 
 
 def earlier_versions(resource: Json) -> list[str]:

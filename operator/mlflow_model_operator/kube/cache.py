@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from mlflow_model_operator.api import names
-from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.reasons import POSTPONED_REASONS, Reason
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.deletions import Deletions
@@ -360,7 +360,7 @@ def _resource_entry(obj: KubeObject, is_delivered: bool) -> _Entry:
 def _is_stuck(progressing: KubeObject | None) -> bool:
     if progressing is None or is_true(progressing):
         return False
-    return progressing.get("reason") not in (Reason.COMPLETE, Reason.STOPPED)
+    return progressing.get("reason") not in (Reason.COMPLETE, Reason.STOPPED, *POSTPONED_REASONS)
 
 
 def _child_entry(kind: Kind, child: KubeObject, version: int, is_delivered: bool) -> _Entry:

@@ -21,10 +21,12 @@ from mlflow_model_operator.plan.previous import (
     revision_from_status,
 )
 from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, progress_of
+from mlflow_model_operator.plan.start import postponement
 from mlflow_model_operator.plan.undo import earlier_revision
 from mlflow_model_operator.rollout import (
     Decision,
     Desired,
+    Postponement,
     Previous,
     decide,
     deployment_state,
@@ -54,6 +56,7 @@ class Plan:
         frozenset()
     )  # host names that the route leaves to other resources
     is_deferred: bool = False  # the operator's new pod template is for later
+    postponed: Postponement | None = None  # the rollout that does not start yet
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
 
     @property
@@ -124,11 +127,11 @@ def make_plan(
     model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
-    target = names.revision(resource, replace(model, tags=()))
-    is_deferred = not around.may_update and is_operators_change(resource, previous, target, live)
-    if is_deferred and previous.stable is not None:
-        target = previous.stable
-    stable = previous.stable
+    target, stable = names.revision(resource, replace(model, tags=())), previous.stable
+    postponed = postponement(resource, previous, target, live, now)
+    is_deferred = postponed is None and _is_deferred(resource, previous, target, live, around)
+    if stable is not None and (is_deferred or postponed):
+        target = stable
     gates = check_gates(resource, resolution.model, target, stable, resolution.stable)
     gates = gates.beside(query_obstacle(resource, around.query_denial))
     snapshot = _snapshot(resource, resolution, live, now, around)
@@ -142,13 +145,28 @@ def make_plan(
         routing=live_routing(resource, live, around.gateway),
         now=now,
         drain_delay=settings.drain_delay,
-        requeue_after=rollout.requeue_after,
+        requeue_after=postponed.until - now if postponed else rollout.requeue_after,
     )
     current = {revision.name for revision in decision.revisions}
     rendered = tuple(revision for revision in renderable if revision.name in current)
+    draining = _draining(decision, live, settings)
+    return Plan(decision, rendered, around.excluded_hostnames, is_deferred, postponed, draining)
+
+
+def _draining(decision: Decision, live: LiveChildren, settings: Settings) -> tuple[Revision, ...]:
     existing = live_revisions(live, settings) if decision.draining else {}
-    draining = tuple(existing[name] for name in decision.draining if name in existing)
-    return Plan(decision, rendered, around.excluded_hostnames, is_deferred, draining)
+    return tuple(existing[name] for name in decision.draining if name in existing)
+
+
+def _is_deferred(
+    resource: MLflowModelDeployment,
+    previous: Previous,
+    target: Revision,
+    live: LiveChildren,
+    around: Surroundings,
+) -> bool:
+    """Whether the target is the operator's change, and it is not this resource's turn."""
+    return not around.may_update and is_operators_change(resource, previous, target, live)
 
 
 def _desired(

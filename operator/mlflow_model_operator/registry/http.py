@@ -1,4 +1,4 @@
-"""GET requests to a tracking server, bounded in time and size.
+"""Requests to a tracking server, bounded in time and size.
 
 The operator's own server is asked by MLflow's client code, so whatever MLflow knows of
 authentication, certificates and header plugins works. A server that a resource names is asked
@@ -78,24 +78,35 @@ class OwnServerClient:
 
     async def get(self, path: str, query: dict[str, str], first: int | None = None) -> Response:
         """See Client."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                return await loop.run_in_executor(self._threads, self._get, path, query, first)
-        except TimeoutError as error:
-            raise Unreachable(_describe([error])) from error
+        return await self._in_thread("GET", path, query, first)
+
+    async def post(self, path: str, body: dict[str, str]) -> Response:
+        """Sends a body that may be sent twice; raises Unreachable or TooLarge."""
+        return await self._in_thread("POST", path, body, None)
 
     async def close(self) -> None:
         """See Client."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _get(self, path: str, query: dict[str, str], first: int | None) -> Response:
+    async def _in_thread(
+        self, method: str, path: str, fields: dict[str, str], first: int | None
+    ) -> Response:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                return await loop.run_in_executor(
+                    self._threads, self._send, method, path, fields, first
+                )
+        except TimeoutError as error:
+            raise Unreachable(_describe([error])) from error
+
+    def _send(self, method: str, path: str, fields: dict[str, str], first: int | None) -> Response:
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
         for is_last in (False, True):
             try:
-                return self._get_once(path, query, first)
+                return self._send_once(method, path, fields, first)
             except (MlflowException, RequestException, TimeoutError) as error:
                 causes = list(_causes(error))
                 # A kept connection that the server has closed meanwhile is no failure yet.
@@ -103,7 +114,9 @@ class OwnServerClient:
                     raise Unreachable(_describe(causes)) from error
         raise AssertionError("unreachable")
 
-    def _get_once(self, path: str, query: dict[str, str], first: int | None) -> Response:
+    def _send_once(
+        self, method: str, path: str, fields: dict[str, str], first: int | None
+    ) -> Response:
         from mlflow.utils.credentials import get_default_host_creds
         from mlflow.utils.rest_utils import http_request
 
@@ -111,8 +124,8 @@ class OwnServerClient:
         response = http_request(
             get_default_host_creds(self.uri),
             path,
-            "GET",
-            params=query,
+            method,
+            **{"params" if method == "GET" else "json": fields},
             stream=True,
             timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
             max_retries=0,

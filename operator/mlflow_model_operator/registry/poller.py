@@ -157,6 +157,33 @@ class TrackingServerPoller:
         finally:
             self._is_polling = False
 
+    def follows(self, model: str) -> bool:
+        """Whether anybody follows a registered model of that name."""
+        return model in self._uris
+
+    async def refresh(self, model: str) -> None:
+        """Polls a registered model before its time: somebody says that it has changed.
+
+        Where the server fails, whether it answers again comes first.
+        """
+        if self._failed_polls:
+            self._intervals = MAX_BACKOFF
+            await self.poll()
+            return
+        uris = self._uris.get(model, ())
+        queries = dict.fromkeys(
+            query
+            for uri in uris
+            for query in self._needed(uri, self._subscriptions[uri].parsed, self._results)
+        )
+        await asyncio.gather(*(self._send_again(query) for query in queries))
+
+    async def _send_again(self, query: Query) -> None:
+        """Sends a query after one that is under way, which may have been answered too early."""
+        if query in self._running:
+            await asyncio.wait({self._running[query]})
+        await self._refresh(query)
+
     async def _poll(self, queries: list[Query]) -> None:
         started = time.perf_counter()
         trouble = await self._first_trouble(queries)

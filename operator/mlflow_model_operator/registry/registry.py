@@ -10,6 +10,7 @@ from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.registry.hints import Hint, Hints
 from mlflow_model_operator.registry.http import (
     ForeignServerClient,
     OwnServerClient,
@@ -45,6 +46,7 @@ class Registry:
         self._pollers: dict[str, TrackingServerPoller] = {}
         self._subscriptions: dict[Key, set[Pair]] = {}
         self._loading: asyncio.Task[None] | None = None
+        self._hints = Hints(settings.max_hinted_polls)
 
     async def resolve(self, key: Key, uri: str, tracking_uri: str | None) -> ModelVersion:
         """What `uri` resolves to for the resource `key`, which is subscribed to it from now on.
@@ -79,12 +81,19 @@ class Registry:
         if subscriptions & pairs:
             self._subscriptions[key] = subscriptions & pairs
 
+    def hint(self, model: str) -> None:
+        """Has a registered model polled soon, on each server where a resource follows it."""
+        for uri, poller in self._pollers.items():
+            if poller.follows(model):
+                self._hints.add(Hint(uri, model))
+
     async def run(self) -> None:
         """Polls until it is cancelled; each server by itself: a slow one delays no other."""
         if self._default_uri:  # it will be needed, and the first resource is not to wait for it
             await self._load_mlflow()
         try:
             async with asyncio.TaskGroup() as polls:
+                polls.create_task(self._follow_hints(polls))
                 while True:
                     await asyncio.sleep(self._interval * random.uniform(1 - JITTER, 1 + JITTER))
                     await self._close(uri for uri, it in self._pollers.items() if it.is_idle)
@@ -92,6 +101,17 @@ class Registry:
                         polls.create_task(poller.poll())
         finally:
             await self._close(self._pollers)
+
+    async def _follow_hints(self, polls: asyncio.TaskGroup) -> None:
+        while True:
+            polls.create_task(self._refresh(await self._hints.next()))
+
+    async def _refresh(self, hint: Hint) -> None:
+        try:
+            if poller := self._pollers.get(hint.server):
+                await poller.refresh(hint.model)
+        finally:
+            self._hints.done(hint)
 
     async def _close(self, uris: Iterable[str]) -> None:
         for poller in [self._pollers.pop(uri) for uri in list(uris)]:

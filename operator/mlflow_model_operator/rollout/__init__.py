@@ -4,6 +4,7 @@ from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.rollout.decision import (
     Decision,
     Desired,
+    Postponement,
     Previous,
     Rejected,
     Trial,
@@ -25,6 +26,7 @@ __all__ = [
     "Desired",
     "LiveRouting",
     "Phase",
+    "Postponement",
     "Previous",
     "Rejected",
     "Trial",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mlflow_model_operator.api.phase import Phase
+from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout.progress import Obstacle, Progress
 from mlflow_model_operator.rollout.routing import LiveRouting
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
@@ -40,6 +41,17 @@ class Rejected:
 
     revision: Revision
     progress: Progress
+
+
+@dataclass(frozen=True)
+class Postponement:
+    """A rollout that does not start yet: the stable revision is the target in its place."""
+
+    revision: Revision
+    reason: Reason
+    trigger: str
+    since: float  # epoch seconds
+    until: float
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
-from mlflow_model_operator.rollout import Decision, Phase, Rejected, Trial
+from mlflow_model_operator.kube.objects import format_time
+from mlflow_model_operator.rollout import Decision, Phase, Postponement, Rejected, Trial
 from mlflow_model_operator.rollout.progress import Action, Cause, Stage
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.condition import Condition, ConditionStatus, met, unmet
@@ -48,6 +49,7 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         route_accepted(snapshot),
         canary_ready(snapshot),
         traffic_split(snapshot),
+        registry_updated(snapshot),
     ]
     applicable = [condition for condition in parts if condition is not None]
     return [*summary(snapshot, applicable), *applicable]
@@ -161,6 +163,8 @@ def progressing(snapshot: Snapshot) -> Condition:
     if failure:
         return unmet("Progressing", failure.reason, _stuck(snapshot, decision, failure))
     if state.is_ready or (target == decision.stable and _has_min_replicas(snapshot, state)):
+        if snapshot.postponed is not None:
+            return _postponed(snapshot, snapshot.postponed)
         return unmet("Progressing", Reason.COMPLETE, _complete(snapshot, target))
     return met("Progressing", Reason.NEW_REVISION, _starting(snapshot, target))
 
@@ -205,6 +209,47 @@ def _turned_back(snapshot: Snapshot, rejected: Rejected) -> Condition:
         f"Version {rejected.revision.model.version} ({rejected.revision.name}) "
         f"was rolled back: {rejection.message}{_still_served(snapshot)}. To try "
         f"it again: {control_command(snapshot.resource, Action.RETRY)}",
+    )
+
+
+def _postponed(snapshot: Snapshot, postponed: Postponement) -> Condition:
+    """Until when a rollout does not start, and why."""
+    rollout, until = snapshot.resource.spec.rollout, format_time(postponed.until)
+    flaps = rollout.flap_protection
+    why = {
+        Reason.FROZEN: "spec.rollout.freeze lets no rollout start before",
+        Reason.FLAPPING: f"the model URI has caused {flaps.limit} rollouts within "
+        f"{flaps.window_text} "
+        "(spec.rollout.flapProtection); see who moves it",
+        Reason.DEBOUNCING: "the model URI must resolve to it for so long (spec.rollout.debounce)",
+    }
+    version = postponed.revision.model.version
+    return unmet(
+        "Progressing",
+        postponed.reason,
+        f"Version {version} ({postponed.revision.name}) waits until {until}: "
+        f"{why[postponed.reason]}{_still_served(snapshot)}. To start it now: "
+        f"{control_command(snapshot.resource, Action.RESUME)}",
+    )
+
+
+def registry_updated(snapshot: Snapshot) -> Condition | None:
+    """Whether the registry has what spec.rollout asks for; None where it asks for nothing."""
+    state = snapshot.writes
+    if state is None or snapshot.decision is None:
+        return None
+    failure = state.denial or state.failure
+    if failure is not None:
+        return unmet("RegistryUpdated", failure.reason, failure.message)
+    if state.done is not None:
+        return met("RegistryUpdated", Reason.REGISTRY_WRITTEN, "The registry is up to date")
+    before = snapshot.resource.status.condition("RegistryUpdated")
+    if before is not None and before.reason in set(Reason):
+        reason, status = Reason(before.reason), ConditionStatus(before.status)
+        return Condition("RegistryUpdated", status, reason, before.message)
+    pending = "The registry is not up to date yet"
+    return Condition(
+        "RegistryUpdated", ConditionStatus.UNKNOWN, Reason.REGISTRY_WRITE_PENDING, pending
     )
 
 

@@ -24,6 +24,8 @@ _QUIET = {
     Reason.UPDATE_IN_PROGRESS,
     Reason.SAME_VERSION,
     Reason.TAGS_MISSING,
+    Reason.FROZEN,
+    Reason.DEBOUNCING,
 }
 
 

@@ -82,6 +82,21 @@ def history(snapshot: Snapshot, decision: Decision) -> list[KubeObject]:
     return [*old, *new][-MAX_HISTORY:]
 
 
+def postponed(snapshot: Snapshot) -> KubeObject | None:
+    """`status.postponed`: the rollout that waits for its time to start."""
+    entry = snapshot.postponed
+    if entry is None:
+        return None
+    return {
+        "revision": entry.revision.name,
+        "modelVersion": entry.revision.model.version,
+        "trigger": str(entry.trigger),
+        "reason": str(entry.reason),
+        "since": format_time(entry.since),
+        "until": format_time(entry.until),
+    }
+
+
 def _progress_fields(decision: Decision) -> dict[str, Any]:
     if decision.trial is not None:
         trial = decision.trial
@@ -137,6 +152,9 @@ def trigger(snapshot: Snapshot, decision: Decision) -> str:
         return RolloutTrigger.SPEC
     if before is not None and before.revision == target.name:
         return before.trigger or RolloutTrigger.SPEC
+    postponed = resource.status.postponed
+    if postponed is not None and postponed.revision == target.name and postponed.trigger:
+        return postponed.trigger
     if is_new_spec:
         return RolloutTrigger.SPEC
     model = target.model
@@ -190,7 +208,7 @@ def _ended(snapshot: Snapshot, decision: Decision) -> Iterator[KubeObject]:
         yield _entry(revision.dump(), before_trigger, _outcome_of_dropped(snapshot, target))
     rejected = decision.rejected
     if rejected is not None and not (before and before.failed) and not _is_undo(decision):
-        yield _entry(past_revision(target), before_trigger, _outcome(rejected.progress))
+        yield _entry(past_revision(target), before_trigger, outcome_of(rejected.progress))
     stable = decision.stable
     if status.stable is None or status.stable.revision != stable.name:
         why = _why_stable(snapshot, decision)
@@ -214,7 +232,8 @@ def _why_stable(snapshot: Snapshot, decision: Decision) -> str:
     return trigger(snapshot, decision) if is_target else RolloutTrigger.RECOVERY
 
 
-def _outcome(progress: Progress) -> RolloutOutcome:
+def outcome_of(progress: Progress) -> RolloutOutcome:
+    """What became of a rollout that was rolled back."""
     rejection = progress.rejection
     is_aborted = rejection is not None and rejection.reason is Reason.ROLLOUT_ABORTED
     return RolloutOutcome.ABORTED if is_aborted else RolloutOutcome.FAILED

@@ -9,6 +9,7 @@ from functools import cached_property
 from mlflow_model_operator.analysis import Report
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
+from mlflow_model_operator.api.registry_writes import WriteState
 from mlflow_model_operator.api.resource import Key, MLflowModelDeployment
 from mlflow_model_operator.kube.gateway import GatewayState
 from mlflow_model_operator.kube.objects import (
@@ -19,7 +20,13 @@ from mlflow_model_operator.kube.objects import (
     labels_of,
     name_of,
 )
-from mlflow_model_operator.rollout import Decision, LiveRouting, deployment_state, live_routing
+from mlflow_model_operator.rollout import (
+    Decision,
+    LiveRouting,
+    Postponement,
+    deployment_state,
+    live_routing,
+)
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 
 
@@ -63,6 +70,8 @@ class Snapshot:
     denied_hostnames: Mapping[str, str] = field(default_factory=dict)
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
     is_deferred: bool = False  # a new pod template of the operator is for later
+    postponed: Postponement | None = None  # the rollout that does not start yet
+    writes: WriteState | None = None  # of the registry; None: the resource asks for none
     # Those that there are scoring images for, the default first: ("3.11", "3.12").
     scoring_python_versions: tuple[str, ...] = ()
     analysis: Report | None = None  # what the metrics say of the step that a rollout held

@@ -19,10 +19,12 @@ from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.condition import Condition, met, unmet
 from mlflow_model_operator.status.conditions import conditions
+from mlflow_model_operator.status.registry import registry_status
 from mlflow_model_operator.status.rollout import (
     canary_trigger,
     history,
     past_revision,
+    postponed,
     rollout_status,
 )
 from mlflow_model_operator.status.snapshot import Snapshot
@@ -55,6 +57,10 @@ def status(snapshot: Snapshot) -> KubeObject:
         phase = _phase(decision, snapshot).value
         new["rollout"] = rollout_status(snapshot, decision, phase, message[:MAX_MESSAGE_LENGTH])
         new["history"] = history(snapshot, decision)
+        if waiting := postponed(snapshot):
+            new["postponed"] = waiting
+        if registry := registry_status(snapshot, decision):
+            new["registry"] = registry
     return new
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mlflow_model_operator.api.model_version import ResolutionError
-from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.reasons import POSTPONED_REASONS, Reason
 from mlflow_model_operator.api.status import StatusCondition
 from mlflow_model_operator.kube.objects import KubeObject, parse_time
 from mlflow_model_operator.rollout import Decision, Phase
@@ -35,6 +35,7 @@ PASSING_REASONS = frozenset(
         Reason.DRAINING,
         Reason.ROLLOUT_PROGRESSING,
         Reason.ROLLOUT_PAUSED,
+        Reason.ANALYSIS_INCONCLUSIVE,
         Reason.TAGS_MISSING,
         Reason.REVISION_MISSING,
         Reason.MODEL_UNRESOLVED,  # ModelResolved says why
@@ -50,6 +51,7 @@ EXTERNAL_REASONS = frozenset(
         Reason.REGISTRY_UNREACHABLE,
         Reason.REGISTRY_ERROR,
         Reason.VERSION_NOT_READY,
+        Reason.SIGNATURE_UNKNOWN,
         Reason.CONFIG_MISSING,
         Reason.ACCESS_SECRET_MISSING,
         Reason.QUOTA_EXCEEDED,
@@ -119,6 +121,8 @@ def _obstacles(snapshot: Snapshot, parts: Sequence[Condition]) -> list[Condition
 def _allows_ready(snapshot: Snapshot, condition: Condition) -> bool:
     if _is_stopped(snapshot) and condition.type in ("Available", "CanaryReady", "TrafficSplit"):
         return True
+    if condition.type == "RegistryUpdated":
+        return True
     if condition.type == "Progressing":
         is_done = condition.reason in (Reason.COMPLETE, Reason.STOPPED)
         return is_done and condition.status == ConditionStatus.FALSE
@@ -136,6 +140,8 @@ def _is_from_outside(snapshot: Snapshot, condition: Condition, parts: Sequence[C
     decision = snapshot.decision
     if decision is None or not (_is_available(parts) or _is_stopped(snapshot)):
         return False
+    if condition.reason in POSTPONED_REASONS:
+        return True
     match condition.type:
         case "ModelResolved":
             return _was_resolved(snapshot, decision)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlflow_model_server.codecs.limits import Limits
+from mlflow_model_server.inference import accelerator
 from mlflow_model_server.inference.memory import MemoryBudget
 from mlflow_model_server.inference.sentences import sentence_of
 from mlflow_model_server.model.agents import AgentKind
@@ -135,6 +136,8 @@ def agent_error(error: BaseException) -> ErrorResponse:
     log.error("the model raised %s", type(error).__name__, exc_info=error)
     if not isinstance(error, Exception):
         return ErrorResponse(500, "INTERNAL_ERROR", f"the model failed: {type(error).__name__}")
+    if (failure := accelerator.error_response(error)) is not None:
+        return failure
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from mlflow_model_server.codecs.limits import SMALL_BODY
+from mlflow_model_server.inference.accelerator import OnFailure, free_frames
 from mlflow_model_server.inference.request import DeadlineExceeded
 
 log = logging.getLogger(__name__)
@@ -83,19 +84,22 @@ class Batcher:
         on_batch: OnBatch = lambda _requests, _rows, _size, _observed: None,
         timeout: float = 60.0,
         inline: bool = True,
+        on_failure: OnFailure = free_frames,
     ) -> None:
         """`together`: rows of several requests may be predicted at once.
 
         `on_batch` gets, in the event loop, the numbers of requests, of rows and of bytes of each
         prediction, and what `predict` returns for it.
         Requests whose prediction takes longer than `timeout` seconds in the thread get a
-        DeadlineExceeded. `inline`: quick predictions may run in the event loop.
+        DeadlineExceeded. `inline`: quick predictions may run in the event loop. `on_failure` gets
+        what `predict` raised, where it was called.
         """
         self._predict = predict
         self._together = together
         self._on_batch = on_batch
         self._timeout = timeout
         self._inline = inline
+        self._on_failure = on_failure
         self._queue: list[Job] = []
         self._purge_at = _MIN_PURGED
         self._busy = False
@@ -229,10 +233,12 @@ class Batcher:
             return [_Result(batch, predictions, info, observed)]
         # Whatever it is (a library's panic, SystemExit): the requests have to be answered.
         except BaseException as error:
+            self._on_failure(error)
             if len(batch) == 1:
                 return _failures(batch, error)
-            # One bad request must not hurt the others.
-            return [result for job in batch for result in self._predict_batch([job])]
+        # One bad request must not hurt the others. Outside the except: the exception is gone, and
+        # with it what it holds, which may be the memory that is needed now.
+        return [result for job in batch for result in self._predict_batch([job])]
 
     def _complete(
         self, batch: list[Job], started: float, seconds: float, results: list[_Result]

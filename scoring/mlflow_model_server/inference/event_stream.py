@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 
 from mlflow_model_server import compat
+from mlflow_model_server.inference.accelerator import OnFailure, free_frames
 from mlflow_model_server.inference.request import DeadlineExceeded
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,15 @@ class _End:
 class EventStream:
     """Reads a generator that runs in a thread. To be made and read in the event loop."""
 
-    def __init__(self, report_progress: Callable[[], None] = lambda: None) -> None:
-        """`report_progress` is called in the thread, with each part."""
+    def __init__(
+        self,
+        report_progress: Callable[[], None] = lambda: None,
+        on_failure: OnFailure = free_frames,
+    ) -> None:
+        """Both are called in the thread: `report_progress` with each part, and `on_failure`."""
         self._loop = asyncio.get_running_loop()
         self._report_progress = report_progress
+        self._on_failure = on_failure
         self._pending: deque[bytes | _End] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._interruption: Exception | None = None
@@ -103,6 +109,7 @@ class EventStream:
         try:
             self._run(generate)
         except BaseException as raised:  # a model's code may raise anything
+            self._on_failure(raised)
             error = raised
         self._post(_End(error))
 

@@ -13,6 +13,8 @@ from functools import cache
 from typing import Any
 
 from mlflow_model_server.codecs.limits import DEFAULT, Limits
+from mlflow_model_server.inference import accelerator
+from mlflow_model_server.inference.accelerator import OnFailure, free_frames
 from mlflow_model_server.inference.memory import MemoryBudget
 from mlflow_model_server.inference.sentences import sentence_of
 from mlflow_model_server.model.input_schema import is_dataframe
@@ -77,10 +79,18 @@ class Fallback:
     """Responds as `mlflow models serve` does, with its code. Blocks: call it in a thread."""
 
     def __init__(
-        self, model: Any, limits: Limits = DEFAULT, memory: MemoryBudget | None = None
+        self,
+        model: Any,
+        limits: Limits = DEFAULT,
+        memory: MemoryBudget | None = None,
+        on_failure: OnFailure = free_frames,
     ) -> None:
-        """`model` is an MLflow PyFuncModel; None: the memory is for it alone."""
+        """`model` is an MLflow PyFuncModel; None: the memory is for it alone.
+
+        `on_failure` gets, in the thread, what the model raised.
+        """
         self._model = model
+        self._on_failure = on_failure
         columns = len(getattr(model.metadata.get_input_schema(), "inputs", None) or ())
         self._limits = replace(limits, max_columns=max(limits.max_columns, columns))
         self.memory = memory or MemoryBudget(limits.memory)
@@ -92,7 +102,7 @@ class Fallback:
     def respond(self, body: bytes, content_type: str | None) -> FallbackResult:
         """The response to these bytes; raises nothing but what is no Exception."""
         began = time.perf_counter()
-        model = _RecordingModel(self._model, self._limits.max_rows)
+        model = self._recording_model()
         response = self._response(body, content_type, model)
         prediction = model.prediction if response.status == 200 else None
         if prediction is not None:
@@ -104,7 +114,7 @@ class Fallback:
 
         Raises Rejected where these refuse it, and whatever the model raises.
         """
-        model = _RecordingModel(self._model, self._limits.max_rows)
+        model = self._recording_model()
         try:
             with self.memory.reserve(_size(data) * _COPIES):
                 model.predict(data, params or None)
@@ -112,6 +122,9 @@ class Fallback:
             raise Rejected(self._error(failed.error)) from failed.error
         assert model.prediction is not None
         return model.prediction
+
+    def _recording_model(self) -> _RecordingModel:
+        return _RecordingModel(self._model, self._limits.max_rows, self._on_failure)
 
     def _response(self, body: bytes, content_type: str | None, model: _RecordingModel) -> Response:
         # Imported with the first request that needs it, or when the server is idle after its start.
@@ -184,10 +197,16 @@ class Fallback:
         return self.memory.acquire(needed)
 
     def _mlflow_response(self, error: Any) -> Response:
+        if (failure := accelerator.error_response(error)) is not None:
+            log.warning("predicting failed", exc_info=error)
+            return failure.response()
         fields = json.dumps(self._fields(error)).encode()
         return Response(error.get_http_status_code(), fields, error=self._error(error))
 
     def _error(self, error: Any) -> ErrorResponse:
+        if (failure := accelerator.error_response(error)) is not None:
+            log.warning("predicting failed", exc_info=error)
+            return failure
         fields = self._fields(error)
         return ErrorResponse(error.get_http_status_code(), fields["error_code"], fields["message"])
 
@@ -203,9 +222,10 @@ class Fallback:
 class _RecordingModel:
     """A model that refuses more rows than it should get, and records its one prediction."""
 
-    def __init__(self, model: Any, max_rows: int) -> None:
+    def __init__(self, model: Any, max_rows: int, on_failure: OnFailure) -> None:
         self._model = model
         self._max_rows = max_rows
+        self._on_failure = on_failure
         self.metadata = model.metadata
         self.prediction: Prediction | None = None
 
@@ -224,7 +244,11 @@ class _RecordingModel:
         try:
             predictions = self._model.predict(data, params=params)
         except MlflowException as error:
+            self._on_failure(error)
             raise _PredictFailed(error) from error
+        except BaseException as error:
+            self._on_failure(error)
+            raise
         self.prediction = Prediction(recorded, predictions, rows, began, time.perf_counter())
         return predictions
 
@@ -237,7 +261,7 @@ def error_response_of(problem: BaseException) -> ErrorResponse:
         return ErrorResponse(413, "BAD_REQUEST", str(problem))
     log.warning("predicting failed", exc_info=problem)
     message = f"the model failed: {type(problem).__name__}: see the server's log"
-    return ErrorResponse(400, "BAD_REQUEST", message)
+    return accelerator.error_response(problem) or ErrorResponse(400, "BAD_REQUEST", message)
 
 
 def _count(data: Any) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from mlflow_model_server.codecs.errors import BadRequest
 from mlflow_model_server.codecs.limits import SMALL_BODY
 from mlflow_model_server.headers import Headers, first
 from mlflow_model_server.inference import limits
+from mlflow_model_server.inference.accelerator import Accelerator
 from mlflow_model_server.inference.agent_model import AgentModel, agent_error
 from mlflow_model_server.inference.batcher import Batcher, Crashed, Prediction
 from mlflow_model_server.inference.event_stream import EventStream, Parts
@@ -68,11 +70,14 @@ class Predictor:
         self._settings = settings
         self._recorder = recorder
         self._limits = limits.parse_limits(settings)
+        self._accelerator = Accelerator()
+        on_failure = self._accelerator.on_failure
         memory = MemoryBudget(limits.memory_for_parsing(settings))
-        self._fallback = Fallback(loaded.model, self._limits, memory)
+        self._fallback = Fallback(loaded.model, self._limits, memory, on_failure=on_failure)
         self.agent_model = AgentModel(loaded, self._limits, memory)
         self._unsigned = self._make_unsigned()
-        self._threads = PredictionThreads(_thread_count(settings, loaded), settings.request_timeout)
+        threads = _thread_count(settings, loaded)
+        self._threads = PredictionThreads(threads, settings.request_timeout, on_failure)
         # One: what becomes many times its size while it is read does so one after the other.
         self._reader = ThreadPoolExecutor(1, "reader")
         self._batcher = self._make_batcher()
@@ -133,7 +138,7 @@ class Predictor:
 
         Raises RuntimeError where the system has no thread for it.
         """
-        stream = EventStream(self._threads.report_progress)
+        stream = EventStream(self._threads.report_progress, self._accelerator.on_failure)
         self._threads.submit(request, partial(stream.run, parts))
         return stream
 
@@ -184,7 +189,12 @@ class Predictor:
         return cast(T, outcome.result)
 
     def stuck_seconds(self) -> float:
-        """For how long no prediction has been possible, as those that run do not end."""
+        """For how long no prediction has been possible, as those that run do not end.
+
+        Infinite where none will be.
+        """
+        if self._accelerator.is_lost:
+            return math.inf
         in_batcher = self._batcher.stuck_seconds() if self._batcher is not None else 0.0
         return max(in_batcher, self._threads.stuck_seconds())
 
@@ -321,7 +331,8 @@ class Predictor:
         agent = self._loaded.agent
         if agent is None:
             return None
-        return Fallback(agent.unsigned, self._limits, self._fallback.memory)
+        memory, on_failure = self._fallback.memory, self._accelerator.on_failure
+        return Fallback(agent.unsigned, self._limits, memory, on_failure)
 
     def _make_batcher(self) -> Batcher | None:
         loaded, batching = self._loaded, self._settings.batching
@@ -337,6 +348,7 @@ class Predictor:
             self._observe_batch,
             self._settings.request_timeout,
             inline=loaded.runs_known_code,
+            on_failure=self._accelerator.on_failure,
         )
 
     def _observe(self, output: FallbackPrediction, size: int) -> None:

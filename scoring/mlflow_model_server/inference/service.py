@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -94,7 +95,7 @@ class Predictor(Protocol):
         """Calls a function that reads `size` bytes."""
 
     def stuck_seconds(self) -> float:
-        """For how long no prediction has been possible."""
+        """For how long no prediction has been possible; infinite where none will be."""
 
 
 class Codec(Protocol):
@@ -178,6 +179,11 @@ class InferenceService:
         """Whether a restart would not help."""
         limit = self.settings.stuck_restart_after
         return limit == 0 or self.predictor.stuck_seconds() < _STUCK_SECONDS + limit
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether this process will never predict again."""
+        return math.isinf(self.predictor.stuck_seconds())
 
     def request(
         self,

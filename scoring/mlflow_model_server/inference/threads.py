@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mlflow_model_server import tracing
+from mlflow_model_server.inference.accelerator import OnFailure, free_frames
 from mlflow_model_server.inference.request import Request
 
 T = TypeVar("T")
@@ -33,10 +34,14 @@ class Outcome(Generic[T]):
 class PredictionThreads:
     """A bounded number of threads. A prediction that never ends keeps its thread."""
 
-    def __init__(self, count: int, timeout: float) -> None:
-        """`timeout`: the seconds that a request waits for its prediction."""
+    def __init__(self, count: int, timeout: float, on_failure: OnFailure = free_frames) -> None:
+        """`timeout`: the seconds that a request waits for its prediction.
+
+        `on_failure` gets, in the thread, what `work` raised.
+        """
         self._count = count
         self._timeout = timeout
+        self._on_failure = on_failure
         self._executor = ThreadPoolExecutor(count, "mlflow")
         self._started: dict[int, float] = {}  # by thread: when its prediction did
 
@@ -88,6 +93,7 @@ class PredictionThreads:
         try:
             return Outcome(work(), None)
         except BaseException as error:  # a model's code may raise anything
+            self._on_failure(error)
             return Outcome(None, error)
         finally:
             del self._started[thread]

@@ -36,9 +36,15 @@ def write_termination_message(failure: StartupError, path: Path) -> None:
 
 
 def last_line(error: BaseException) -> str:
-    """The type of an exception and the last line that it says, as a traceback ends."""
+    """The type of an exception and the last line that it says, as a traceback ends.
+
+    Of PyTorch's errors of a GPU it is the first: after it comes advice for who debugs kernels.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    line = lines[0] if lines[0].startswith(("CUDA error: ", "HIP error: ")) else lines[-1]
+    return f"{type(error).__name__}: {line}"
 
 
 def redact_urls(text: str) -> str:

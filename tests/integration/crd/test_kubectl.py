@@ -139,6 +139,7 @@ def test_applying_the_same_file_again_changes_nothing(
 ) -> None:
     apply = ("apply", *how, "--namespace", namespace, "--filename", "-")
     crds.kubectl(*apply, given=as_yaml(resource))
+    write_status(crds, namespace, STATUS)
     before = read(crds, namespace, "wine")
 
     crds.kubectl(*apply, given=as_yaml(resource))
@@ -147,6 +148,27 @@ def test_applying_the_same_file_again_changes_nothing(
     assert crds.kubectl("diff", *apply[1:], given=as_yaml(resource)) == ""
     if not how:  # Argo CD compares with what the annotation of a client-side apply says
         assert not has_difference(resource, before)
+
+
+@pytest.mark.parametrize("how", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_before_the_first_status_only_its_default_is_stored(
+    how: tuple[str, ...], crds: ApiServer, namespace: str
+) -> None:
+    """Once: what the API server adds to what it reads is written with the next change of its."""
+    apply = ("apply", *how, "--namespace", namespace, "--filename", "-")
+    crds.kubectl(*apply, given=as_yaml(MINIMAL))
+    before = read(crds, namespace, "wine")
+    assert before["status"] == {"observedGeneration": -1}
+    assert crds.kubectl("diff", *apply[1:], given=as_yaml(MINIMAL)) == ""
+
+    crds.kubectl(*apply, given=as_yaml(MINIMAL))
+
+    after = read(crds, namespace, "wine")
+    before["metadata"].pop("resourceVersion")
+    version = after["metadata"].pop("resourceVersion")
+    assert after == before
+    crds.kubectl(*apply, given=as_yaml(MINIMAL))
+    assert read(crds, namespace, "wine")["metadata"]["resourceVersion"] == version
 
 
 def test_two_managers_may_apply_parts_of_a_list(crds: ApiServer, namespace: str) -> None:

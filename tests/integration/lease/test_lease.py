@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,9 +16,10 @@ import pytest
 from kubernetes.aio.client import ApiClient
 
 from mlflow_model_operator import leader_election
+from mlflow_model_operator.api import names
 from mlflow_model_operator.kube import client
 from mlflow_model_operator.leader_election import LeadershipLost
-from mlflow_model_operator.settings import Settings
+from mlflow_model_operator.settings import Settings, WebhookSettings
 from tests.integration.control_plane import REPOSITORY, ApiServer
 from tests.integration.lease import candidate
 from tests.integration.lease.candidate import LEASE, timing
@@ -89,6 +91,12 @@ class Candidates:
         spec: dict[str, Any] = response.json()["spec"]
         return spec
 
+    def annotations(self) -> dict[str, str]:
+        response = self.server.request("GET", self.path)
+        response.raise_for_status()
+        annotations: dict[str, str] = response.json()["metadata"]["annotations"]
+        return annotations
+
     @property
     def path(self) -> str:
         return f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{LEASE}"
@@ -141,6 +149,46 @@ async def test_a_leader_keeps_the_lease_longer_than_it_lasts(candidates: Candida
     assert after["holderIdentity"] == "first"
     assert after["acquireTime"] == before["acquireTime"]
     assert after["renewTime"] > before["renewTime"]
+
+
+async def test_a_standby_learns_where_the_leader_receives_webhooks(candidates: Candidates) -> None:
+    addresses: dict[str, str | None] = {}
+    leads = {"first": asyncio.Event(), "second": asyncio.Event()}
+
+    async def candidate(name: str, address: str) -> asyncio.Task[None]:
+        settings = Settings(
+            lease_name=LEASE,
+            lease_namespace=candidates.namespace,
+            identity=name,
+            webhooks=WebhookSettings(8090, Path("/keys"), address),
+        )
+
+        async def run() -> None:
+            leads[name].set()
+            await asyncio.Event().wait()
+
+        work = leader_election.lead(
+            await candidates.connect(),
+            settings,
+            run,
+            timing(LONG),
+            on_leader=lambda address: addresses.update({name: address}),
+        )
+        task = asyncio.create_task(work)
+        candidates.stack.push_async_callback(_cancel, task)
+        return task
+
+    first = await candidate("first", "10.0.0.1:8090")
+    await soon(leads["first"].wait(), "the first leads")
+    await candidate("second", "10.0.0.2:8090")
+    async with asyncio.timeout(WITHIN):
+        while addresses.get("second") is None:
+            await asyncio.sleep(0.05)
+    assert addresses == {"second": "10.0.0.1:8090"}
+
+    await _cancel(first)
+    await soon(leads["second"].wait(), "the second leads")
+    assert candidates.annotations() == {names.WEBHOOK_ADDRESS: "10.0.0.2:8090"}
 
 
 async def test_a_leader_that_ends_is_followed_at_once(candidates: Candidates) -> None:

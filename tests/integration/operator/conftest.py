@@ -208,7 +208,7 @@ def operator_settings(mlflow_server: TrackingServer) -> Settings:
         poll_interval=0.5,
         drain_delay=1.0,
         scoring_images={"3.11": "scoring:3.11"},
-        policy=PolicySettings(tracking_uris=("*",)),
+        policy=PolicySettings(tracking_uris=("*",), writable_models=("*",)),
     )
 
 

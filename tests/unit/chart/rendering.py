@@ -29,6 +29,13 @@ ALL_ON: dict[str, Any] = {
     "trackingCredentialsSecret": "mlflow-credentials",
     "trackingCaConfigMap": {"name": "company-ca", "key": "bundle.pem"},
     "packageIndex": {"url": "https://pypi.example.com/simple"},
+    "webhooks": {
+        "enabled": True,
+        "secret": "webhooks",
+        "service": {"annotations": {"example.com/public": "false"}},
+        "from": [{"namespaceSelector": {"matchLabels": {"name": "mlflow"}}}],
+    },
+    "clusterName": "staging",
     "watchNamespaces": ["team-a", "team-b"],
     "gatewayNamespaces": ["gateways"],
     "serviceAccount": {"annotations": {"example.com/role": "operator"}},
@@ -42,6 +49,7 @@ ALL_ON: dict[str, Any] = {
         "prometheusUrls": ["http://prometheus.{namespace}:9090"],
         "sources": ["models:/{namespace}-*", "s3://models/"],
         "formats": ["onnx", "skops"],
+        "writableModels": ["{namespace}-*"],
         "signatures": {
             "publicKeys": ["-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"],
             "certificateAuthorities": [

@@ -14,7 +14,7 @@ import yaml
 
 from mlflow_model_operator import __version__, settings
 from mlflow_model_operator.api.spec import Spec
-from mlflow_model_operator.kube.objects import KubeObject
+from mlflow_model_operator.kube.objects import KubeObject, name_of
 from mlflow_model_operator.settings import Settings, from_environment
 from tests.unit.chart.rendering import (
     ALL_ON,
@@ -101,7 +101,11 @@ def test_the_versions_are_the_operators() -> None:
 
 def environment(objects: list[KubeObject]) -> dict[str, str]:
     """The variables as the container sees them."""
-    fields = {"metadata.name": "a-pod", "metadata.namespace": NAMESPACE}
+    fields = {
+        "metadata.name": "a-pod",
+        "metadata.namespace": NAMESPACE,
+        "status.podIP": "10.0.0.1",
+    }
     return {
         variable["name"]: variable["value"]
         if "value" in variable
@@ -167,8 +171,10 @@ def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
         hostnames_by_namespace={"team-a": ("bank.example.com",)},
         sources=("models:/{namespace}-*", "s3://models/"),
         formats=("onnx", "skops"),
+        writable_models=("{namespace}-*",),
         public_keys=("-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",),
         certificate_authorities=("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",),
+        prometheus_urls=("http://prometheus.{namespace}:9090",),
     )
     defaults = settings.from_environment(environment(helm.render())).policy
     assert defaults == settings.PolicySettings()
@@ -176,7 +182,7 @@ def test_the_operator_reads_the_policy_of_the_values(helm: Helm) -> None:
 
 def test_every_variable_of_the_operator_is_set(helm: Helm) -> None:
     source = Path(settings.__file__).read_text(encoding="utf-8")
-    read = set(re.findall(r'"(MMO_\w+|MLFLOW_\w+|POD_NAME)"', source))
+    read = set(re.findall(r'"(MMO_\w+|MLFLOW_\w+|POD_\w+)"', source))
 
     given = environment(helm.render(**ALL_ON))
 
@@ -194,6 +200,37 @@ def test_the_tracking_servers_ca_is_where_the_variable_says(helm: Helm) -> None:
         "name": "company-ca",
         "items": [{"key": "bundle.pem", "path": path.rpartition("/")[2]}],
     }
+
+
+def test_webhooks_are_off_by_default(helm: Helm) -> None:
+    objects = helm.render()
+
+    assert from_environment(environment(objects)).webhooks is None
+    assert [entry["name"] for entry in container(objects)["ports"]] == ["http"]
+    assert "mlflow-model-operator-webhooks" not in {name_of(entry) for entry in objects}
+
+
+def test_webhooks_have_a_port_a_service_and_the_keys_as_files(helm: Helm) -> None:
+    objects = helm.render(
+        webhooks={"enabled": True, "secret": "webhooks", "maxPollsPerSecond": 2.5},
+        clusterName="staging",
+    )
+    pod = the(objects, "Deployment")["spec"]["template"]["spec"]
+    (service,) = (
+        entry
+        for entry in of_kind(objects, "Service")
+        if name_of(entry) == "mlflow-model-operator-webhooks"
+    )
+
+    read = from_environment(environment(objects))
+    assert read.webhooks is not None
+    assert (read.webhooks.port, read.webhooks.address) == (8090, "10.0.0.1:8090")
+    assert (read.max_hinted_polls, read.cluster_name) == (2.5, "staging")
+    assert {"name": "webhooks", "containerPort": 8090} in container(objects)["ports"]
+    assert service["spec"]["ports"] == [{"name": "webhooks", "port": 80, "targetPort": "webhooks"}]
+    mount = {"name": "webhooks", "mountPath": str(read.webhooks.keys), "readOnly": True}
+    assert mount in container(objects)["volumeMounts"]
+    assert {"name": "webhooks", "secret": {"secretName": "webhooks"}} in pod["volumes"]
 
 
 def test_credentials_come_from_the_named_secret(helm: Helm) -> None:
@@ -289,6 +326,14 @@ def test_several_replicas_are_spread_and_not_evicted_together(helm: Helm) -> Non
     assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
 
 
+def metrics_service(objects: list[KubeObject]) -> KubeObject:
+    """The Service for Prometheus."""
+    (service,) = (
+        entry for entry in of_kind(objects, "Service") if name_of(entry).endswith("-metrics")
+    )
+    return service
+
+
 def test_all_selectors_select_the_pods(helm: Helm) -> None:
     objects = helm.render(**ALL_ON | {"podLabels": {"app.kubernetes.io/name": "else"}})
     spec = the(objects, "Deployment")["spec"]
@@ -302,10 +347,10 @@ def test_all_selectors_select_the_pods(helm: Helm) -> None:
         if policy["metadata"]["namespace"] == NAMESPACE
     )
     assert network["spec"]["podSelector"]["matchLabels"].items() <= labels
-    service = the(objects, "Service")
-    assert service["spec"]["selector"].items() <= labels
+    for service in of_kind(objects, "Service"):
+        assert service["spec"]["selector"].items() <= labels
     monitor = the(objects, "ServiceMonitor")["spec"]["selector"]["matchLabels"]
-    assert monitor.items() <= service["metadata"]["labels"].items()
+    assert monitor.items() <= metrics_service(objects)["metadata"]["labels"].items()
 
 
 def test_openshift_may_choose_the_user(helm: Helm) -> None:
@@ -366,7 +411,7 @@ def test_extra_volumes_are_mounted(helm: Helm) -> None:
 
     names = {volume["name"] for volume in pod["volumes"]}
     assert {mount["name"] for mount in container(objects)["volumeMounts"]} == names
-    assert names == {"tmp", "tracking-ca", "cache"}
+    assert names == {"tmp", "tracking-ca", "webhooks", "cache"}
 
 
 # ── Monitors ──
@@ -418,13 +463,13 @@ def test_the_test_is_a_hook_that_no_selector_selects(helm: Helm) -> None:
 
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     selectors = [
-        the(objects, "Service")["spec"]["selector"],
+        *(service["spec"]["selector"] for service in of_kind(objects, "Service")),
         the(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         the(objects, "Deployment")["spec"]["selector"]["matchLabels"],
     ]
     for selector in selectors:
         assert not selector.items() <= pod["metadata"]["labels"].items()
-    service = the(objects, "Service")["metadata"]
+    service = metrics_service(objects)["metadata"]
     (part,) = pod["spec"]["containers"]
     variables = {variable["name"]: variable["value"] for variable in part["env"]}
     assert variables["SERVICE"] == f"{service['name']}.{service['namespace']}.svc"

@@ -125,3 +125,29 @@ def test_the_operators_policy_is_not_for_models(helm: Helm) -> None:
     pod = the(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
     matching = [s for s in selectors if s["matchLabels"].items() <= pod.items()]
     assert len(matching) == 1
+
+
+def test_webhooks_come_from_the_tracking_servers_and_go_on_to_the_replica_that_leads(
+    helm: Helm,
+) -> None:
+    webhooks = {"enabled": True, "secret": "webhooks"}
+    tracking = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mlflow"}}}]
+    replicas = {
+        "podSelector": {
+            "matchLabels": {
+                "app.kubernetes.io/name": RELEASE,
+                "app.kubernetes.io/instance": RELEASE,
+            }
+        }
+    }
+
+    def spec(values: JsonObject, **network: Any) -> JsonObject:
+        objects = helm.render(networkPolicy={"enabled": True, **network}, webhooks=values)
+        return dict(the(objects, POLICY)["spec"])
+
+    everybody = spec(webhooks)["ingress"]
+    some = spec({**webhooks, "from": tracking}, egress=[{"ports": [{"port": 443}]}])
+
+    assert everybody == [{"ports": [{"port": "http"}]}, {"ports": [{"port": "webhooks"}]}]
+    assert some["ingress"][1]["from"] == [*tracking, replicas]
+    assert some["egress"][-1] == {"ports": [{"port": "webhooks"}], "to": [replicas]}

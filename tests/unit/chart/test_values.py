@@ -20,6 +20,8 @@ PATHS = [path for path, _, _ in generate.rows(SCHEMA, VALUES)]
 # Another value for each, where ALL_ON has none.
 OTHER: dict[str, Any] = {
     "pollInterval": 60,
+    "webhooks.maxPollsPerSecond": 5,
+    "webhooks.service.type": "LoadBalancer",
     "scoringImages": {"3.12": "other"},
     "scoringImagePullPolicy": "Always",
     "crds.install": False,
@@ -121,6 +123,7 @@ def test_no_described_object_takes_unknown_names() -> None:
 def base(path: str) -> dict[str, Any]:
     """Values with which the one at `path` matters."""
     models_network = {"modelNetworkPolicy": {"enabled": True}, "watchNamespaces": ["team-a"]}
+    webhooks = {"webhooks": {"enabled": True, "secret": "webhooks"}}
     needed: dict[str, dict[str, Any]] = {
         "gatewayNamespaces": {"watchNamespaces": ["team-a"]},
         "modelNetworkPolicy.enabled": {"watchNamespaces": ["team-a"]},
@@ -132,6 +135,12 @@ def base(path: str) -> dict[str, Any]:
         "networkPolicy.from": nested("networkPolicy.enabled", True),
         "podDisruptionBudget.enabled": {"replicas": 2},
         "podDisruptionBudget.maxUnavailable": {"replicas": 2},
+        "webhooks.enabled": {"webhooks": {"secret": "webhooks"}},
+        "webhooks.from": webhooks | nested("networkPolicy.enabled", True),
+        "webhooks.maxPollsPerSecond": webhooks,
+        "webhooks.secret": {"webhooks": {"enabled": True, "secret": "other"}},
+        "webhooks.service.annotations": webhooks,
+        "webhooks.service.type": webhooks,
         "trackingCaConfigMap.key": {"trackingCaConfigMap": {"name": "company-ca"}},
     }
     for monitor in ("metrics.serviceMonitor", "modelMetrics.podMonitor"):
@@ -189,6 +198,12 @@ def test_the_formats_are_those_of_the_resource() -> None:
         ("policy.maxTrackingServers", -1, "at '/policy/maxTrackingServers': minimum"),
         ("policy.sources", ["wine"], "at '/policy/sources/0'"),
         ("policy.sources", ["models:/wine/3"], "at '/policy/sources/0'"),
+        ("webhooks.enabled", True, "webhooks.secret is not set: set it to a Secret"),
+        ("webhooks.secret", "Not A Name", "at '/webhooks/secret'"),
+        ("webhooks.maxPollsPerSecond", 0, "at '/webhooks/maxPollsPerSecond': minimum"),
+        ("clusterName", "Not A Name", "at '/clusterName'"),
+        ("policy.writableModels", ["models:/wine"], "at '/policy/writableModels/0'"),
+        ("env", [{"name": "POD_IP", "value": "a"}], "at '/env/0/name': 'not' failed"),
         ("policy.formats", ["joblib"], "at '/policy/formats/0': value must be one of"),
         ("policy.signatures.publicKeys", ["MFkw"], "at '/policy/signatures/publicKeys/0'"),
         ("hostnames.allowed", ["https://example.com"], "at '/hostnames/allowed/0'"),

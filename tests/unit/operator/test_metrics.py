@@ -29,6 +29,7 @@ def use_all(metrics: Metrics) -> None:
     metrics.queue_waited(0.1)
     metrics.api_request("patch", "Deployment", 200)
     metrics.registry_polled(SERVER, "success", 0.3)
+    metrics.webhook_delivered("accepted")
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -49,6 +50,7 @@ def test_what_is_recorded_is_exposed(metrics: Metrics) -> None:
     labels = {"verb": "patch", "kind": "Deployment", "code": "200"}
     assert value(metrics, "api_requests_total", **labels) == 1
     assert value(metrics, "registry_polls_total", server=SERVER, result="success") == 1
+    assert value(metrics, "webhook_deliveries_total", result="accepted") == 1
 
 
 def test_the_age_of_the_last_success_can_be_computed(metrics: Metrics) -> None:

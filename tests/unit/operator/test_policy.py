@@ -273,3 +273,30 @@ def test_what_is_below_a_wildcard_is_covered_and_the_domain_itself_is_not(name: 
     assert not is_covered(f"{name}example.com", "*.example.com")
     assert not is_covered("example.com", "*.example.com")
     assert is_covered(name, name)
+
+
+@pytest.mark.parametrize(
+    ("own", "writable", "uri", "is_allowed"),
+    [
+        (OWN, (), None, False),
+        (OWN, ("wine",), None, True),
+        (OWN, ("w*",), f"{OWN}/", True),
+        (OWN, ("{namespace}-*",), None, False),
+        (OWN, ("*",), "http://other:5000", False),
+        (None, ("*",), None, False),
+    ],
+)
+def test_the_registry_is_written_to_where_that_is_allowed(
+    own: str | None, writable: tuple[str, ...], uri: str | None, is_allowed: bool
+) -> None:
+    denial = policy(own, writable_models=writable).write_denial(resource(uri))
+
+    assert (denial is None) == is_allowed
+    assert denial is None or "leave" in denial
+
+
+def test_models_that_may_be_written_to_are_those_of_the_namespace() -> None:
+    rules = policy(writable_models=("{namespace}-*",))
+
+    assert rules.is_writable("team-a", "team-a-wine")
+    assert not rules.is_writable("team-a", "team-b-wine")

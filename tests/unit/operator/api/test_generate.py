@@ -105,6 +105,7 @@ def test_only_defaults_that_say_something_are_written() -> None:
         ".spec.gpu.resource",
         ".spec.scaling",
         ".spec.scaling.minReplicas",
+        ".spec.rollout.freeze[].timeZone",
         ".spec.rollout.analysis.interval",
         ".spec.rollout.analysis.minRequests",
         ".spec.rollout.analysis.confidence",

@@ -309,3 +309,65 @@ async def test_closing_ends_what_is_under_way(server: Server, subscribers: Subsc
     await subscribers.poller.close()
     await subscribers.notifications()
     assert (server.is_closed, subscribers.poller._running) == (True, {})
+
+
+async def test_a_hint_polls_its_model_alone(server: Server, subscribers: Subscribers) -> None:
+    await subscribers.resolved()
+    with pytest.raises(ResolutionPending):
+        subscribers.resolve(OTHER, "models:/beer@champion")
+    await subscribers.until_notified(OTHER)
+    subscribers.resolve(OTHER, "models:/beer@champion")
+    server.queries.clear()
+    server.aliases["champion"] = "2"
+
+    await subscribers.poller.refresh("wine")
+
+    await subscribers.until_notified()
+    assert (await subscribers.resolved()).version == "2"
+    assert {query.name for query in server.queries} == {"wine"}  # type: ignore[union-attr]
+    assert subscribers.poller.follows("wine") and not subscribers.poller.follows("water")
+
+
+async def test_a_hint_is_not_answered_by_what_was_asked_before_it(
+    server: Server, subscribers: Subscribers
+) -> None:
+    await subscribers.resolved()
+    server.queries.clear()
+    server.silent_for = ModelQuery("wine")
+    server.answers.clear()
+    poll = asyncio.create_task(subscribers.poller.poll())
+    await subscribers.notifications()
+
+    hint = asyncio.create_task(subscribers.poller.refresh("wine"))
+    await subscribers.notifications()
+    assert server.queries.count(ModelQuery("wine")) == 1, "one at a time"
+    server.answers.set()
+    await asyncio.gather(poll, hint)
+
+    assert server.queries.count(ModelQuery("wine")) == 2
+
+
+async def test_a_hint_for_a_server_that_fails_finds_out_whether_it_is_back(
+    server: Server, subscribers: Subscribers
+) -> None:
+    await subscribers.resolved()
+    server.trouble = AWAY
+    for _ in range(5):
+        await subscribers.poller.poll()
+    server.trouble = None
+    server.aliases["champion"] = "2"
+
+    await subscribers.poller.refresh("wine")
+
+    assert (await subscribers.resolved()).version == "2"
+
+
+async def test_a_hint_for_what_nobody_follows_asks_nothing(
+    server: Server, subscribers: Subscribers
+) -> None:
+    await subscribers.resolved()
+    server.queries.clear()
+
+    await subscribers.poller.refresh("water")
+
+    assert server.queries == []

@@ -57,3 +57,14 @@ def test_too_long_a_message_keeps_its_ends() -> None:
 def test_an_exception_is_told_by_its_type_and_last_line() -> None:
     assert last_line(ValueError("first\n\nlast\n")) == "ValueError: last"
     assert last_line(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_of_pytorchs_errors_of_a_gpu_the_first_line_says_what_is_wrong() -> None:
+    error = RuntimeError(
+        "CUDA error: no kernel image is available for execution on the device\n"
+        "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+        "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
+    )
+    assert last_line(error) == (
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    )
