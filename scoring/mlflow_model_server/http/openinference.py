@@ -103,7 +103,7 @@ def _only_ready(body: bytes) -> bool:
     except orjson.JSONDecodeError:
         asked = None
     ready = asked.get("ready") if isinstance(asked, dict) else 0
-    if ready not in (True, False, None) or type(ready) is int:
+    if ready is not None and type(ready) is not bool:
         raise Rejected(_NOT_AN_INDEX_REQUEST)
     return ready is True
 

@@ -71,6 +71,7 @@ class Streaming:
         self._writer = writer
         self._timeouts = timeouts
         self._ends_at = time.monotonic() + timeouts.total
+        self._is_at_end = False  # the stream's own limit comes before that of its next event
         self._error: ErrorResponse | None = None
         self._sent_bytes = 0
         self._max_logged = max_logged
@@ -126,8 +127,7 @@ class Streaming:
             await self._end(_SHUTTING_DOWN)
             raise
         except DeadlineExceeded:
-            is_over = time.monotonic() >= self._ends_at
-            await self._end(_TOO_LONG if is_over else _NO_EVENT_IN_TIME)
+            await self._end(_TOO_LONG if self._is_at_end else _NO_EVENT_IN_TIME)
         except GeneratorFailed as failed:
             await self._end(agent_error(failed.error))
         else:
@@ -135,6 +135,8 @@ class Streaming:
 
     async def _next(self, stream: EventStream) -> bytes | None:
         left = self._ends_at - time.monotonic()
+        # Not read from the clock afterwards: the event loop's timers may fire a little early.
+        self._is_at_end = left <= self._timeouts.event
         if left <= 0:
             raise DeadlineExceeded
         return await stream.next(min(left, self._timeouts.event))
