@@ -96,7 +96,7 @@ def _has_text_as_input(request: Request, theirs: Answer) -> bool:
 
 
 def _has_full_gpu(request: Request, theirs: Answer) -> bool:
-    return b"gpu memory" in request.body and _has_trace(request, theirs)
+    return _has_trace(request, theirs) and b"OutOfMemoryError" in theirs.body
 
 
 DEVIATIONS = (

@@ -682,7 +682,7 @@ def test_bytes_and_text_come_back_as_they_are(wire: str) -> None:
         raw = [_from_raw("BYTES", part) for part in response.raw_output_contents]
         data = raw or [list(output.contents.bytes_contents) for output in response.outputs]
         content_types = [
-            next((p.value.string_param for p in output.parameters), None)
+            next((p.string_param for p in output.parameters.values()), None)
             for output in response.outputs
         ]
     if wire == "json":
