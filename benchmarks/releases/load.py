@@ -17,6 +17,8 @@ from typing import TextIO
 
 import uvloop
 
+from benchmarks.scoring.load import content_length, request_bytes
+
 MAX_CONNECTIONS = 2000  # more than this machine needs: what waits is no failure
 ANSWER_TIMEOUT = 30.0  # seconds
 DRAIN_TIMEOUT = 35.0  # seconds that the last requests get
@@ -35,7 +37,10 @@ class Connections:
         try:
             writer.write(self._request)
             head = await reader.readuntil(b"\r\n\r\n")
-            body = await reader.readexactly(_content_length(head))
+            length = content_length(head)
+            if length is None:
+                raise ValueError(f"a response in chunks: {head[:200]!r}")
+            body = await reader.readexactly(length)
         except BaseException:
             writer.close()
             raise
@@ -48,14 +53,6 @@ class Connections:
         if self._idle:
             return self._idle.pop()
         return await asyncio.open_connection(self._host, self._port)
-
-
-def _content_length(head: bytes) -> int:
-    for line in head.lower().split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name == b"content-length":
-            return int(value)
-    raise ValueError(f"a response without Content-Length: {head[:200]!r}")
 
 
 async def load(connections: Connections, per_second: float, results: TextIO) -> None:
@@ -103,12 +100,9 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, required=True)
     parser.add_argument("--results", type=Path, required=True)
     given = parser.parse_args()
-    body = given.body.encode()
-    head = (
-        f"POST /invocations HTTP/1.1\r\nHost: {given.hostname}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    connections = Connections(given.host, given.port, head.encode() + body)
+    headers = {"Host": given.hostname, "Content-Type": "application/json"}
+    request = request_bytes(given.port, "/invocations", headers, given.body.encode())
+    connections = Connections(given.host, given.port, request)
     with (
         given.results.open("w", buffering=1) as results,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

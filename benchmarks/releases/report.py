@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import statistics
-from pathlib import Path
 
+from benchmarks import result_files
 from benchmarks.releases.measure import STEPS, Release, Result
 
-RESULTS = Path(__file__).parents[1] / "results"
 MAX_LISTED = 40
 
 
@@ -67,7 +66,8 @@ def _row(number: int, release: Release) -> str:
 
 def write(result: Result) -> None:
     """Writes both files, named by the kind of rollout."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"releases-{'steps' if result.options.steps else 'direct'}.json"
-    file.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n")
-    file.with_suffix(".md").write_text(as_markdown(result))
+    result_files.write(
+        f"releases-{'steps' if result.options.steps else 'direct'}",
+        result.as_json(),
+        as_markdown(result),
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results"
+from benchmarks import result_files
+
 MEMORY_LIMIT = 512  # MiB, of the chart's default
 
 
@@ -72,10 +71,8 @@ def as_markdown(result: Result) -> str:
 
 def write(result: Result) -> None:
     """Writes both files, named by the numbers of resources and servers."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"hostile-{result.good}-{result.servers}.json"
-    file.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n")
-    file.with_suffix(".md").write_text(as_markdown(result))
+    name = f"hostile-{result.good}-{result.servers}"
+    result_files.write(name, result.as_json(), as_markdown(result))
 
 
 def _remarks(result: Result) -> list[str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
+from benchmarks import result_files
 from benchmarks.scale.measure import Result
 
-RESULTS = Path(__file__).parents[1] / "results"
 COMPARABLE = 1000  # resources: the number that the aims, and KServe's figures, are for
 # The aims, and KServe 0.20's figures, which were measured in another run on a machine of 2 cores.
 ROWS = {
@@ -43,10 +40,7 @@ def as_markdown(result: Result) -> str:
 
 def write(result: Result) -> None:
     """Writes both files, named by the number of resources."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"scale-{result.resources}.json"
-    file.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n")
-    file.with_suffix(".md").write_text(as_markdown(result))
+    result_files.write(f"scale-{result.resources}", result.as_json(), as_markdown(result))
 
 
 def _remarks(result: Result) -> list[str]:

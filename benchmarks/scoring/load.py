@@ -63,7 +63,7 @@ class Client(asyncio.Protocol):
             head, found, rest = self._buffer.partition(b"\r\n\r\n")
             if not found:
                 return
-            length = _length(head)
+            length = content_length(head)
             if length is None and not rest.endswith(_LAST_CHUNK):
                 return
             self._missing = 0 if length is None else length - len(rest)
@@ -91,8 +91,8 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-def _length(head: bytes) -> int | None:
-    """That of the body; None: it comes in chunks."""
+def content_length(head: bytes) -> int | None:
+    """That of a response's body; None: it comes in chunks. Raises ValueError if it has neither."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from pathlib import Path
 
+from benchmarks import result_files
 from benchmarks.scoring.environments import PEERS
 from benchmarks.scoring.measure import Figures, Footprint, Result
 from benchmarks.scoring.servers import KINDS
 
-RESULTS = Path(__file__).parents[1] / "results"
 # What all others are compared with.
 BASE = "mlflow"
 
@@ -26,10 +24,8 @@ def as_markdown(result: Result) -> str:
 
 def write(result: Result) -> None:
     """Writes both files, named by the day."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{result.machine['date']}-scoring.json"
-    file.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n")
-    file.with_suffix(".md").write_text(as_markdown(result))
+    name = f"{result.machine['date']}-scoring"
+    result_files.write(name, result.as_json(), as_markdown(result))
 
 
 def _one(result: Result, case: str, server: str, clients: int) -> Figures | None:

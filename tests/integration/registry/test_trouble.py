@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mlflow_model_operator.api.model_version import ResolutionError, ResolutionPending
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.registry import poller
+from tests.certificates import self_signed
 from tests.integration.registry.conftest import KEY, Follow, Wine
 from tests.integration.registry.front import Answer, Front, Request, answers, asks_for
 from tests.integration.tracking_server import TrackingServer
@@ -315,7 +310,7 @@ async def test_a_private_ca_is_for_the_operators_own_server(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    front = new_front(tls=_own_certificate(tmp_path / "tls.pem"))
+    front = new_front(tls=self_signed(tmp_path / "tls.pem"))
     error = await follow(front.url).failure(CHAMPION)
     assert error.reason == "RegistryUnreachable"
     assert "TLS handshake failed (self-signed certificate)" in error.message
@@ -324,30 +319,3 @@ async def test_a_private_ca_is_for_the_operators_own_server(
     assert (await follow(front.url).resolve(CHAMPION)).version == "1"
     other = await follow(None).failure(CHAMPION, front.url)
     assert "TLS handshake failed" in other.message
-
-
-def _own_certificate(path: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mlflow")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context

@@ -13,8 +13,8 @@ from mlflow_model_operator.rollout.progress import Verdict
 from mlflow_model_operator.settings import PolicySettings, Settings
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, SETTINGS, World
+from tests.unit.operator.simulation.profile import PROFILE
 from tests.unit.operator.simulation.test_rollouts import (
-    PROFILE,
     AnyCourseOfRollouts,
     control,
     go_on,

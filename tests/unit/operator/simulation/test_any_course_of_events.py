@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -19,6 +18,7 @@ from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.objects import is_hidden, name_of
 from tests.unit.operator.simulation.cluster import GATEWAY, KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, ROUTING, World
+from tests.unit.operator.simulation.profile import PROFILE
 
 VERSIONS = st.sampled_from(["1", "2", "3"])
 CHOICE = st.integers(0, 5)  # one of the Deployments there are
@@ -257,12 +257,6 @@ class AnyCourseOfEventsOfGateways(AnyCourseOfEvents):
         super().teardown()
 
 
-PROFILE = settings(
-    max_examples=60,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
 TestWithGateway = AnyCourseOfEvents.TestCase
 TestWithGateway.settings = PROFILE
 TestWithoutGateway = AnyCourseOfEventsWithoutGateway.TestCase

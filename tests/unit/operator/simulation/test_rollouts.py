@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
@@ -21,6 +20,7 @@ from mlflow_model_operator.plan.gates import signature_rule
 from mlflow_model_operator.rollout.exchange import exchange
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, World
+from tests.unit.operator.simulation.profile import PROFILE
 
 SIGNATURES = {
     version: Signature(json.dumps([{"type": type_, "name": "a"}]), "[]")
@@ -1039,12 +1039,6 @@ class AnyCourseOfGates(AnyCourseOfRollouts):
         super().teardown()
 
 
-PROFILE = settings(
-    max_examples=60,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
 TestWithGateway = AnyCourseOfRollouts.TestCase
 TestWithoutGateway = AnyCourseOfRolloutsWithoutGateway.TestCase
 TestWithGates = AnyCourseOfGates.TestCase

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import ipaddress
-import ssl
 import subprocess
 import sys
 import threading
@@ -17,16 +14,13 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mlflow_model_server.prepare import install as installer
 from mlflow_model_server.prepare import uv
 from mlflow_model_server.prepare.requirements import ModelRequirements
 from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
+from tests.certificates import self_signed
 from tests.unit.server.process import environment_of_server
 from tests.unit.server.wheels import make_wheel
 
@@ -331,8 +325,7 @@ def untrusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The host and port of an index whose certificate signs itself."""
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Denying, directory="404"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed(tmp_path / "server.pem"))
+    context = self_signed(tmp_path / "server.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -340,24 +333,6 @@ def untrusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-def self_signed(file: Path) -> Path:
-    """Writes a key and a certificate for 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(pem + certificate.public_bytes(Encoding.PEM))
-    return file
 
 
 def test_the_certificate_of_an_unknown_authority_is_told_as_such(
