@@ -218,7 +218,8 @@ def test_a_version_takes_over_by_its_steps_and_a_person_resumes_it(world: Rollou
     def reasons() -> set[str]:
         return {event["reason"] for event in world.children("events").values()}
 
-    world.until(f"the events {expected}", lambda: expected <= reasons())
+    # TrafficMoved is recorded when the gateway has accepted the last weights, after Ready.
+    world.play_until(f"the events {expected}", lambda: expected <= reasons())
 
 
 def test_an_aborted_version_goes_and_is_tried_again_when_a_person_says_so(world: Rollouts) -> None:
