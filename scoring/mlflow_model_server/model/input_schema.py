@@ -223,8 +223,10 @@ def _column_schema(schema: Any) -> ColumnSchema | None:
 
 def is_dataframe(data: Any) -> bool:
     """Whether it is a pandas DataFrame."""
-    # Not isinstance: pandas may not be loaded, and then this is none of its frames.
-    return hasattr(data, "columns") and hasattr(data, "dtypes")
+    # Not isinstance: pandas may not be loaded, and then this is none of its frames. By the class:
+    # of a frame itself, each look at `dtypes` makes a Series.
+    kind = type(data)
+    return hasattr(kind, "columns") and hasattr(kind, "dtypes")
 
 
 def _require_ordinary(numbers: NDArray[Any]) -> None:
