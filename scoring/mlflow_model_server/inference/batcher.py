@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -107,6 +108,7 @@ class Batcher:
         # By bits of the number of rows: the last durations, and what is expected of the next.
         self._durations: dict[int, deque[float]] = {}
         self._expected: dict[int, float] = {}
+        self._quickest = math.inf  # of what is expected
         self._thread = ThreadPoolExecutor(1, "predict")
         self._prepare_thread = prepare_thread
         self._prepared: set[int] = set()  # threads, by their identifiers
@@ -148,6 +150,10 @@ class Batcher:
             # Without a duration to go by it may take long.
             and self._expected.get(count.bit_length(), 1.0) < QUICK
         )
+
+    def may_be_quick(self) -> bool:
+        """Whether `is_quick` holds for any number of rows: if not, they need not be read for it."""
+        return self._inline and self._in_thread_since is None and self._quickest < QUICK
 
     def stuck_seconds(self) -> float:
         """For how long the running prediction has been beyond its timeout."""
@@ -271,6 +277,7 @@ class Batcher:
         if expected < QUICK:
             for fewer in range(bits):  # rows take no longer, until a duration says so
                 self._expected.setdefault(fewer, expected)
+        self._quickest = min(self._expected.values())
 
 
 def _finish(job: Job, result: Prediction | BaseException) -> None:

@@ -155,7 +155,7 @@ class Predictor:
         that again.
         """
         batcher = self._batcher
-        if batcher is None or len(body) > SMALL_BODY:
+        if batcher is None or len(body) > SMALL_BODY or not batcher.may_be_quick():
             return False
         if not _is_plain_json(headers):
             return False
