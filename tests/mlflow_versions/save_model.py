@@ -72,6 +72,13 @@ def pyfunc(folder: str, more: dict[str, Any]) -> None:
 FLAVORS = {each.__name__: each for each in (sklearn, xgboost, lightgbm, onnx, pyfunc)}
 
 
+def flat(predictions: Any) -> list[float]:
+    """The numbers of one output, row by row; ONNX models give arrays by name."""
+    if isinstance(predictions, dict):
+        (predictions,) = predictions.values()
+    return list(map(float, pd.DataFrame(predictions).to_numpy(float).ravel()))
+
+
 def main(flavor: str, target: str, *packages: str) -> None:
     """Saves it, loads it again, and asks it."""
     folder = Path(target)
@@ -85,7 +92,7 @@ def main(flavor: str, target: str, *packages: str) -> None:
     else:
         asked = rows
         body = {"dataframe_split": {"columns": list(rows), "data": rows.to_numpy().tolist()}}
-    predicted = pd.DataFrame(loaded.predict(asked)).to_numpy(float).ravel().tolist()
+    predicted = flat(loaded.predict(asked))
     (folder / "expected.json").write_text(json.dumps({"body": body, "predicted": predicted}))
 
 

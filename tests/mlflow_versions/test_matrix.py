@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import requests
 
 from benchmarks.environments import environment
 from mlflow_model_server.settings import Settings
+from tests.mlflow_versions.save_model import flat
 from tests.unit.server.image import as_user_of_image, image, last
 from tests.unit.server.process import REPOSITORY, SECONDS_TO_START, wait_until
 
@@ -109,8 +109,7 @@ def test_models_are_served_as_their_authors_have_them(
             wait_until(server.answers, "the server answers", 2 * SECONDS_TO_START)
             answer = server.predict(expected["body"], timeout=240)
             assert answer.ok, f"{answer.text}\n{log}\n{server.output.read_text()[-3000:]}"
-            predicted = pd.DataFrame(answer.json()["predictions"]).to_numpy(float).ravel()
-            assert np.allclose(predicted, expected["predicted"], rtol=1e-6)
+            assert np.allclose(flat(answer.json()["predictions"]), expected["predicted"], rtol=1e-6)
             assert requests.get(server.url("/version"), timeout=60).text == VERSIONS[version]
     finally:
         shutil.rmtree(settings.model_dir, ignore_errors=True)
