@@ -248,6 +248,12 @@ class RolloutStatus(StatusModel):
     resumed_at: Time | None = Field(
         default=None, description="When someone resumed the rollout at this step."
     )
+    unready_since: Time | None = Field(
+        default=None,
+        description=(
+            "Since when the new revision has had no ready pod, in a rollout with a surge below 100."
+        ),
+    )
     stable_replicas: int | None = Field(
         default=None,
         description=(
