@@ -161,13 +161,14 @@ async def test_what_is_read_in_the_end_is_not_read_again() -> None:
     client = Client({}, creation_timestamp=1000)
     server = TrackingServer(client)
     first = await server.execute(VERSION)
+    assert isinstance(first, VersionMetadata)
     client.files["3/MLmodel"] = MLMODEL.format(version="3.11.7")
     second = await server.execute(VERSION, previous=first)
     assert isinstance(second, VersionMetadata)
     assert (second.python_version, second.signature) == ("3.11.7", Signature())
-    client.files.clear()
-    assert await server.execute(VERSION, previous=second) is not first
-    assert second.unread_polls == 0
+    client.paths.clear()
+    assert await server.execute(VERSION, previous=second) == second
+    assert client.paths == ["/api/2.0/mlflow/model-versions/get"]
 
 
 async def test_the_python_version_of_a_version_of_a_runs_model_is_read_from_the_run() -> None:
