@@ -273,7 +273,7 @@ class Server(KubeModel):
     staleness: Staleness | None = Field(
         default=None,
         description=(
-            "Whether to measure how old the features of requests are, as the metric "
+            "Measure how old the features of requests are, as the metric "
             "mlflow_model_server_feature_age_seconds. Changing it creates new pods."
         ),
     )
@@ -578,7 +578,7 @@ class InputExampleGate(KubeModel):
 
 
 class Gates(KubeModel):
-    """What a new model version must fulfill before it receives requests."""
+    """Requirements that a new model version must meet before it receives requests."""
 
     tags: Annotated[dict[str, Annotated[str, Field(max_length=250)]], Field(max_length=16)] = Field(
         default_factory=dict,
@@ -650,7 +650,7 @@ class LatencyLimits(KubeModel):
 
 
 class StalenessLimits(KubeModel):
-    """How old the features of requests may be."""
+    """How old the features of requests can be."""
 
     percentile: Annotated[float, Field(ge=1, le=99.9)] = Field(
         default=95, description="The percentile that is limited."
@@ -751,7 +751,7 @@ class Analysis(KubeModel):
     )
     staleness: StalenessLimits | None = Field(
         default=None,
-        description="Limit of the age of the features; needs spec.server.staleness.",
+        description="Limit of the age of the features; requires spec.server.staleness.",
     )
     predictions: PredictionLimits | None = Field(
         default=None,
@@ -825,7 +825,7 @@ class Rollout(KubeModel):
     )
     gates: Gates = Field(
         default=Gates(),
-        description="What a new model version must fulfill before it receives requests.",
+        description="Requirements that a new model version must meet before it receives requests.",
     )
     analysis: Analysis | None = Field(
         default=None,
@@ -836,21 +836,21 @@ class Rollout(KubeModel):
     )
     freeze: Annotated[list[FreezeWindow], Field(max_length=16), ATOMIC] = Field(
         default_factory=list,
-        description="Times in which no rollout starts; one that runs goes on.",
+        description="Times during which no rollout starts; a rollout in progress continues.",
     )
     debounce: Hold | None = Field(
         default=None,
         description=(
             "How long the model URI must have resolved to the same version before its rollout "
-            "starts, like 30s. Left out, it starts at once."
+            "starts, like 30s. If omitted, the rollout starts at once."
         ),
     )
     flap_protection: FlapProtection = Field(
         default=FlapProtection(),
-        description="When a model URI that resolves to another version again and again waits.",
+        description="When to wait because the model URI keeps resolving to other versions.",
     )
     registry: RegistryWrites = Field(
-        default=RegistryWrites(), description="What the operator writes into the registry."
+        default=RegistryWrites(), description="What the operator writes to the registry."
     )
     on_success: OnSuccess = Field(
         default=OnSuccess(), description="What happens after a version has taken over."

@@ -287,7 +287,7 @@ class PostponedRollout(StatusModel):
 
 
 class RegistryVersion(StatusModel):
-    """A model version whose verdict is written into the registry."""
+    """A model version whose verdict is written to the registry."""
 
     name: str = Field(description="The registered model.")
     version: str = Field(description="Its version.")
