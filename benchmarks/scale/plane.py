@@ -49,8 +49,11 @@ class Plane:
 
 
 @contextmanager
-def plane(folder: Path) -> Iterator[Plane]:
-    """Runs the control plane with its nodes, the CRD, the chart's RBAC and an MLflow server."""
+def plane(folder: Path, pod_cidr: str = "10.0.0.0/24") -> Iterator[Plane]:
+    """Runs the control plane with its nodes, the CRD, the chart's RBAC and an MLflow server.
+
+    `pod_cidr` has the addresses of the pods, which no process has.
+    """
     binaries = control_plane.tools(*PROGRAMS)
     audit_log = folder / "audit.log"
     with ExitStack() as stack:
@@ -60,7 +63,7 @@ def plane(folder: Path) -> Iterator[Plane]:
         api = stack.enter_context(control_plane.api_server(folder, binaries, flags))
         controllers = ("--horizontal-pod-autoscaler-sync-period=15s", *UNHURRIED)
         stack.enter_context(control_plane.controller_manager(api, controllers))
-        for name, command in _others(api, binaries).items():
+        for name, command in _others(api, binaries, pod_cidr).items():
             stack.enter_context(process(name, command, folder))
         _make_nodes(api)
         api.install_crds(*sorted(control_plane.CRD_FOLDER.glob("*.yaml")))
@@ -93,7 +96,7 @@ def _audit_flags(folder: Path, log: Path) -> Sequence[str]:
     return (f"--audit-policy-file={file}", f"--audit-log-path={log}")
 
 
-def _others(api: ApiServer, binaries: Path) -> dict[str, list[str | Path]]:
+def _others(api: ApiServer, binaries: Path, pod_cidr: str) -> dict[str, list[str | Path]]:
     scheduler: list[str | Path] = [
         binaries / "kube-scheduler",
         f"--kubeconfig={api.kubeconfig}",
@@ -110,6 +113,7 @@ def _others(api: ApiServer, binaries: Path) -> dict[str, list[str | Path]]:
         *(f"--config={file}" for file in _stages()),
         "--node-lease-duration-seconds=40",
         f"--server-address=127.0.0.1:{free_port()}",
+        f"--cidr={pod_cidr}",
     ]
     return {"kube-scheduler": scheduler, "kwok": kubelets}
 

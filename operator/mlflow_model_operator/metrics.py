@@ -79,7 +79,8 @@ class Metrics:
         self._stuck = self._gauge(
             "stuck",
             "MLflowModelDeployments with a change that does not proceed: their condition "
-            "Progressing is False, and neither Complete nor Stopped.",
+            "Progressing is False, and its reason is not Complete or Stopped, nor one that waits "
+            "for a time (Frozen, Flapping, Debouncing).",
         )
 
     def _add_polls(self) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mlflow_model_operator.analysis.exposition import (
     DURATIONS,
+    FEATURE_AGES,
     PREDICTIONS,
     REQUESTS,
     Exposition,
@@ -49,6 +50,12 @@ class Counts:
     client_errors: float = 0.0  # the other 4xx
     durations: Numbers = field(default_factory=dict)  # seconds → requests that took no longer
     predictions: Mapping[Partition, tuple[float, ...]] = field(default_factory=dict)
+    ages: Numbers = field(default_factory=dict)  # seconds → rows whose features were no older
+
+    @property
+    def aged_rows(self) -> float:
+        """The rows whose age was counted."""
+        return max(self.ages.values(), default=0.0)
 
     def __add__(self, other: Counts) -> Counts:
         return self._combined(other, 1.0)
@@ -57,22 +64,19 @@ class Counts:
         return self._combined(other, -1.0)
 
     def _combined(self, other: Counts, sign: float) -> Counts:
-        bounds = sorted({*self.durations, *other.durations})
         partitions = dict.fromkeys([*self.predictions, *other.predictions])
         return Counts(
             requests=self.requests + sign * other.requests,
             errors=self.errors + sign * other.errors,
             client_errors=self.client_errors + sign * other.client_errors,
-            durations={
-                bound: self.durations.get(bound, 0.0) + sign * other.durations.get(bound, 0.0)
-                for bound in bounds
-            },
+            durations=_added(self.durations, other.durations, sign),
             predictions={
                 partition: _sums(
                     self.predictions.get(partition), other.predictions.get(partition), sign
                 )
                 for partition in partitions
             },
+            ages=_added(self.ages, other.ages, sign),
         )
 
 
@@ -104,6 +108,7 @@ def counts(samples: Mapping[Series, float]) -> Counts:
     """The sums of the series of one pod."""
     requests = errors = client_errors = 0.0
     durations: dict[float, float] = {}
+    ages: dict[float, float] = {}
     values: dict[str, dict[str, float]] = {}
     for (counter, first, second), value in samples.items():
         match counter:
@@ -114,12 +119,14 @@ def counts(samples: Mapping[Series, float]) -> Counts:
             case _ if counter == DURATIONS and first in PREDICTION_ROUTES:
                 bound = _bound(second)
                 durations[bound] = durations.get(bound, 0.0) + value
+            case _ if counter == FEATURE_AGES:
+                ages[_bound(first)] = value
             case _ if counter == PREDICTIONS:
                 values.setdefault(first, {})[second] = value
     predictions = {
         Partition(output, tuple(bins)): tuple(bins.values()) for output, bins in values.items()
     }
-    return Counts(requests, errors, client_errors, durations, predictions)
+    return Counts(requests, errors, client_errors, durations, predictions, ages)
 
 
 def _counts(route: str, code: str) -> bool:
@@ -147,6 +154,11 @@ def _is_reset(before: Exposition, now: Exposition) -> bool:
     if abs(started[1] - started[0]) > _START_TOLERANCE:
         return True
     return any(now.samples.get(series, 0.0) < value for series, value in before.samples.items())
+
+
+def _added(left: Numbers, right: Numbers, sign: float) -> Numbers:
+    bounds = sorted({*left, *right})
+    return {bound: left.get(bound, 0.0) + sign * right.get(bound, 0.0) for bound in bounds}
 
 
 def _sums(

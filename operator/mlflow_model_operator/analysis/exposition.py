@@ -17,13 +17,15 @@ MAX_SERIES = 8192
 
 REQUESTS = "mlflow_model_server_requests_total"
 DURATIONS = "mlflow_model_server_request_duration_seconds_bucket"
+FEATURE_AGES = "mlflow_model_server_feature_age_seconds_bucket"
 PREDICTIONS = "mlflow_model_server_prediction_values_total"
 _START_TIME = "process_start_time_seconds"
-# The two labels by which the series of each counter differ.
+# The two labels by which the series of each counter differ; "" where one is enough.
 _LABELS: Mapping[str, tuple[str, str]] = {
     REQUESTS: ("route", "code"),
     DURATIONS: ("route", "le"),
     PREDICTIONS: ("output", "bin"),
+    FEATURE_AGES: ("le", ""),
 }
 _PREFIXES = tuple(f"{name}{{".encode() for name in (*_LABELS, _START_TIME))
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"[ ]?,?[ ]?')

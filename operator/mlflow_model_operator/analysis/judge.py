@@ -26,6 +26,7 @@ from mlflow_model_operator.api.spec import (
     ErrorLimits,
     LatencyLimits,
     PrometheusQuery,
+    StalenessLimits,
 )
 from mlflow_model_operator.rollout.progress import Verdict
 
@@ -84,6 +85,8 @@ def judge(
         _shares(analysis, window, "clientErrors", analysis.client_errors, accepted),
     ]
     reports += [_latency(analysis, window, limits, accepted) for limits in analysis.latency]
+    if analysis.staleness is not None:
+        reports.append(_staleness(analysis, window, analysis.staleness, accepted))
     reports += _predictions(analysis, window, accepted)
     reports += [_query(query, reading.queries.get(query.name)) for query in analysis.queries]
     return tuple(reports)
@@ -103,7 +106,7 @@ def _limit_count(analysis: Analysis) -> int:
         limits += [errors.max_percent, errors.max_increase]
     for latency in analysis.latency:
         limits += [latency.max, latency.max_ratio]
-    limits += [analysis.predictions]
+    limits += [analysis.predictions, analysis.staleness]
     return max(sum(limit is not None for limit in limits), 1)
 
 
@@ -159,6 +162,23 @@ def _latency(
     if limits.max_ratio is not None:
         tests.append(_Limit(limits.max_ratio, ratio, f"maxRatio {limits.max_ratio:g}"))
     return _tested(name, text, tests, accepted, _too_few(analysis, target.requests), ours, theirs)
+
+
+def _staleness(
+    analysis: Analysis, window: Window, limits: StalenessLimits, accepted: Levels
+) -> MetricReport:
+    """The age of the features that the target gets; the stable revision's is shown beside it."""
+    name = f"staleness p{limits.percentile:g}"
+    quantile, rows = limits.percentile / 100, window.target.aged_rows
+
+    def bounds(alpha: float) -> Bounds:
+        return quantile_bounds(window.target.ages, quantile, alpha)
+
+    ours = _age(bounds(0.5).estimate)
+    theirs = _age(quantile_bounds(window.stable.ages, quantile, 0.5).estimate)
+    text = f"{name} {ours} of {rows:,.0f} rows, stable {theirs}"
+    test = _Limit(quantity.seconds(limits.max_age), bounds, f"maxAge {limits.max_age}")
+    return _tested(name, text, [test], accepted, _too_few(analysis, rows), ours, theirs)
 
 
 def _predictions(analysis: Analysis, window: Window, accepted: Levels) -> Iterator[MetricReport]:
@@ -268,6 +288,10 @@ def _seconds(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
+
+
+def _age(value: float) -> str:
+    return quantity.format_seconds(round(value)) if math.isfinite(value) else "-"
 
 
 def _rounded(value: float) -> str:

@@ -62,6 +62,7 @@ class Variable(StrEnum):
     RATE_BURST = "RATE_BURST"
     ALLOWED_FORMATS = "ALLOWED_FORMATS"
     MODEL_SIGNATURES = "MODEL_SIGNATURES"
+    STALENESS_COLUMN = "STALENESS_COLUMN"
     INPUT_EXAMPLE = "INPUT_EXAMPLE"
     INPUT_EXAMPLE_TIMEOUT = "INPUT_EXAMPLE_TIMEOUT"
 
@@ -90,6 +91,7 @@ FIELDS: Mapping[str, str] = {
     Variable.RATE_BURST: "spec.access.rateLimit.burst",
     Variable.ALLOWED_FORMATS: "spec.policy.formats",
     Variable.MODEL_SIGNATURES: "spec.policy.signatures",
+    Variable.STALENESS_COLUMN: "spec.server.staleness.column",
     Variable.INPUT_EXAMPLE: "spec.rollout.gates.inputExample",
     Variable.INPUT_EXAMPLE_TIMEOUT: "spec.rollout.gates.inputExample.timeout",
 }

@@ -84,7 +84,7 @@ Alias = Annotated[
 
 
 class FreezeWindow(KubeModel):
-    """A time, again and again, in which no rollout starts."""
+    """A recurring time during which no rollout starts."""
 
     cron: CronText = Field(
         description=(
@@ -99,17 +99,17 @@ class FreezeWindow(KubeModel):
 
 
 class FlapProtection(KubeModel):
-    """When a model URI that resolves to another version again and again is waited for."""
+    """When to wait because the model URI keeps resolving to other versions."""
 
     moves: Annotated[int, Field(ge=0, le=MAX_MOVES)] | None = Field(
         default=None,
         description=(
-            "So many rollouts that the registry causes may end within the window; the next one "
-            f"waits. 0: no limit. Left out: {MAX_MOVES}."
+            "The number of rollouts caused by the registry that can end within the window before "
+            f"the next one waits. 0 means no limit. Defaults to {MAX_MOVES}."
         ),
     )
     window: Annotated[Duration, _SHORT] | None = Field(
-        default=None, description=f"How long the window is. Left out: {DEFAULT_WINDOW}."
+        default=None, description=f"How long the window is. Defaults to {DEFAULT_WINDOW}."
     )
 
     @property
@@ -124,13 +124,13 @@ class FlapProtection(KubeModel):
 
 
 class RegistryWrites(KubeModel):
-    """What the operator writes into the registry."""
+    """What the operator writes to the registry."""
 
     write_back: bool = Field(
         default=False,
         description=(
             "Write a tag on each model version that was rolled out here: the verdict, since when, "
-            "and why it was rolled back. Needs the chart value policy.writableModels."
+            "and why it was rolled back. Requires the chart value policy.writableModels."
         ),
     )
 
@@ -141,7 +141,8 @@ class OnSuccess(KubeModel):
     set_alias: Alias | None = Field(
         default=None,
         description=(
-            "Set this alias on a version that has taken over from another, once, like champion for "
-            "a model URI that follows challenger. Needs the chart value policy.writableModels."
+            "An alias to set, once, on a version that has taken over from another, like champion "
+            "for a model URI that follows challenger. Requires the chart value "
+            "policy.writableModels."
         ),
     )

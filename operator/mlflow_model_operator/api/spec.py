@@ -194,6 +194,17 @@ class Storage(KubeModel):
     )
 
 
+class Staleness(KubeModel):
+    """Which column of requests says how old their features are."""
+
+    column: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description=(
+            "The column with the time at which the features of the row were computed: a date and "
+            "time, a number of seconds since 1970, or text in ISO 8601."
+        )
+    )
+
+
 class Server(KubeModel):
     """How the model is served."""
 
@@ -207,6 +218,12 @@ class Server(KubeModel):
             "!has(self.image) || !has(self.onnx) || !self.onnx",
             "only the scoring image converts to ONNX: leave out onnx, or leave out image",
             field_path=".onnx",
+        ),
+        Rule(
+            "!has(self.image) || !has(self.staleness)",
+            "only the scoring image measures the age of features: leave out staleness, or leave "
+            "out image",
+            field_path=".staleness",
         ),
     )
 
@@ -251,6 +268,13 @@ class Server(KubeModel):
             "Runtime if its predictions agree with the model's on the input example "
             "and on rows synthesized from it. Otherwise the original model is "
             "served; the pod's log and metrics report the result and the reason."
+        ),
+    )
+    staleness: Staleness | None = Field(
+        default=None,
+        description=(
+            "Measure how old the features of requests are, as the metric "
+            "mlflow_model_server_feature_age_seconds. Changing it creates new pods."
         ),
     )
     env: Annotated[list[EnvVar], Field(max_length=128), map_by("name")] = Field(
@@ -554,7 +578,7 @@ class InputExampleGate(KubeModel):
 
 
 class Gates(KubeModel):
-    """What a new model version must fulfill before it receives requests."""
+    """Requirements that a new model version must meet before it receives requests."""
 
     tags: Annotated[dict[str, Annotated[str, Field(max_length=250)]], Field(max_length=16)] = Field(
         default_factory=dict,
@@ -623,6 +647,15 @@ class LatencyLimits(KubeModel):
             "time, like 2."
         ),
     )
+
+
+class StalenessLimits(KubeModel):
+    """How old the features of requests can be."""
+
+    percentile: Annotated[float, Field(ge=1, le=99.9)] = Field(
+        default=95, description="The percentile that is limited."
+    )
+    max_age: Duration = Field(description="The maximum, like 1h.")
 
 
 class PredictionLimits(KubeModel):
@@ -716,6 +749,10 @@ class Analysis(KubeModel):
     latency: Annotated[list[LatencyLimits], Field(max_length=4), ATOMIC] = Field(
         default_factory=list, description="Limits of the time that requests take."
     )
+    staleness: StalenessLimits | None = Field(
+        default=None,
+        description="Limit of the age of the features; requires spec.server.staleness.",
+    )
     predictions: PredictionLimits | None = Field(
         default=None,
         description="Limits of the difference between the predictions of the two revisions.",
@@ -788,7 +825,7 @@ class Rollout(KubeModel):
     )
     gates: Gates = Field(
         default=Gates(),
-        description="What a new model version must fulfill before it receives requests.",
+        description="Requirements that a new model version must meet before it receives requests.",
     )
     analysis: Analysis | None = Field(
         default=None,
@@ -799,21 +836,21 @@ class Rollout(KubeModel):
     )
     freeze: Annotated[list[FreezeWindow], Field(max_length=16), ATOMIC] = Field(
         default_factory=list,
-        description="Times in which no rollout starts; one that runs goes on.",
+        description="Times during which no rollout starts; a rollout in progress continues.",
     )
     debounce: Hold | None = Field(
         default=None,
         description=(
             "How long the model URI must have resolved to the same version before its rollout "
-            "starts, like 30s. Left out, it starts at once."
+            "starts, like 30s. If omitted, the rollout starts at once."
         ),
     )
     flap_protection: FlapProtection = Field(
         default=FlapProtection(),
-        description="When a model URI that resolves to another version again and again waits.",
+        description="When to wait because the model URI keeps resolving to other versions.",
     )
     registry: RegistryWrites = Field(
-        default=RegistryWrites(), description="What the operator writes into the registry."
+        default=RegistryWrites(), description="What the operator writes to the registry."
     )
     on_success: OnSuccess = Field(
         default=OnSuccess(), description="What happens after a version has taken over."
@@ -1225,6 +1262,13 @@ class Spec(KubeModel):
             "leave out canary, or leave out rollout.steps and any rollout.strategy "
             "other than direct",
             field_path=".rollout",
+        ),
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.analysis) || "
+            "!has(self.rollout.analysis.staleness) || "
+            "(has(self.server) && has(self.server.staleness))",
+            "rollout.analysis.staleness needs the column that says how old features are: write "
+            "server.staleness.column, or leave out rollout.analysis.staleness",
         ),
         Rule(
             "!has(self.canary) || !has(self.rollout) || !has(self.rollout.surge) || "

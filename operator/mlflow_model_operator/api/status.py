@@ -248,6 +248,12 @@ class RolloutStatus(StatusModel):
     resumed_at: Time | None = Field(
         default=None, description="When someone resumed the rollout at this step."
     )
+    unready_since: Time | None = Field(
+        default=None,
+        description=(
+            "Since when the new revision has had no ready pod, in a rollout with a surge below 100."
+        ),
+    )
     stable_replicas: int | None = Field(
         default=None,
         description=(
@@ -281,7 +287,7 @@ class PostponedRollout(StatusModel):
 
 
 class RegistryVersion(StatusModel):
-    """A model version whose verdict is written into the registry."""
+    """A model version whose verdict is written to the registry."""
 
     name: str = Field(description="The registered model.")
     version: str = Field(description="Its version.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ def outcome(control: Control, before: Json, after: Json) -> Outcome:
     texts = {
         PAUSE: f"{name} is paused: version {target} stays at {rollout.get('weight', 0)} %",
         RESUME: f"{name} continues ({phase}){_waits(rollout)}",
-        PROMOTE: f"Version {target} takes over{_waits(rollout)}",
+        PROMOTE: f"Version {target} takes over{_pace(after)}{_waits(rollout)}",
         RETRY: f"Version {target} is tried again ({phase}){_waits(rollout)}",
     }
     if phase in ENDED and control.word in (PROMOTE, RETRY):
@@ -157,6 +158,14 @@ def _earlier_entries(resource: Json) -> list[Json]:
 
 def _revision(resource: Json) -> str:
     return str((resource["status"].get("stable") or {}).get("revision") or "")
+
+
+def _pace(resource: Json) -> str:
+    """How, where there is no room to skip steps."""
+    surge = (resource["spec"].get("rollout") or {}).get("surge", 100)
+    replicas = resource["status"]["rollout"].get("stableReplicas") or 1
+    has_room = math.ceil(replicas * surge / 100) >= replicas
+    return "" if has_room else " as fast as spec.rollout.surge allows"
 
 
 def _waits(rollout: Json) -> str:

@@ -107,9 +107,9 @@ def _signature(
         return PASSED
     old, new = _known(stable_resolved, stable), _known(resolved, target)
     if new is None and isinstance(resolved, ResolutionError):
-        return GatesResult(_unknown(version, "see condition ModelResolved"))
+        return GatesResult(_unknown(version, "see condition ModelResolved", _WITHOUT))
     if old is None and _is_unreachable(stable_resolved):
-        return GatesResult(_unknown(version, "the tracking server does not answer"))
+        return GatesResult(_unknown(version, "the tracking server does not answer", _WITHOUT))
     if old is None or new is None:
         owner = "the new version" if new is None else f"version {version}"
         result = Comparison(unknown=f"the signature of {owner} can't be read")
@@ -126,7 +126,7 @@ def _judged(result: Comparison, rule: str, version: str) -> GatesResult:
     if result.unknown is None:
         return PASSED
     if rule == STRICT:
-        return GatesResult(_unknown(version, result.unknown))
+        return GatesResult(_unknown(version, result.unknown, _WITHOUT_STRICT))
     return GatesResult(notice=f"Signatures were not compared: {result.unknown}")
 
 
@@ -147,12 +147,20 @@ def _is_unreachable(resolved: ResolutionResult | None) -> bool:
     return resolved.reason is Reason.REGISTRY_UNREACHABLE
 
 
-def _unknown(version: str, why: str) -> Obstacle:
+# How a rollout goes on without a comparison: where the server does not answer, and where it does.
+_WITHOUT = "To continue without the comparison, set spec.rollout.gates.signature to Off"
+_WITHOUT_STRICT = (
+    "Log the version with a signature, in a place that the tracking server serves; or set "
+    "spec.rollout.gates.signature to Compatible, which lets versions pass whose signature can't be "
+    "read, or to Off"
+)
+
+
+def _unknown(version: str, why: str, fix: str) -> Obstacle:
     """It waits: what is not known now may be known later, and is no reason to go back."""
     return Obstacle(
         Reason.SIGNATURE_UNKNOWN,
-        f"its signature can't be compared with that of version {version}: {why}. To go on without, "
-        "set spec.rollout.gates.signature to Off",
+        f"its signature can't be compared with that of version {version}: {why}. {fix}",
     )
 
 

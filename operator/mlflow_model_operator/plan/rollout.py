@@ -7,13 +7,20 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mlflow_model_operator.analysis import Report
+from mlflow_model_operator.api.quantity import format_seconds
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import FailedRevision
-from mlflow_model_operator.kube.objects import LiveChildren, find_condition, parse_time
+from mlflow_model_operator.kube.objects import (
+    KubeObject,
+    LiveChildren,
+    find_condition,
+    parse_time,
+)
 from mlflow_model_operator.plan.analysis import judgement
 from mlflow_model_operator.plan.gates import GatesResult, has_gates
 from mlflow_model_operator.plan.previous import revision_from_status
+from mlflow_model_operator.render import progress_deadline
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
     Rejected,
@@ -37,6 +44,7 @@ from mlflow_model_operator.rollout.progress import (
     Rejection,
     Stage,
     advance,
+    is_overdue,
     next_weight,
     parse_control,
     weight_of,
@@ -44,7 +52,7 @@ from mlflow_model_operator.rollout.progress import (
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.rollout.steps import Schedule, required_replicas, schedule
 from mlflow_model_operator.status import Snapshot
-from mlflow_model_operator.status.diagnosis import diagnose
+from mlflow_model_operator.status.diagnosis import Failure, diagnose
 
 # What only another version, or another pod template, can mend.
 FINAL_REASONS = frozenset(
@@ -164,6 +172,7 @@ def recorded_progress(resource: MLflowModelDeployment) -> Progress | None:
         rejection=rejection,
         waiting_for=_cause(rollout.waiting_for),
         earlier=rollout.revision if stage is Stage.UNDOING else None,
+        unready_since=parse_time(rollout.unready_since),
     )
 
 
@@ -220,11 +229,12 @@ def _observe(
         weights=weights.programmed,
         requested=weights.requested,
         is_stopped=resource.spec.scaling.min_replicas == 0,
-        failure=_failure(resource, target, snapshot, begun, steps),
+        failure=_failure(resource, target, snapshot, begun, steps, exchanged),
         obstacle=obstacle,
         action=_action(resource, earlier),
         earlier=_earlier(live, earlier),
         exchange=exchanged,
+        ready_timeout=progress_deadline(resource),
     )
 
 
@@ -328,20 +338,41 @@ def _failure(
     snapshot: Snapshot,
     begun: Progress | None,
     steps: Schedule,
+    exchanged: Exchange | None,
 ) -> Rejection | None:
     """Why the target's pods will not get ready; None where they are, or may be."""
     deployment = snapshot.live.deployments.get(target.name)
-    if begun is None or deployment is None or snapshot.answers(target):
+    if begun is None or snapshot.answers(target):
         return None
     if _is_retried(begun, snapshot.now, resource.spec.server.startup_seconds):
         return None
-    failure = diagnose(snapshot, target)
+    deadline = progress_deadline(resource)
+    is_due = is_overdue(begun, deadline, snapshot.now)
+    failure = diagnose(snapshot, target) if deployment is not None else None
+    # The stable revision gave its only pod for this target: whatever is in its way, it goes back.
+    if is_due and exchanged is not None and exchanged.has_gap:
+        return _rejection_of(failure or _not_ready(target, deadline), snapshot.now)
     if failure is None:
         return None
-    is_late = weight_of(begun, steps) > 0 or find_condition(deployment, "Progressing") is not None
+    is_late = is_due or weight_of(begun, steps) > 0 or _has_deadline_passed(deployment)
     if failure.reason in FINAL_REASONS or (is_late and failure.reason in LATE_REASONS):
-        return Rejection(failure.reason, failure.message, snapshot.now)
+        return _rejection_of(failure, snapshot.now)
     return None
+
+
+def _rejection_of(failure: Failure, now: float) -> Rejection:
+    return Rejection(failure.reason, failure.message, now)
+
+
+def _not_ready(target: Revision, deadline: float) -> Failure:
+    """What is said of pods about which nothing else is said."""
+    text = f"No pod of {target.name} became ready within {format_seconds(deadline)}"
+    return Failure(Reason.STARTUP_TIMEOUT, text)
+
+
+def _has_deadline_passed(deployment: KubeObject | None) -> bool:
+    """By Kubernetes' own word, of which the cache keeps this condition alone."""
+    return find_condition(deployment, "Progressing") is not None
 
 
 def _is_retried(begun: Progress, now: float, startup_seconds: float) -> bool:
@@ -362,7 +393,9 @@ def _trial(
     replicas = _target_replicas(resource, progress, weight, following)
     stable_replicas = progress.stable_replicas
     if observed.exchange is not None:
-        is_kept_back = gates.obstacle is not None and weight == 0
+        # A target whose Deployment the API server refuses costs the stable revision no pod either.
+        is_missing = not observed.target_state.exists
+        is_kept_back = weight == 0 and (gates.obstacle is not None or is_missing)
         replicas = _exchanged_pods(progress, observed.exchange, is_kept_back)
         stable_replicas = observed.exchange.stable_pods(replicas)
     return Trial(
@@ -381,7 +414,7 @@ def _trial(
 def _exchanged_pods(progress: Progress, exchanged: Exchange, is_kept_back: bool) -> int:
     """The pods of the target: those of the next step, once the present one has its share.
 
-    `is_kept_back`: by a gate, which costs the stable revision no pod.
+    `is_kept_back`: by a gate, say, which costs the stable revision no pod.
     """
     if is_kept_back:
         return exchanged.first_pods

@@ -216,7 +216,10 @@ class TrackingServerPoller:
 
     def _is_final(self, query: Query) -> bool:
         """Whether nothing else can come of a query any more."""
-        return is_immutable(query) and isinstance(self._results.get(query), VersionMetadata)
+        result = self._results.get(query)
+        if not is_immutable(query) or not isinstance(result, VersionMetadata):
+            return False
+        return not result.may_be_read
 
     def _needed(self, uri: str, parsed: ServedUri, results: Mapping[Query, Result]) -> list[Query]:
         needed: list[Query] = []
@@ -288,7 +291,7 @@ class TrackingServerPoller:
             resolved = self._resolve(uri, subscription.parsed)
             if isinstance(resolved, Query):
                 self._start(resolved)
-            elif resolved != subscription.current:
+            elif _is_news(resolved, subscription.current):
                 self._report(subscription)
 
     def _report(self, subscription: _Subscription) -> None:
@@ -334,6 +337,13 @@ class TrackingServerPoller:
         subscription.keys.add(key)
         self._uris.setdefault(subject(parsed), set()).add(uri)
         return subscription
+
+
+def _is_news(resolved: ModelVersion | Failure, current: ModelVersion | Failure | None) -> bool:
+    """Whether it says more than before: also of the same version, whose file was read meanwhile."""
+    if isinstance(resolved, ModelVersion) and isinstance(current, ModelVersion):
+        return (resolved, resolved.signature) != (current, current.signature)
+    return resolved != current
 
 
 def _stop_timer(subscription: _Subscription) -> None:

@@ -7,7 +7,7 @@ resolving is "execute the query that is missing, until none is".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mlflow_model_operator.api import uri as model_uri
 from mlflow_model_operator.api.model_version import ModelVersion
@@ -16,6 +16,9 @@ from mlflow_model_operator.api.signature import Signature
 
 # MLflow answers for this alias, which nobody can set, as for models:/<name>/latest.
 LATEST_ALIAS = "latest"
+# For so many polls an MLmodel file that could not be read is tried again, less and less often: a
+# store may be down for hours, but some files can never be read.
+MAX_UNREAD_POLLS = 1024
 
 # The model URIs that only a tracking server can resolve.
 ServedUri = model_uri.RegisteredModel | model_uri.LoggedModel | model_uri.RunModel
@@ -76,6 +79,22 @@ class VersionMetadata:
     tags: tuple[tuple[str, str], ...] = ()  # of a version; the only part that may change
     is_portable: bool = False  # it holds data only, which any Python version loads
     signature: Signature | None = field(default=None, compare=False)  # None: it can't be read
+    # The polls since its MLmodel file could first not be read; 0: it was read.
+    unread_polls: int = field(default=0, compare=False)
+
+    @property
+    def may_be_read(self) -> bool:
+        """Whether its MLmodel file, which could not be read, is still to be tried again."""
+        return 0 < self.unread_polls < MAX_UNREAD_POLLS
+
+    @property
+    def is_read_due(self) -> bool:
+        """Whether that is at this poll: at the 1st, 2nd, 4th, 8th and so on."""
+        return self.may_be_read and self.unread_polls & (self.unread_polls - 1) == 0
+
+    def polled(self) -> VersionMetadata:
+        """The same after a poll at which the file was not read."""
+        return replace(self, unread_polls=self.unread_polls + 1) if self.may_be_read else self
 
     def is_same(self, other: VersionMetadata) -> bool:
         """Whether both are of one version, and not of two with the same number."""

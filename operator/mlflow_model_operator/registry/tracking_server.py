@@ -37,6 +37,7 @@ from mlflow_model_operator.registry.resolution import (
     RunQuery,
     VersionMetadata,
     VersionQuery,
+    is_immutable,
 )
 
 log = logging.getLogger(__name__)
@@ -114,15 +115,18 @@ class TrackingServer:
     async def _execute(
         self, query: Query, aliases: Iterable[str], previous: Metadata | None
     ) -> Metadata:
+        before = previous if isinstance(previous, VersionMetadata) else None
+        if before is not None and is_immutable(query) and not before.is_read_due:
+            return before.polled()
         match query:
             case ModelQuery(name):
                 return await self._registered_model(name, aliases)
             case VersionQuery(name, version):
-                return await self._version(name, version, previous)
+                return await self._version(name, version, before)
             case LoggedModelQuery(model_id):
-                return await self._logged_model(model_id)
+                return await self._logged_model(model_id, before)
             case RunQuery(run_id, path):
-                return await self._run(run_id, path)
+                return await self._run(run_id, path, before)
 
     async def _registered_model(self, name: str, aliases: Iterable[str]) -> RegisteredModelMetadata:
         subject = f"registered model {name!r}"
@@ -146,7 +150,9 @@ class TrackingServer:
             latest=max(latest.values(), key=int, default=None),
         )
 
-    async def _version(self, name: str, version: str, previous: Metadata | None) -> VersionMetadata:
+    async def _version(
+        self, name: str, version: str, previous: VersionMetadata | None
+    ) -> VersionMetadata:
         subject = f"version {version} of registered model {name!r}"
         missing = self._failure(
             Reason.VERSION_NOT_FOUND, f"has no {subject}: register it, or use another version"
@@ -156,16 +162,17 @@ class TrackingServer:
         entry = response["model_version"]
         self._check_ready(entry, subject)
         current = VersionMetadata(None, _logged_model_id(entry), _created(entry), _tags(entry))
-        if isinstance(previous, VersionMetadata) and previous.is_same(current):
-            return replace(previous, tags=current.tags)
+        if previous is not None and not previous.is_same(current):
+            previous = None
+        if previous is not None and not previous.is_read_due:
+            return replace(previous.polled(), tags=current.tags)
         artifact = ("/model-versions/get-artifact", {**query, "path": "MLmodel"})
         mlmodel = await self._mlmodel(artifact) or await self._source_mlmodel(entry)
-        of_files = _version_metadata(mlmodel)
         return replace(
-            current,
-            python_version=of_files.python_version,
-            is_portable=of_files.is_portable,
-            signature=of_files.signature,
+            _version_metadata(mlmodel, previous),
+            model_id=current.model_id,
+            created=current.created,
+            tags=current.tags,
         )
 
     async def _source_mlmodel(self, version: Any) -> str | None:
@@ -179,23 +186,27 @@ class TrackingServer:
         path = f"{source.path.strip('/')}/MLmodel"
         return await self._mlmodel(("/get-artifact", {"run_id": source.run_id, "path": path}))
 
-    async def _logged_model(self, model_id: str) -> VersionMetadata:
+    async def _logged_model(
+        self, model_id: str, previous: VersionMetadata | None
+    ) -> VersionMetadata:
         subject = f"logged model {model_id!r}"
         missing = self._failure(
             Reason.LOGGED_MODEL_NOT_FOUND, f"has no {subject}: correct the id in the model URI"
         )
         response = await self._json(f"/logged-models/{model_id}", {}, subject, missing)
         self._check_ready(response["model"]["info"], subject)
-        return _version_metadata(await self._mlmodel(_logged_mlmodel(model_id)))
+        return _version_metadata(await self._mlmodel(_logged_mlmodel(model_id)), previous)
 
-    async def _run(self, run_id: str, path: str) -> VersionMetadata:
+    async def _run(
+        self, run_id: str, path: str, previous: VersionMetadata | None
+    ) -> VersionMetadata:
         """Whether the run has a model at `path` is for the pods to find out."""
         subject = f"run {run_id!r}"
         missing = self._failure(
             Reason.RUN_NOT_FOUND, f"has no {subject}: correct the id in the model URI"
         )
         run = (await self._json("/runs/get", {"run_id": run_id}, subject, missing))["run"]
-        return _version_metadata(await self._run_mlmodel(run, run_id, path.strip("/")))
+        return _version_metadata(await self._run_mlmodel(run, run_id, path.strip("/")), previous)
 
     async def _run_mlmodel(self, run: Any, run_id: str, path: str) -> str | None:
         artifact = ("/get-artifact", {"run_id": run_id, "path": f"{path}/MLmodel"})
@@ -354,9 +365,10 @@ def _is_short_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_TAG_LENGTH
 
 
-def _version_metadata(mlmodel: str | None) -> VersionMetadata:
+def _version_metadata(mlmodel: str | None, previous: VersionMetadata | None) -> VersionMetadata:
+    """What the file says; `previous`: what was known of the same version without it."""
     if mlmodel is None:
-        return VersionMetadata()
+        return VersionMetadata(unread_polls=previous.unread_polls + 1 if previous else 1)
     is_complete = len(mlmodel.encode(errors="replace")) < MAX_MLMODEL_BYTES
     return VersionMetadata(
         python_version(mlmodel),

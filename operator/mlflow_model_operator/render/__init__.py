@@ -2,6 +2,7 @@
 
 from mlflow_model_operator.render.deployment import (
     Scale,
+    progress_deadline,
     revision,
     revision_objects,
     revision_service,
@@ -16,6 +17,7 @@ __all__ = [
     "Scale",
     "live_revision",
     "network_objects",
+    "progress_deadline",
     "revision",
     "revision_metadata",
     "revision_objects",

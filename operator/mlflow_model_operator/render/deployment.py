@@ -38,6 +38,11 @@ def revision(resource: MLflowModelDeployment, model: ModelVersion, settings: Set
     return Revision(f"{resource.name}-{short_hash(template)}", model)
 
 
+def progress_deadline(resource: MLflowModelDeployment) -> int:
+    """The seconds within which a pod of a new revision is to be ready."""
+    return round(startup_seconds(resource)) + DEADLINE_MARGIN
+
+
 def revision_objects(
     resource: MLflowModelDeployment,
     rendered: Revision,
@@ -59,7 +64,7 @@ def revision_objects(
             replicas=scale.replicas,
             selector=selector,
             template=template,
-            deadline=round(startup_seconds(resource)) + DEADLINE_MARGIN,
+            deadline=progress_deadline(resource),
         ),
     ]
     # The API server allocates addresses one at a time: a Service that nothing refers to is costly.

@@ -217,6 +217,7 @@ def _common_variables(
         Variable.PORT: str(HTTP_PORT),
         Variable.GRPC_PORT: str(GRPC_PORT) if server.grpc else None,
         Variable.ONNX: "true" if server.onnx else None,
+        Variable.STALENESS_COLUMN: server.staleness.column if server.staleness else None,
         Variable.SHUTDOWN_TIMEOUT: str(shutdown),
         Variable.HOME: "/tmp",
         Variable.INDEX_URL: dependencies.index_url,

@@ -186,6 +186,9 @@ class Progress:
     rejection: Rejection | None = None
     waiting_for: Cause | None = None
     earlier: str | None = None  # the revision that an undo goes back to, while it does
+    # Since when the target lacks a ready pod while pods are exchanged: also after its Deployment
+    # had none to start, since when Kubernetes no longer watches its progress.
+    unready_since: float | None = None
 
     @property
     def is_running(self) -> bool:
@@ -232,6 +235,7 @@ class Observation:
     action: Action | None = None  # what a person asks for now
     earlier: Earlier | None = None  # where an undo leads: the one under way, or the one asked for
     exchange: Exchange | None = None  # None: there is room for both revisions
+    ready_timeout: float = math.inf  # seconds within which pods that are exchanged get ready
 
     @property
     def is_listed(self) -> bool:
@@ -262,6 +266,7 @@ def advance(progress: Progress | None, observed: Observation) -> Advance:
     progress = _fail(progress, observed)
     if not progress.is_running:
         return Advance(progress)
+    progress = _with_unready_time(progress, observed)
     while True:
         following = _next(progress, observed)
         if following == progress:
@@ -353,11 +358,11 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
         case Action.PAUSE, (Stage.PREPARING | Stage.PROGRESSING):
             return _paused(progress, observed)
         case Action.RESUME, Stage.PAUSED:
-            stage = Stage.PREPARING if progress.step < 0 else Stage.PROGRESSING
-            resumed = _move(progress, Trigger.RESUME, stage)
-            return replace(resumed, paused_at=None, resumed_at=observed.now)
+            return _resumed(progress, observed)
         case Action.PROMOTE, _ if observed.exchange is not None:
-            return progress  # pods can't be exchanged any faster
+            # There is no room to skip steps: one that is paused goes on.
+            is_paused = progress.stage is Stage.PAUSED
+            return _resumed(progress, observed) if is_paused else progress
         case Action.RESUME, Stage.PROGRESSING if progress.waiting_for is Cause.ANALYSIS:
             resumed = _move(progress, Trigger.RESUME, Stage.PROGRESSING)
             return replace(resumed, resumed_at=observed.now)
@@ -374,6 +379,12 @@ def _obey(progress: Progress, observed: Observation) -> Progress:
             retried = _move(progress, Trigger.RETRY, Stage.PREPARING)
             return replace(_from_the_start(retried, observed), resumed_at=observed.now)
     return progress
+
+
+def _resumed(progress: Progress, observed: Observation) -> Progress:
+    stage = Stage.PREPARING if progress.step < 0 else Stage.PROGRESSING
+    resumed = _move(progress, Trigger.RESUME, stage)
+    return replace(resumed, paused_at=None, resumed_at=observed.now)
 
 
 def _begins_undo(progress: Progress | None, observed: Observation) -> bool:
@@ -435,6 +446,22 @@ def _fail(progress: Progress, observed: Observation) -> Progress:
         why = observed.verdict_message or "a metric of the analysis is bad"
         rejection = Rejection(Reason.ANALYSIS_FAILED, why, observed.now)
     return _rejected(progress, Trigger.FAILURE, rejection) if rejection else progress
+
+
+def _with_unready_time(progress: Progress, observed: Observation) -> Progress:
+    """The same with the time since when the target lacks its pods, while pods are exchanged."""
+    state = observed.target_state
+    is_kept_back = observed.obstacle is not None and progress.step < 0
+    has_pods = state.exists and not observed.is_stopped and not is_kept_back
+    if observed.exchange is None or state.answers or not has_pods:
+        return replace(progress, unready_since=None)
+    since = observed.now if progress.unready_since is None else progress.unready_since
+    return replace(progress, unready_since=min(since, observed.now))
+
+
+def is_overdue(progress: Progress, timeout: float, now: float) -> bool:
+    """Whether the target lacks its pods for longer than they may take, while pods are exchanged."""
+    return progress.unready_since is not None and now - progress.unready_since >= timeout
 
 
 def _next(progress: Progress, observed: Observation) -> Progress:
@@ -619,9 +646,15 @@ def _remaining(progress: Progress, step: Step, now: float) -> float:
 
 
 def _requeue_after(progress: Progress, observed: Observation) -> float | None:
-    if progress.waiting_for is not Cause.HOLD:
-        return None
-    return max(_remaining(progress, observed.steps[progress.step], observed.now), MIN_WAIT)
+    waits = []
+    if progress.waiting_for is Cause.HOLD:
+        waits.append(_remaining(progress, observed.steps[progress.step], observed.now))
+    if progress.unready_since is not None and not is_overdue(
+        progress, observed.ready_timeout, observed.now
+    ):
+        waits.append(progress.unready_since + observed.ready_timeout - observed.now)
+    remaining = min(waits, default=math.inf)
+    return None if math.isinf(remaining) else max(remaining, MIN_WAIT)
 
 
 def _at_step(progress: Progress, step: int) -> Progress:
@@ -637,7 +670,9 @@ def _paused(progress: Progress, observed: Observation) -> Progress:
 
 def _rejected(progress: Progress, trigger: Trigger, rejection: Rejection) -> Progress:
     failed = _move(progress, trigger, Stage.FAILED)
-    return replace(failed, rejection=rejection, waiting_for=None, paused_at=None)
+    return replace(
+        failed, rejection=rejection, waiting_for=None, paused_at=None, unready_since=None
+    )
 
 
 def _move(progress: Progress, trigger: Trigger, stage: Stage) -> Progress:

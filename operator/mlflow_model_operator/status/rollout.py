@@ -120,6 +120,7 @@ def _recorded(progress: Progress) -> dict[str, Any]:
         "stepStartedAt": _optional_time(progress.step_started_at),
         "pausedAt": _optional_time(progress.paused_at),
         "resumedAt": _optional_time(progress.resumed_at),
+        "unreadySince": _optional_time(progress.unready_since),
         "waitingFor": progress.waiting_for.value if progress.waiting_for else None,
     }
 

@@ -11,6 +11,12 @@ from typing import Any
 MISSING = "(missing)"
 OTHER = "(other)"
 MAX_BINS = 8192  # of all features and predictions together
+# Of ages of features, in seconds: from one second to 30 days.
+AGES = (
+    *(1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0),
+    *(3600.0, 7200.0, 14400.0, 21600.0, 43200.0),
+    *(86400.0, 172800.0, 259200.0, 604800.0, 1209600.0, 2592000.0),
+)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Collector:
                 info=self._info,
                 environment_matches=self._environment_matches,
                 onnx=self._onnx(),
+                measures_feature_ages=self._settings.staleness_column is not None,
                 **self._drift(numbers),
             )
         )

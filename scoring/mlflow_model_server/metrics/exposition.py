@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlflow_model_server.drift.bins import Bins, psi
+from mlflow_model_server.drift.bins import AGES, Bins, psi
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.slots import PHASES, ROUTES, SECONDS, SIZES, STREAM_SECONDS
 
@@ -58,6 +58,7 @@ class Snapshot:
     model_age: float | None = None  # seconds
     environment_matches: bool | None = None
     onnx: Onnx | None = None  # None: not configured
+    measures_feature_ages: bool = False
     features: Sequence[DriftSeries] = ()
     predictions: Sequence[DriftSeries] = ()
     baseline_source: str | None = None
@@ -72,6 +73,8 @@ def render(snapshot: Snapshot) -> str:
     _write_state(writer, snapshot)
     _write_model(writer, snapshot)
     _write_drift(writer, snapshot)
+    if snapshot.measures_feature_ages:
+        _write_feature_ages(writer, snapshot.numbers)
     _write_process(writer, snapshot.process)
     return writer.text()
 
@@ -201,6 +204,19 @@ def _write_drift(writer: _Writer, snapshot: Snapshot) -> None:
         _write_bins(writer, kind, label, series)
 
 
+def _write_feature_ages(writer: _Writer, numbers: Sequence[float]) -> None:
+    writer.family(
+        "feature_age_seconds", "histogram", "Time from when the features of a row were computed."
+    )
+    writer.histogram("feature_age_seconds", numbers, slots.FEATURE_AGES, AGES)
+    writer.single(
+        "feature_age_invalid_rows_total",
+        "counter",
+        "Rows whose features have no known age: without the column, or without a time in it.",
+        numbers[slots.FEATURE_AGE_INVALID],
+    )
+
+
 def _write_bins(writer: _Writer, kind: str, label: str, series: Sequence[DriftSeries]) -> None:
     writer.family(f"{kind}_values_total", "counter", f"Values of each {label}, by bin.")
     for each in series:
@@ -278,7 +294,7 @@ class _Writer:
         **labels: str,
     ) -> None:
         count = 0.0
-        ends = [*(f"{bound:g}" for bound in bounds), "+Inf"]
+        ends = [*(f"{bound:.10g}" for bound in bounds), "+Inf"]
         for end, bucket in zip(ends, numbers[start : start + len(ends)], strict=True):
             count += bucket
             self.sample(f"{name}_bucket", count, **labels, le=end)

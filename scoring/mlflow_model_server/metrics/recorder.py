@@ -22,6 +22,7 @@ from mlflow_model_server.metrics.slots import (
 from mlflow_model_server.settings import Settings
 
 if TYPE_CHECKING:
+    from mlflow_model_server.drift.feature_age import FeatureAges
     from mlflow_model_server.drift.monitor import DriftMonitor
     from mlflow_model_server.request_log import RequestLog
 
@@ -42,10 +43,12 @@ class Recorder:
         numbers: memoryview[float],
         drift_monitor: DriftMonitor | None = None,
         request_log: RequestLog | None = None,
+        feature_ages: FeatureAges | None = None,
     ) -> None:
         self._numbers = numbers
         self._in_flight = 0
         self._drift_monitor = drift_monitor
+        self._feature_ages = feature_ages
         self.request_log = request_log
         self._routes = {
             route: (slots.requests_at(i) - slots.CODES.start, slots.duration_at(i))
@@ -111,9 +114,13 @@ class Recorder:
         if self._drift_monitor is not None:
             self._drift_monitor.feature_names = tuple(features)
             self._drift_monitor.output_names = tuple(outputs)
+        if self._feature_ages is not None:
+            self._feature_ages.feature_names = tuple(features)
 
     def observe_rows(self, features: Any, predictions: Any = None, size: int = 0) -> None:
-        """Rows and their predictions, for drift: references are stored, and counted later in bulk.
+        """Rows and their predictions, for drift and for the age of the features.
+
+        For drift, references are stored, and counted later in bulk.
 
         `features` is an array (rows, columns) or a DataFrame, `predictions` an array (rows,) or
         (rows, outputs), a dict of such, a Series, a DataFrame or a list; anything else is not
@@ -122,6 +129,8 @@ class Recorder:
         """
         if self._drift_monitor is not None:
             self._drift_monitor.add(features, predictions, size)
+        if self._feature_ages is not None:
+            self._feature_ages.observe(features)
 
 
 def make_recorder(settings: Settings, shared: SharedMemory, slot: int = 0) -> Recorder:
@@ -133,7 +142,10 @@ def make_recorder(settings: Settings, shared: SharedMemory, slot: int = 0) -> Re
     numbers[slots.IN_FLIGHT] = 0  # the ended worker's requests ended with it
     numbers[slots.PID] = os.getpid()
     return Recorder(
-        numbers, _drift_monitor(settings, shared, numbers), _request_log(settings, slot, numbers)
+        numbers,
+        _drift_monitor(settings, shared, numbers),
+        _request_log(settings, slot, numbers),
+        _feature_ages(settings, numbers),
     )
 
 
@@ -147,6 +159,15 @@ def _drift_monitor(
 
     dropped = _number_at(numbers, slots.DRIFT_ROWS_DROPPED)
     return start_drift_monitor(settings, shared, numbers[slots.DRIFT :], dropped)
+
+
+def _feature_ages(settings: Settings, numbers: memoryview[float]) -> FeatureAges | None:
+    if settings.staleness_column is None:
+        return None
+    from mlflow_model_server.drift.feature_age import FeatureAges  # as above: it needs numpy
+
+    invalid = _number_at(numbers, slots.FEATURE_AGE_INVALID)
+    return FeatureAges(settings.staleness_column, numbers[slots.FEATURE_AGES :], invalid)
 
 
 def _request_log(settings: Settings, slot: int, numbers: memoryview[float]) -> RequestLog | None:

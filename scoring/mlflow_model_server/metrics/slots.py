@@ -6,7 +6,7 @@ the one for all above the last bound, and the sum of all observations.
 
 from __future__ import annotations
 
-from mlflow_model_server.drift.bins import MAX_BINS
+from mlflow_model_server.drift.bins import AGES, MAX_BINS
 
 # The values of `route`; all other requests count as OTHER, so that no client can make series.
 INVOCATIONS = "/invocations"
@@ -46,10 +46,10 @@ STREAM_SECONDS = (
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
 )
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0)
-
 _DURATION = len(SECONDS) + 2
 _SIZE = len(SIZES) + 2
 _STREAM = len(STREAM_SECONDS) + 2
+_AGE = len(AGES) + 2
 
 # These three are of the worker that has the slot now; all that follow only grow.
 PID = 0
@@ -65,7 +65,9 @@ BATCH_ROWS = BATCH_REQUESTS + _SIZE
 STREAM_EVENTS = BATCH_ROWS + _SIZE
 STREAM_FIRST_EVENTS = STREAM_EVENTS + 1  # a histogram, as the next
 STREAM_DURATIONS = STREAM_FIRST_EVENTS + _STREAM
-DRIFT = STREAM_DURATIONS + _STREAM
+FEATURE_AGE_INVALID = STREAM_DURATIONS + _STREAM
+FEATURE_AGES = FEATURE_AGE_INVALID + 1  # a histogram
+DRIFT = FEATURE_AGES + _AGE
 SLOT = DRIFT + MAX_BINS
 
 ONNX_ACTIVE, ONNX_INACTIVE = 1, 2

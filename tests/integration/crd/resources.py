@@ -116,6 +116,7 @@ JUDGED: Resource = {
     **MINIMAL,
     "spec": {
         "model": {"uri": "models:/wine@champion"},
+        "server": {"staleness": {"column": "event_time"}},
         "rollout": {
             "steps": [{"weight": 10, "hold": "2m"}, {"pause": {"duration": "1m"}}],
             "analysis": {
@@ -131,6 +132,7 @@ JUDGED: Resource = {
                     {"percentile": 50, "max": "20ms"},
                     {"percentile": 99.9, "maxRatio": 1.5},
                 ],
+                "staleness": {"percentile": 99, "maxAge": "6h"},
                 "predictions": {"maxPsi": 0.1},
                 "queries": [
                     {

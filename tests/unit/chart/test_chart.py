@@ -308,6 +308,25 @@ def test_the_probes_ask_what_the_operator_serves(helm: Helm) -> None:
     assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
 
 
+def test_the_timings_of_the_probes_are_values(helm: Helm) -> None:
+    before = container(helm.render())["livenessProbe"]
+    assert (before["periodSeconds"], before["timeoutSeconds"]) == (20, 5)
+    operator = container(
+        helm.render(livenessProbe={"timeoutSeconds": 30}, readinessProbe={"failureThreshold": 9})
+    )
+    assert operator["livenessProbe"] == before | {"timeoutSeconds": 30}
+    assert operator["readinessProbe"]["failureThreshold"] == 9
+
+
+def test_the_new_pod_is_ready_before_the_old_one_ends_unless_there_is_no_room(helm: Helm) -> None:
+    spec = the(helm.render(), "Deployment")["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert spec["revisionHistoryLimit"] == 3
+    objects = helm.render(strategy={"type": "Recreate"}, revisionHistoryLimit=1)
+    spec = the(objects, "Deployment")["spec"]
+    assert (spec["strategy"], spec["revisionHistoryLimit"]) == ({"type": "Recreate"}, 1)
+
+
 def test_one_replica_has_a_lease_and_no_budget(helm: Helm) -> None:
     objects = helm.render()
 

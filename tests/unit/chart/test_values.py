@@ -56,6 +56,13 @@ OTHER: dict[str, Any] = {
     "topologySpreadConstraints": [{"topologyKey": "zone"}],
     "podSecurityContext": {"runAsUser": 1000},
     "securityContext": {"privileged": False},
+    **{
+        f"{probe}.{timing}": 7
+        for probe in ("livenessProbe", "readinessProbe")
+        for timing in ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold")
+    },
+    "strategy": {"type": "Recreate"},
+    "revisionHistoryLimit": 1,
     "podDisruptionBudget.enabled": False,
     "podDisruptionBudget.maxUnavailable": "50%",
     "metrics.service.enabled": False,

@@ -15,7 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlflow_model_server.settings import Settings
-from tests.unit.server.process import ENTRYPOINT, REPOSITORY, Server, environment_of_server
+from tests.unit.server.process import (
+    ENTRYPOINT,
+    REPOSITORY,
+    Server,
+    environment_of_server,
+    kill_session,
+)
 
 DOCKERFILE = (REPOSITORY / "images/scoring.Dockerfile").read_text().replace("\\\n", " ")
 
@@ -65,5 +71,4 @@ def image(
     try:
         yield Server(process, port, settings.termination_log, output)
     finally:
-        process.kill()
-        process.wait()
+        kill_session(process)

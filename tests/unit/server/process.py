@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,17 @@ class Server:
         return word
 
 
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process that has begun a session, and all that it or the model's code has started.
+
+    Also what outlives it: a server of forks, which `multiprocessing` starts for a model, say. In a
+    container the kernel ends these with the first process.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @contextmanager
 def running(model_dir: Path, port: int, **variables: str) -> Iterator[Server]:
     """Starts the server for a prepared MODEL_DIR, and kills it and its workers in the end."""
@@ -101,9 +112,7 @@ def running(model_dir: Path, port: int, **variables: str) -> Iterator[Server]:
     try:
         yield Server(process, port, log, output)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        kill_session(process)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from mlflow_model_operator.analysis import Exposition, ExpositionParser
@@ -14,6 +15,7 @@ def text(
     codes: Mapping[int, int],
     durations: Mapping[float, int] | None = None,
     bins: Mapping[str, int] | None = None,
+    ages: Mapping[float, int] | None = None,
     started: float = 1000.0,
 ) -> str:
     """`durations` has for upper bounds how many requests took no longer, and more than the last."""
@@ -33,6 +35,8 @@ def text(
         f'{prefix}_prediction_values_total{{{labels},output="quality",bin="{name}"}} {count}'
         for name, count in (bins or {}).items()
     ]
+    if ages is not None:
+        lines += _ages(labels, ages)
     lines.append(f"process_start_time_seconds{{{labels}}} {started}")
     return "\n".join([*lines, ""])
 
@@ -45,6 +49,15 @@ def parsed(body: str, revision: str) -> Exposition:
     parser = ExpositionParser(revision)
     parser.feed(body.encode())
     return parser.finish()
+
+
+def _ages(labels: str, ages: Mapping[float, int]) -> list[str]:
+    name, total, lines = "mlflow_model_server_feature_age_seconds_bucket", 0, []
+    for bound in (1.0, 60.0, 300.0, 3600.0, 86400.0, math.inf):
+        total += ages.get(bound, 0)
+        le = "+Inf" if math.isinf(bound) else f"{bound:.10g}"
+        lines.append(f'{name}{{{labels},le="{le}"}} {total}')
+    return lines
 
 
 def _bucket(labels: str, bound: str, count: int) -> str:

@@ -235,6 +235,39 @@ def test_latency_is_limited_by_itself_and_by_stables(
     assert report.metrics[-1].verdict is verdict, report.metrics
 
 
+AGES = {60.0: 100, 3600.0: 900}
+
+
+@pytest.mark.parametrize(
+    ("limits", "ages", "verdict"),
+    [
+        ({"maxAge": "1h"}, AGES, GOOD),
+        ({"maxAge": "30m"}, AGES, BAD),
+        ({"percentile": 5, "maxAge": "5m"}, AGES, GOOD),
+        ({"maxAge": "1h"}, {86400.0: 1000}, BAD),
+        ({"maxAge": "1h"}, {60.0: 99}, INCONCLUSIVE),  # fewer rows than minRequests
+        ({"maxAge": "1h"}, {}, INCONCLUSIVE),
+    ],
+)
+def test_the_age_of_features_is_limited(
+    limits: dict[str, Any], ages: dict[float, int], verdict: Verdict
+) -> None:
+    target = pod("new", {200: 1007}, ages=ages)
+    stable = pod("old", {200: 1_001_000, 500: 9000}, ages={60.0: 1000})
+    report = Looks(staleness=limits).look(reading(target, stable))
+    assert report.metrics[-1].verdict is verdict, report.metrics
+    assert report.metrics[-1].name == f"staleness p{limits.get('percentile', 95)}"
+
+
+def test_the_age_of_features_is_stated_with_both_values() -> None:
+    target = pod("new", {200: 1007}, ages={86400.0: 1000})
+    stable = pod("old", {200: 1_001_000, 500: 9000}, ages={60.0: 1000})
+    report = Looks(staleness={"maxAge": "1h"}).look(reading(target, stable))
+    assert report.metrics[-1].message == (
+        "staleness p95 22h51m of 1,000 rows, stable 57s (beyond maxAge 1h)"
+    )
+
+
 def test_latency_is_told_with_both_values() -> None:
     report = Looks(latency=[{"percentile": 50, "maxRatio": 2}]).look(timed(SLOW, FAST))
     metric = report.metrics[-1]

@@ -114,6 +114,7 @@ def test_only_defaults_that_say_something_are_written() -> None:
         ".spec.rollout.analysis.errors",
         ".spec.rollout.analysis.clientErrors",
         ".spec.rollout.analysis.latency[].percentile",
+        ".spec.rollout.analysis.staleness.percentile",
         ".spec.rollout.analysis.predictions.maxPsi",
         ".spec.routing",
         ".spec.routing.path",

@@ -10,10 +10,11 @@ import yaml
 
 from mlflow_model_operator.cli import commands
 from mlflow_model_operator.cli.commands import Watch
-from mlflow_model_operator.cli.controls import PHASES, WORDS, Control, refusal
+from mlflow_model_operator.cli.controls import PHASES, WORDS, Control, outcome, refusal
 from mlflow_model_operator.cli.kubectl import CommandError
 from mlflow_model_operator.cli.text import WAITS
 from mlflow_model_operator.rollout import Phase
+from mlflow_model_operator.rollout.exchange import exchange
 from mlflow_model_operator.rollout.progress import Action, Cause, parse_control
 from tests.unit.operator.cli.cluster import FakeKubectl, Screen
 from tests.unit.operator.simulation.operator import ALIAS, World
@@ -47,6 +48,27 @@ def test_a_rollout_is_paused_resumed_and_promoted() -> None:
     go_on(given, 10.0)
     assert given.status["stable"]["modelVersion"] == "2"
     assert refused(given, "promote").startswith("There is no rollout to promote: wine is ")
+
+
+def test_a_promoted_exchange_of_pods_says_what_sets_its_pace() -> None:
+    given = world(rollout={"surge": 25}, scaling={"minReplicas": 4})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    act(given, "pause")
+    text = "Version 2 takes over as fast as spec.rollout.surge allows, and waits for Pods\n"
+    assert act(given, "promote") == (0, text)
+
+
+@pytest.mark.parametrize("surge", [0, 1, 25, 34, 50, 51, 99, 100])
+@pytest.mark.parametrize("replicas", [1, 2, 3, 4])
+def test_the_pace_is_that_of_the_operator(surge: int, replicas: int) -> None:
+    given = world(rollout={"surge": surge}, scaling={"minReplicas": replicas})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    resource = {"rollout": {"phase": "Preparing", "stableReplicas": replicas}}
+    after = given.resource | {"status": resource | {"target": {"modelVersion": "2"}}}
+    said = outcome(Control("promote"), given.resource, after).text
+    assert ("spec.rollout.surge" in said) == (exchange(surge, replicas) is not None)
 
 
 def test_an_aborted_version_is_tried_again() -> None:

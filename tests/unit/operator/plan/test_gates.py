@@ -122,6 +122,9 @@ def test_what_cannot_be_compared_passes_unless_strictly_and_is_named(
     found = signed(new, old, gates={"signature": "Strict"}).obstacle
     assert found is not None
     assert found.is_final is (new is not None and old is not None)
+    if not found.is_final:
+        ways_out = ("Log the version with a signature", "Compatible", "Off")
+        assert all(way in found.message for way in ways_out)
 
 
 def test_while_the_registry_does_not_answer_it_waits() -> None:

@@ -15,6 +15,7 @@ from mlflow_model_operator.api.model_version import (
 )
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import Key
+from mlflow_model_operator.api.signature import Signature
 from mlflow_model_operator.registry import poller as poller_module
 from mlflow_model_operator.registry.poller import TrackingServerPoller
 from mlflow_model_operator.registry.resolution import (
@@ -113,6 +114,19 @@ async def subscribers(server: Server) -> AsyncIterator[Subscribers]:
     subscribers = Subscribers(server)
     yield subscribers
     await subscribers.poller.close()
+
+
+async def test_a_signature_that_is_read_at_a_later_poll_is_reported(
+    server: Server, subscribers: Subscribers
+) -> None:
+    server.versions["1"] = VersionMetadata("3.11.7", unread_polls=1)
+    assert (await subscribers.resolved()).signature is None
+    server.versions["1"] = VersionMetadata("3.11.7", signature=Signature())
+    await subscribers.poller.poll()
+    assert await subscribers.notifications() == [KEY]
+    assert subscribers.resolve().signature == Signature()
+    await subscribers.poller.poll()
+    assert await subscribers.notifications() == []
 
 
 async def test_nothing_is_awaited_and_the_result_is_reported_once(

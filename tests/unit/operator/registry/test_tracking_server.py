@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
+from mlflow_model_operator.api.signature import Signature
 from mlflow_model_operator.registry.http import Response
-from mlflow_model_operator.registry.resolution import VersionMetadata, VersionQuery
+from mlflow_model_operator.registry.resolution import (
+    LoggedModelQuery,
+    Query,
+    RunQuery,
+    VersionMetadata,
+    VersionQuery,
+)
 from mlflow_model_operator.registry.tracking_server import (
     TrackingServer,
     is_portable,
@@ -80,6 +87,12 @@ class Client:
         self.paths.append(path)
         if path.endswith("/model-versions/get"):
             return 200, json.dumps({"model_version": self.version}).encode()
+        if path.endswith("/runs/get"):
+            return 200, b'{"run": {}}'
+        if "artifact" not in path:
+            return 200, b'{"model": {"info": {}}}'
+        if path.endswith("/artifacts/files"):
+            return 404, b""
         file = self.files.get(f"{query.get('run_id') or query.get('version')}/{query['path']}")
         return (404, b"") if file is None else (200, file.encode())
 
@@ -122,6 +135,40 @@ async def test_the_files_of_a_version_that_is_still_the_same_are_not_read_again(
     files["3/MLmodel"] = MLMODEL.format(version="3.12.1")
     again = await server.execute(VERSION, previous=first)
     assert again == VersionMetadata("3.12.1", "m-3c4d", 1000)
+
+
+@pytest.mark.parametrize("query", [VERSION, LoggedModelQuery("m-1a2b"), RunQuery("0a1b", "model")])
+async def test_an_mlmodel_file_that_could_not_be_read_is_tried_again_less_and_less_often(
+    query: Query,
+) -> None:
+    client = Client({}, creation_timestamp=1000)
+    server = TrackingServer(client)
+    metadata: VersionMetadata | None = None
+    reads = []
+    for poll in range(1100):
+        client.paths.clear()
+        result = await server.execute(query, previous=metadata)
+        assert isinstance(result, VersionMetadata)
+        metadata = result
+        if any("artifact" in path for path in client.paths):
+            reads.append(poll)
+    assert reads == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    assert metadata is not None
+    assert not metadata.may_be_read
+
+
+async def test_what_is_read_in_the_end_is_not_read_again() -> None:
+    client = Client({}, creation_timestamp=1000)
+    server = TrackingServer(client)
+    first = await server.execute(VERSION)
+    assert isinstance(first, VersionMetadata)
+    client.files["3/MLmodel"] = MLMODEL.format(version="3.11.7")
+    second = await server.execute(VERSION, previous=first)
+    assert isinstance(second, VersionMetadata)
+    assert (second.python_version, second.signature) == ("3.11.7", Signature())
+    client.paths.clear()
+    assert await server.execute(VERSION, previous=second) == second
+    assert client.paths == ["/api/2.0/mlflow/model-versions/get"]
 
 
 async def test_the_python_version_of_a_version_of_a_runs_model_is_read_from_the_run() -> None:

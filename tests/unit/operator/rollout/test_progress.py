@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.rollout.exchange import Exchange
 from mlflow_model_operator.rollout.progress import (
     TRANSITIONS,
     Action,
@@ -28,6 +29,7 @@ from mlflow_model_operator.rollout.progress import (
     Trigger,
     Verdict,
     advance,
+    is_overdue,
     next_weight,
     parse_control,
 )
@@ -97,6 +99,22 @@ def test_a_target_gets_no_share_before_all_is_ready(changes: dict[str, Any], cau
     result = advance(None, seen(**changes))
     assert (progress_of(result).stage, progress_of(result).waiting_for) == (Stage.PREPARING, cause)
     assert result.weight == 0
+
+
+def test_pods_that_are_exchanged_have_a_time_to_get_ready() -> None:
+    lacking = {"target_state": RevisionState(desired=1, ready=0), "weights": {"old": 100}}
+    observed = seen(exchange=Exchange(1, 0), steps=(), ready_timeout=60.0, **lacking)
+    begun = advance(None, observed)
+    assert (progress_of(begun).unready_since, begun.requeue_after) == (NOW, 60.0)
+    later = advance(begun.progress, replace(observed, now=NOW + 59.0))
+    assert (progress_of(later).unready_since, later.requeue_after) == (NOW, 1.0)
+    late = advance(later.progress, replace(observed, now=NOW + 61.0))
+    assert late.requeue_after is None
+    assert is_overdue(progress_of(late), 60.0, NOW + 61.0)
+    ready = replace(observed, target_state=RevisionState(desired=1, ready=1))
+    assert progress_of(advance(late.progress, ready)).unready_since is None
+    kept_back = replace(observed, obstacle=MISSING_TAG)
+    assert progress_of(advance(begun.progress, kept_back)).unready_since is None
 
 
 def test_a_ready_target_gets_the_first_weight() -> None:

@@ -15,8 +15,10 @@ from mlflow_model_operator.api import names
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.signature import Signature
 from mlflow_model_operator.kube import httproute, kinds
+from mlflow_model_operator.kube.client import ApiError
 from mlflow_model_operator.kube.objects import name_of
 from mlflow_model_operator.plan.gates import signature_rule
+from mlflow_model_operator.render import progress_deadline
 from mlflow_model_operator.rollout.exchange import exchange
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, World
@@ -401,6 +403,103 @@ def test_without_room_for_a_second_pod_there_is_a_gap_of_which_the_status_warns(
     given.settle()
     assert replicas_of(given) == {"2": 1}
     assert given.condition("Ready") == ("True", "Ready")
+
+
+def unschedulable_pod(revision: str) -> Json:
+    pod = broken_pod(revision)
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    message = "0/1 nodes are available: 1 Insufficient cpu."
+    return pod | {"status": {"conditions": [condition | {"message": message}]}}
+
+
+@pytest.mark.parametrize("has_gateway", [True, False])
+@pytest.mark.parametrize(
+    ("pod", "reason"),
+    [
+        (unschedulable_pod, "Unschedulable"),
+        (lambda revision: broken_pod(revision, "ArtifactUnreadable"), "ArtifactUnreadable"),
+        (None, "StartupTimeout"),  # nothing is said of why there is none
+    ],
+)
+def test_a_gap_that_the_new_version_does_not_fill_ends_with_the_old_one(
+    has_gateway: bool, pod: Any, reason: str
+) -> None:
+    given = world(has_gateway=has_gateway, rollout={"surge": 0})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    old, new = given.revision_of("1"), given.revision_of("2")
+    if pod is not None:
+        given.cluster.create(kinds.POD, pod(new))
+    given.set_ready(old)
+    for _ in range(10):  # its startup timeout, and a margin
+        assert replicas_of(given) == {"1": 0, "2": 1}
+        given.now += 65.0
+        given.reconcile()
+    given.now += 10.0
+    given.reconcile()
+    assert given.deployments[old]["spec"]["replicas"] == 1
+    assert rollout(given)["phase"] == "Failed"
+    assert given.condition("Progressing") == ("False", reason)
+    assert "mlflow-model-operator.dev/rollout" in given.message("Progressing")
+    given.set_ready(old)
+    go_on(given, 70.0)
+    given.reconcile()
+    assert replicas_of(given) == {"1": 1}
+    assert given.condition("Available") == ("True", "MinimumReplicasAvailable")
+
+
+def test_a_gap_is_looked_at_again_when_the_time_of_the_new_version_is_over() -> None:
+    given = world(rollout={"surge": 0})
+    given.registry.aliases[ALIAS] = "2"
+    given.reconcile()
+    given.set_ready(given.revision_of("1"))
+    given.cluster.deliver()
+    wait = asyncio.run(given.reconciler.reconcile(KEY))
+    assert wait is not None and 0 < wait <= 660.0
+
+
+def test_a_version_that_was_kept_back_by_a_gate_has_its_time_from_then_on() -> None:
+    gates = {"tags": {"validation_status": "approved"}}
+    given = world(rollout={"surge": 0, "gates": gates})
+    given.registry.aliases[ALIAS] = "2"
+    for _ in range(20):
+        go_on(given, 70.0)
+    assert replicas_of(given) == {"1": 1, "2": 0}
+    assert rollout(given)["phase"] == "Preparing"
+
+
+def test_a_new_version_whose_deployment_is_refused_takes_no_pod_from_the_old_one() -> None:
+    given = world(rollout={"surge": 0})
+    apply = given.cluster.apply
+
+    async def refuse_new(kind: Any, obj: Json) -> Json:
+        if kind is kinds.DEPLOYMENT and name_of(obj) not in given.deployments:
+            raise ApiError(403, "Forbidden", "denied the request")
+        return await apply(kind, obj)
+
+    given.cluster.apply = refuse_new  # type: ignore[method-assign]
+    given.registry.aliases[ALIAS] = "2"
+    for _ in range(20):
+        given.reconcile()
+        given.now += 70.0
+    assert replicas_of(given) == {"1": 1}
+    assert given.condition("Progressing") == ("False", "ApplyRefused")
+    assert given.condition("Available") == ("True", "MinimumReplicasAvailable")
+
+
+def test_a_promoted_exchange_goes_on_as_far_as_there_is_room() -> None:
+    given = world(rollout={"surge": 25}, scaling={"minReplicas": 4})
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    control(given, "pause/1")
+    paused = replicas_of(given)
+    go_on(given, 70.0)
+    assert replicas_of(given) == paused
+    control(given, "promote/1")
+    assert rollout(given)["phase"] == "Progressing"
+    assert sum(replicas_of(given).values()) <= 5
+    given.settle()
+    assert replicas_of(given) == {"2": 4}
 
 
 def test_before_its_gates_are_passed_a_version_takes_no_pod_from_the_old_one() -> None:
@@ -957,6 +1056,7 @@ class AnyCourseOfExchanges(AnyCourseOfRollouts):
     def __init__(self) -> None:
         super().__init__()
         self.were_ready: set[str] = set()
+        self.gap_since: float | None = None
         self.it_has_little_room(50)
 
     @rule(surge=st.sampled_from([0, 10, 50, 100]))
@@ -981,6 +1081,7 @@ class AnyCourseOfExchanges(AnyCourseOfRollouts):
         resource = MLflowModelDeployment.parse(self.world.resource)
         progress = rollout(self.world)
         if progress["phase"] not in ("Preparing", "Progressing", "Paused", "Promoting"):
+            self.gap_since = None
             return
         replicas = progress["stableReplicas"]
         room = exchange(resource.spec.rollout.surge_percent, replicas)
@@ -989,6 +1090,17 @@ class AnyCourseOfExchanges(AnyCourseOfRollouts):
         if room is not None:
             assert sum(pods) <= replicas + room.surge, "more pods than there is room for"
             assert pods[0] > 0 or room.has_gap, "the old revision has lost its last pod"
+            self.check_gap(is_open=pods[0] == 0 and sides[1] not in answering)
+
+    def check_gap(self, *, is_open: bool) -> None:
+        """Where no pod answers, the old one returns when the new one has had its time."""
+        if not is_open:
+            self.gap_since = None
+        elif self.gap_since is None:
+            self.gap_since = self.world.now
+        else:
+            deadline = progress_deadline(MLflowModelDeployment.parse(self.world.resource))
+            assert self.world.now - self.gap_since < deadline, "the gap stays open"
 
 
 class AnyCourseOfExchangesWithoutGateway(AnyCourseOfExchanges):

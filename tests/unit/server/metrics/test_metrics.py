@@ -156,7 +156,8 @@ def test_the_document_describes_all_metrics(configured: Settings) -> None:
     shared.slot(0)[slots.DRIFT + 2 * made.features[0].size] = 5000
 
     exported = {}
-    for family in families(Collector(replace(configured, onnx=True), shared).text()).values():
+    full = replace(configured, onnx=True, staleness_column="event_time")
+    for family in families(Collector(full, shared).text()).values():
         labels = {label for sample in family.samples for label in sample.labels}
         if family.name.startswith("process_"):
             labels -= COMMON
