@@ -296,7 +296,7 @@ def _write_shadow_rows(writer: _Writer, series: Sequence[ShadowSeries]) -> None:
             shadow_memory.NUMERIC,
         ),
         (
-            "shadow_absolute_error_sum",
+            "shadow_absolute_error_total",
             "Sum of the absolute differences from the shadow's predictions.",
             shadow_memory.ABSOLUTE_ERROR,
         ),
