@@ -194,7 +194,7 @@ def make_feeder(settings: Settings, file: Path, memory: ShadowMemory, slot: int)
 
 
 def _cpu_share(workers: int) -> float:
-    cpus = cgroup.cpu_limit() or len(os.sched_getaffinity(0))
+    cpus = cgroup.cpu_limit() or os.cpu_count() or 1
     return min(_MAX_CPU_SHARE, _CPU_SHARE * cpus / workers)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import socket
 import sys
@@ -29,6 +30,8 @@ from mlflow_model_server.shadow.examples import INTERVAL, Examples
 from mlflow_model_server.shadow.frames import Copy
 from mlflow_model_server.shadow.pace import CpuPace
 from mlflow_model_server.shadow.target import Target
+
+log = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 8  # copies, each with a connection
 MAX_BYTES_IN_FLIGHT = 24 * 2**20  # of copies and answers; a single one may have more
@@ -78,14 +81,14 @@ class Sender:
 
     async def run(self, copies: socket.socket) -> None:
         """Until the stream ends, which raises IncompleteReadError."""
-        logging = asyncio.create_task(self._log_examples())
+        examples = asyncio.create_task(self._log_examples())
         reader, writer = await asyncio.open_unix_connection(sock=copies)
         try:
             while True:
                 await self._wait_for_room()
                 self._begin(await frames.read(reader))
         finally:
-            logging.cancel()
+            examples.cancel()
             writer.close()
 
     async def _wait_for_room(self) -> None:
@@ -114,10 +117,13 @@ class Sender:
             answer = await asyncio.wait_for(self._client.post(copy), self._target.timeout)
         except (TimeoutError, asyncio.TimeoutError):  # before OSError, which the first is
             self._part.count(shadow_memory.TIMEOUT)
-        except OSError:
+        except (OSError, UnicodeError):  # the second for names that are none
             self._part.count(shadow_memory.UNREACHABLE)
         except (AnswerTooLong, InvalidAnswer):
             self._part.count(shadow_memory.ERROR)
+        except Exception:
+            self._part.count(shadow_memory.ERROR)
+            log.exception("a copy failed")
         else:
             await self._judge(copy, answer, answer.ended_at - started)
 

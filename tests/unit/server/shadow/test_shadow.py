@@ -6,15 +6,22 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlflow_model_server.codecs.metadata import Spec
+from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics import shadow_memory
+from mlflow_model_server.metrics.recorder import make_recorder
 from mlflow_model_server.metrics.shadow_memory import ShadowMemory
+from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.responses import Response
+from mlflow_model_server.settings import Settings
 from mlflow_model_server.shadow import frames, shadow
 from mlflow_model_server.shadow.child import Child, ChildEnded
 from mlflow_model_server.shadow.feeder import Feeder
@@ -22,6 +29,7 @@ from mlflow_model_server.shadow.frames import Copy
 from mlflow_model_server.shadow.pace import CpuPace
 from mlflow_model_server.shadow.shadow import CopyQueue, Shadow
 from mlflow_model_server.shadow.target import TargetFile
+from tests.unit.server.http.stub_server import StubPredictor
 
 PARTS = st.binary(max_size=100)
 GOOD = Response(200, b'{"predictions": []}')
@@ -283,6 +291,44 @@ def test_the_child_ends_with_its_target(
     change(path)
     feeder.look()
     assert children[0].has_been_ended
+
+
+class InlinePredictor(StubPredictor):
+    """Predicts before anything else happens, or leaves it to ASGI."""
+
+    result: Response | BaseException = GOOD
+
+    def begin(self, *arguments: Any) -> bool:
+        on_done = arguments[-1]
+        on_done(self.result)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("result", "copies"),
+    [(GOOD, 1), (GOOD._replace(status=400), 0), (ValueError("for MLflow's own code"), 0)],
+    ids=["good", "refused", "left"],
+)
+def test_requests_on_the_inline_path_are_copied(
+    feeder: Feeder,
+    children: list[StubChild],
+    tmp_path: Path,
+    result: Response | BaseException,
+    copies: int,
+) -> None:
+    (tmp_path / "shadow.json").write_bytes(SHADOW % 100)
+    feeder.look()
+    predictor = InlinePredictor(Spec((), ()), NotImplemented)
+    predictor.result = result
+    settings = replace(Settings(), drift=False)
+    recorder = make_recorder(settings, SharedMemory())
+    service = InferenceService(predictor, settings, recorder, None, feeder)
+    given: list[Response | None] = []
+    assert service.accepts_inline
+    assert service.begin([], b"{}", lambda: False, given.append)
+    feeder.feed(0.0)
+    assert given == [None if isinstance(result, ValueError) else result]
+    assert bool(children[0].received) == bool(copies)
 
 
 def test_the_child_stays_if_only_the_percentage_changes(
