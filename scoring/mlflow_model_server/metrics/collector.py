@@ -106,7 +106,9 @@ class Collector:
         )
 
     def _process(self) -> exposition.Process:
-        usage = process.usage(self._shared.pids(), self._started)
+        shadow = self._shared.shadow
+        senders = [] if shadow is None else shadow.pids()
+        usage = process.usage([*self._shared.pids(), *senders], self._started)
         # Without a worker that has just ended, the sum would be less: a counter never goes back.
         self._cpu_seconds = max(self._cpu_seconds, usage.cpu_seconds)
         return exposition.Process(**{**vars(usage), "cpu_seconds": self._cpu_seconds})

@@ -31,7 +31,8 @@ ROWS = DURATION + len(SECONDS) + 2
 DISAGREED = ROWS + 1
 NUMERIC = DISAGREED + 1
 ABSOLUTE_ERROR = NUMERIC + 1
-_SIZE = ABSOLUTE_ERROR + 1
+PID = ABSOLUTE_ERROR + 1  # of the child process, or 0
+_SIZE = PID + 1
 
 _NUMBER_BYTES = 8
 _LENGTH_BYTES = 4
@@ -131,6 +132,11 @@ class ShadowMemory:
     def part(self, number: int) -> ShadowPart:
         """The part of the worker with this number, from 0."""
         return ShadowPart(self._memory, number)
+
+    def pids(self) -> list[int]:
+        """The child processes."""
+        parts = map(self.part, range(self.workers))
+        return [int(part.numbers[PID]) for part in parts if part.numbers[PID]]
 
     def read(self) -> list[ShadowCounts]:
         """What each worker has counted."""

@@ -54,9 +54,14 @@ class Child:
             )
 
     @property
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self._process.poll()
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
 
     def write(self, data: memoryview) -> int:
         """Writes what it takes now, and waits a moment if that is nothing; the number of bytes.

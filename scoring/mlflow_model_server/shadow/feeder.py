@@ -110,6 +110,7 @@ class Feeder:
             self._counts.begin(target.revision, target.model_version)
             self._dropped = self._counts.numbers[_DROPPED]
             self._queue = CopyQueue(target.max_body_bytes)
+            self._child_started = -_RESTART_INTERVAL
         self._target = target
         self.shadow.use(self._queue, target.percent / 100)
 
@@ -127,22 +128,27 @@ class Feeder:
         self._count_dropped()
 
     def _supervise(self) -> None:
-        child = self._child
-        if child is not None and child.exit_code is not None:
-            log.error("the process that sends copies exited with code %d", child.exit_code)
-            self._end_child()
+        if self._child is not None and self._child.has_ended:
+            self._replace_child()
         is_due = time.monotonic() - self._child_started >= _RESTART_INTERVAL
         if self._child is None and self._target is not None and is_due:
             self._child_started = time.monotonic()
             try:
                 self._child = self._start_child(self._target)
+                self._counts.numbers[shadow_memory.PID] = self._child.pid
             except OSError as error:
                 log.error("no process can be started that sends copies: %s", error)
+
+    def _replace_child(self) -> None:
+        """It has ended by itself; the next look starts another."""
+        log.error("the process that sends copies has ended by itself")
+        self._end_child()
 
     def _end_child(self) -> None:
         if self._child is not None:
             self._child.end()
             self._child = None
+            self._counts.numbers[shadow_memory.PID] = 0
         # The next one could make nothing of the rest of a frame.
         self._dropped += self._copies_in_frames
         self._frames, self._copies_in_frames = memoryview(b""), 0
@@ -168,7 +174,7 @@ class Feeder:
         try:
             self._frames = self._frames[self._child.write(self._frames) :]
         except ChildEnded:
-            self._end_child()
+            self._replace_child()
         if not self._frames:
             self._copies_in_frames = 0
 

@@ -181,14 +181,16 @@ def test_another_target_counts_from_zero() -> None:
 class StubChild:
     """Takes so many bytes, and then waits, or has ended."""
 
+    pid = 7
+
     def __init__(self) -> None:
         self.room = 1 << 30
         self.received = b""
-        self.exit_code: int | None = None
+        self.has_ended = False
         self.has_been_ended = False
 
     def write(self, data: memoryview) -> int:
-        if self.exit_code is not None:
+        if self.has_ended:
             raise ChildEnded
         length = min(self.room, len(data))
         self.room -= length
@@ -230,10 +232,11 @@ def dropped(memory: ShadowMemory) -> float:
 
 
 def test_copies_reach_the_child_whole(
-    feeder: Feeder, children: list[StubChild], tmp_path: Path
+    feeder: Feeder, children: list[StubChild], memory: ShadowMemory, tmp_path: Path
 ) -> None:
     (tmp_path / "shadow.json").write_bytes(SHADOW % 100)
     feeder.look()
+    assert memory.pids() == [StubChild.pid]
     send(feeder, 3)
     children[0].room = 10
     feeder.feed(0.0)
@@ -264,7 +267,7 @@ def test_what_an_ended_child_was_given_in_part_is_dropped(
     children[0].room = 5
     send(feeder, 3)
     feeder.feed(0.0)
-    children[0].exit_code = 1
+    children[0].has_ended = True
     feeder.feed(0.0)
     send(feeder, 2)
     feeder.look()
