@@ -44,14 +44,22 @@ class Stable:
     server: Server
     file: Path
     metrics_port: int
+    version: int = 1  # of the shadow that was used last
 
-    def shadow(self, port: int, **fields: Any) -> None:
-        """Names a shadow, as the kubelet does: by an exchanged link."""
-        content = {"revision": "wine-2", "modelVersion": "2", "percent": 100}
+    @property
+    def revision(self) -> str:
+        return f"wine-{self.version}"
+
+    def use(self, port: int, **fields: Any) -> None:
+        """Names a shadow that there was not yet, and waits until all workers have it."""
+        self.version += 1
+        content = {"revision": self.revision, "modelVersion": str(self.version), "percent": 100}
         content |= {"url": f"http://127.0.0.1:{port}", **fields}
         self.write(json.dumps(content))
+        self.wait_for(lambda: self.metric("info", shadow_revision=self.revision), self.revision)
 
     def write(self, content: str) -> None:
+        """As the kubelet does: by an exchanged link."""
         target = self.file.with_suffix(f".{len(list(self.file.parent.iterdir()))}")
         target.write_text(content)
         link = self.file.with_suffix(".new")
@@ -65,7 +73,8 @@ class Stable:
         return value(self.metrics(), PREFIX + name, **labels)
 
     def count(self, outcome: str) -> float:
-        return self.metric("requests_total", outcome=outcome) or 0
+        labels = {"shadow_revision": self.revision, "outcome": outcome}
+        return self.metric("requests_total", **labels) or 0
 
     def counts(self, copies: int, *outcomes: str) -> None:
         """Waits until as many copies have had one of these outcomes."""
@@ -82,10 +91,6 @@ class Stable:
         except AssertionError:
             print(self.server.output.read_text(), self.metrics())
             raise
-
-    def uses(self, revision: str) -> None:
-        """Waits until the shadow is in effect."""
-        self.wait_for(lambda: self.metric("info", shadow_revision=revision), revision)
 
     def resident(self) -> int:
         """Bytes of the serving process."""
@@ -110,8 +115,16 @@ def stable_server(folder: Path, **variables: str) -> Iterator[Stable]:
         yield Stable(server, file, metrics_port)
 
 
+@pytest.fixture(scope="module")
+def stable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stable]:
+    """For all tests that leave it running."""
+    with stable_server(tmp_path_factory.mktemp("shared")) as stable:
+        yield stable
+
+
 @pytest.fixture
-def stable(tmp_path: Path) -> Iterator[Stable]:
+def own(tmp_path: Path) -> Iterator[Stable]:
+    """For one test."""
     with stable_server(tmp_path) as stable:
         yield stable
 
@@ -133,11 +146,8 @@ def good_answers(stable: Stable, count: int, body: Any = BODY) -> None:
 def test_a_good_shadow_is_compared(stable: Stable, tmp_path: Path) -> None:
     (tmp_path / "shadow").mkdir()
     save_linear(tmp_path / "shadow" / "artifact", 3.0)
-    assert stable.metric("config_valid") == 1
-    assert stable.metric("info") is None
     with serving(tmp_path / "shadow", free_port(), MODEL_NAME="wine") as shadow:
-        stable.shadow(shadow.port)
-        stable.uses("wine-2")
+        stable.use(shadow.port)
         good_answers(stable, 20)
         answer = requests.post(
             stable.server.url("/v2/models/wine/infer"), json={"inputs": [TENSOR]}, timeout=60
@@ -148,14 +158,13 @@ def test_a_good_shadow_is_compared(stable: Stable, tmp_path: Path) -> None:
         assert stable.metric("disagreed_rows_total") == 63
         assert stable.metric("numeric_rows_total") == 63
         assert stable.metric("absolute_error_total") == pytest.approx(21 * 6)
-        assert stable.metric("duration_seconds_count", shadow_revision="wine-2") == 21
-        assert stable.metric("info", shadow_version="2") == 1
+        assert stable.metric("duration_seconds_count") == 21
+        assert stable.metric("info", shadow_version=str(stable.version)) == 1
 
 
 def test_a_copy_is_as_the_request_and_is_not_copied_again(stable: Stable) -> None:
     with stub_shadows.running(stub_shadows.answer(b'{"predictions": [2.0]}')) as shadow:
-        stable.shadow(shadow.port)
-        stable.uses("wine-2")
+        stable.use(shadow.port)
         body = json.dumps({"dataframe_split": {"columns": ["x"], "data": [[1.0]]}}).encode()
         headers = {"content-type": "application/json; charset=utf-8", "authorization": "Bearer k"}
         url = stable.server.url("/invocations")
@@ -188,8 +197,7 @@ def test_a_bad_shadow_changes_no_answer(
     stable: Stable, answer: Callable[[socket.socket, bytes], None], outcome: str
 ) -> None:
     with stub_shadows.running(answer) as shadow:
-        stable.shadow(shadow.port)
-        stable.uses("wine-2")
+        stable.use(shadow.port)
         good_answers(stable, 100)
         stable.counts(100, outcome, "dropped")
         assert stable.count(outcome) > 0
@@ -197,58 +205,55 @@ def test_a_bad_shadow_changes_no_answer(
 
 
 def test_a_dead_shadow_changes_no_answer(stable: Stable) -> None:
-    stable.shadow(free_port())
-    stable.uses("wine-2")
+    stable.use(free_port())
     good_answers(stable, 300)
     stable.counts(300, "unreachable", "dropped")
     assert stable.count("unreachable") > 0
 
 
-def test_a_hanging_shadow_takes_a_bounded_amount_of_memory(stable: Stable) -> None:
+def test_a_hanging_shadow_takes_a_bounded_amount_of_memory(own: Stable) -> None:
     large = {"dataframe_split": {"columns": ["x"], "data": [[float(x)] for x in range(10_000)]}}
     size = len(json.dumps(large))
-    good_answers(stable, 20, large)
+    good_answers(own, 20, large)
     with stub_shadows.running(stub_shadows.hang) as shadow:
-        stable.shadow(shadow.port, timeoutSeconds=60)
-        stable.uses("wine-2")
-        before = stable.resident()
-        good_answers(stable, 400, large)
-        stable.wait_for(lambda: stable.count("dropped") > 200, "copies are dropped")
+        own.use(shadow.port, timeoutSeconds=60)
+        before = own.resident()
+        good_answers(own, 400, large)
+        own.wait_for(lambda: own.count("dropped") > 200, "copies are dropped")
         # The copies together have 400 times the request, and as much for the answers.
-        assert stable.resident() - before < 24 * 2**20 < 400 * size
-        assert stable.count("ok") == 0
-        stable.server.terminate()
-        assert stable.server.ended() == 0
+        assert own.resident() - before < 24 * 2**20 < 400 * size
+        assert own.count("ok") == 0
+        own.server.terminate()
+        assert own.server.ended() == 0
 
 
 def test_copies_have_a_time_limit(stable: Stable) -> None:
     with stub_shadows.running(stub_shadows.hang) as shadow:
-        stable.shadow(shadow.port, timeoutSeconds=0.05)
-        stable.uses("wine-2")
+        stable.use(shadow.port, timeoutSeconds=0.05)
         good_answers(stable, 5)
         stable.wait_for(lambda: stable.count("timeout") == 5, "the copies time out")
 
 
-def test_the_file_may_change_and_vanish(stable: Stable) -> None:
+def test_the_file_may_change_and_vanish(own: Stable) -> None:
     with stub_shadows.running(stub_shadows.answer(b'{"predictions": [2, 4, 6]}')) as shadow:
-        stable.shadow(shadow.port)
-        stable.uses("wine-2")
-        good_answers(stable, 3)
-        stable.wait_for(lambda: stable.count("ok") == 3, "the copies are compared")
-        stable.shadow(shadow.port, percent=50)
-        stable.shadow(shadow.port, revision="wine-3", modelVersion="3")
-        stable.uses("wine-3")
-        assert 'shadow_revision="wine-2"' not in stable.metrics()
-        assert stable.count("ok") == 0
-        stable.write('{"revision": "wine-3", "url": "https://user:password@wine/"}')
-        stable.wait_for(lambda: stable.metric("config_valid") == 0, "the file is not valid")
-        assert "shadow_revision" not in stable.metrics()
-        log = stable.server.output.read_text()
+        assert own.metric("config_valid") == 1
+        assert own.metric("info") is None
+        own.use(shadow.port)
+        former = own.revision
+        good_answers(own, 3)
+        own.wait_for(lambda: own.count("ok") == 3, "the copies are compared")
+        own.use(shadow.port)
+        assert former not in own.metrics()
+        assert own.count("ok") == 0
+        own.write('{"revision": "wine-9", "url": "https://user:password@wine/"}')
+        own.wait_for(lambda: own.metric("config_valid") == 0, "the file is not valid")
+        assert "shadow_revision" not in own.metrics()
+        log = own.server.output.read_text()
         assert "SHADOW_FILE can't be used" in log and "password" not in log
-        good_answers(stable, 3)
-        stable.file.unlink()
-        stable.wait_for(lambda: stable.metric("config_valid") == 1, "there is no file")
-        assert stable.metric("info") is None
+        good_answers(own, 3)
+        own.file.unlink()
+        own.wait_for(lambda: own.metric("config_valid") == 1, "there is no file")
+        assert own.metric("info") is None
         assert len(shadow.requests) == 3
 
 
@@ -267,21 +272,20 @@ def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_a_sender_that_dies_is_replaced_and_ends_with_the_server(stable: Stable) -> None:
+def test_a_sender_that_dies_is_replaced_and_ends_with_the_server(own: Stable) -> None:
     with stub_shadows.running(stub_shadows.answer(b'{"predictions": [2, 4, 6]}')) as shadow:
-        stable.shadow(shadow.port)
-        stable.uses("wine-2")
-        pid = stable.server.process.pid
-        stable.wait_for(lambda: senders(pid), "the sender runs")
+        own.use(shadow.port)
+        pid = own.server.process.pid
+        own.wait_for(lambda: senders(pid), "the sender runs")
         (first,) = senders(pid)
         os.kill(first, signal.SIGKILL)
-        good_answers(stable, 10)
-        stable.wait_for(lambda: senders(pid) - {first}, "another sender runs")
-        good_answers(stable, 10)
-        stable.wait_for(lambda: stable.count("ok") >= 10, "copies are compared again")
+        good_answers(own, 10)
+        own.wait_for(lambda: senders(pid) - {first}, "another sender runs")
+        good_answers(own, 10)
+        own.wait_for(lambda: own.count("ok") >= 10, "copies are compared again")
         (second,) = senders(pid)
-        stable.server.terminate()
-        assert stable.server.ended() == 0
+        own.server.terminate()
+        assert own.server.ended() == 0
         wait_until(lambda: not Path(f"/proc/{second}").exists(), "the sender has ended")
 
 
@@ -291,8 +295,7 @@ def test_workers_have_shadows_of_their_own(tmp_path: Path) -> None:
         stub_shadows.running(stub_shadows.answer(b'{"predictions": [2, 4, 6]}')) as shadow,
         ThreadPoolExecutor(8) as clients,
     ):
-        stable.shadow(shadow.port)
-        stable.uses("wine-2")
+        stable.use(shadow.port)
         list(clients.map(lambda _: good_answers(stable, 10), range(8)))
         stable.counts(80, "ok", "dropped")
         assert stable.count("ok") > 0
@@ -302,17 +305,15 @@ def test_workers_have_shadows_of_their_own(tmp_path: Path) -> None:
 
 def test_examples_are_logged_only_if_they_are_asked_for(stable: Stable) -> None:
     with stub_shadows.running(stub_shadows.answer(b'{"predictions": [2, 4, 7]}')) as shadow:
-        stable.shadow(shadow.port)
-        stable.uses("wine-2")
+        stable.use(shadow.port)
         good_answers(stable, 3)
         stable.wait_for(lambda: stable.count("ok") == 3, "the copies are compared")
-        stable.shadow(shadow.port, revision="wine-3", examples=1)
-        stable.uses("wine-3")
+        stable.use(shadow.port, examples=1)
         good_answers(stable, 3)
         stable.wait_for(stable.examples, "an example is logged")
         example = stable.examples()[0]["shadow_disagreement"]
         assert example == {
-            "shadow": "wine-3",
+            "shadow": stable.revision,
             "row": 2,
             "input": json.dumps(BODY),
             "prediction": example["prediction"],
@@ -323,7 +324,7 @@ def test_examples_are_logged_only_if_they_are_asked_for(stable: Stable) -> None:
 
 def test_without_the_variable_there_is_nothing(tmp_path: Path) -> None:
     with stable_server(tmp_path, SHADOW_FILE="") as stable:
-        stable.shadow(free_port())
+        stable.write('{"revision": "wine-2", "url": "http://127.0.0.1:1", "percent": 100}')
         good_answers(stable, 3)
         assert "shadow" not in stable.metrics()
         threads = Path(f"/proc/{stable.server.process.pid}/task").glob("*/comm")
