@@ -79,7 +79,7 @@ def measure(options: Options, folder: Path) -> Result:
     result = Result(options, machine.describe())
     for case in options.cases:
         pythons = pythons_for(case, options.servers)
-        _save_model(folder / "cases", case, pythons)
+        save_model(folder / "cases", case, pythons)
         _measure_case(options, folder, case, pythons, result)
     if "linear" in options.cases:
         _measure_footprints(options, folder, result)
@@ -87,7 +87,8 @@ def measure(options: Options, folder: Path) -> Result:
     return result
 
 
-def _save_model(folder: Path, case: str, pythons: Pythons) -> None:
+def save_model(folder: Path, case: str, pythons: Pythons) -> None:
+    """Saves a case's model and bodies."""
     subprocess.run(
         [pythons.ours, "-W", "ignore", "-m", "benchmarks.scoring.models", folder, case],
         env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'scoring'}"},
@@ -118,7 +119,7 @@ def _measure_case(
             for _ in range(options.rounds):
                 for name, server in up.items():
                     seconds, before = options.seconds / options.rounds, server.cpu_seconds()
-                    runs[name].append(_load(server, clients, seconds))
+                    runs[name].append(load(server, clients, seconds))
                     cpu[name] += server.cpu_seconds() - before
             for name, measured in runs.items():
                 figures = _figures(case, name, clients, measured, cpu[name])
@@ -135,7 +136,8 @@ def _check_same_predictions(case: str, up: dict[str, Running]) -> None:
             raise ValueError(f"{case}: {name} predicts {numbers[:3]}, another {first[:3]}")
 
 
-def _load(server: Running, clients: int, seconds: float) -> Measured:
+def load(server: Running, clients: int, seconds: float) -> Measured:
+    """Has clients load a server, from a process of its own."""
     done = subprocess.run(
         [
             *_load_command(server),
@@ -196,7 +198,7 @@ def _measure_footprints(options: Options, folder: Path, result: Result) -> None:
                 if turn:
                     seconds[name].append(up.seconds_to_start)
                 if turn == options.starts:
-                    _load(up, clients=8, seconds=1)
+                    load(up, clients=8, seconds=1)
                     memory[name] = up.mebibytes()
     for name in memory:
         result.footprints.append(Footprint(name, seconds[name], memory[name]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from typing import TYPE_CHECKING
 
 from mlflow_model_server.auth.admission import make_authenticator
 from mlflow_model_server.drift.baseline import column_names
@@ -17,6 +18,9 @@ from mlflow_model_server.model import loading, traces
 from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
 from mlflow_model_server.settings import Settings
 
+if TYPE_CHECKING:
+    from mlflow_model_server.shadow.feeder import Feeder
+
 
 def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) -> Application:
     """The ASGI application of the worker with number `slot`, which counts in `shared`.
@@ -26,7 +30,7 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     used.
     """
     authenticator = make_authenticator(settings)
-    shared = shared or SharedMemory()
+    shared = shared or SharedMemory(shadow=settings.shadow_file is not None)
     recorder = make_recorder(settings, shared, slot)
     loaded = _load(settings)
     shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
@@ -35,7 +39,19 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     if settings.input_example != "off":
         check_input_example(loaded, settings)
     predictor = Predictor(loaded, settings, recorder)
-    return Application(InferenceService(predictor, settings, recorder, authenticator))
+    feeder = _start_feeder(settings, shared, slot)
+    return Application(InferenceService(predictor, settings, recorder, authenticator, feeder))
+
+
+def _start_feeder(settings: Settings, shared: SharedMemory, slot: int) -> Feeder | None:
+    if settings.shadow_file is None or shared.shadow is None:
+        return None
+    # Imported here: few have a shadow.
+    from mlflow_model_server.shadow.feeder import make_feeder
+
+    feeder = make_feeder(settings, settings.shadow_file, shared.shadow, slot)
+    feeder.start()
+    return feeder
 
 
 def _load(settings: Settings) -> loading.Loaded:

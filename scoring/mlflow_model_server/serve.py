@@ -73,7 +73,7 @@ def serve(settings: Settings) -> int:
     cgroup.limit_threads(settings.workers)
     # It listens once uvicorn starts: until then connections are refused, as probes expect it.
     listener = bind(settings.port)
-    shared = SharedMemory(settings.workers)
+    shared = SharedMemory(settings.workers, shadow=settings.shadow_file is not None)
     if settings.workers == 1:
         start_metrics_server(settings, shared)
         _work(settings, listener, shared, 0, on_ready=lambda: None)
@@ -152,6 +152,7 @@ def _server(app: Application, settings: Settings, on_ready: Callable[[], None]) 
             on_ready()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.service.close()
             stopping = self.grpc.stop(settings.shutdown_timeout) if self.grpc else asyncio.sleep(0)
             await asyncio.gather(super().shutdown(sockets=sockets), stopping)
             await _wait_briefly(self.server_state.tasks)

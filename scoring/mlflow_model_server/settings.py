@@ -217,6 +217,8 @@ class Settings:
 
     # The column of requests that says when their features were computed; None: there is none.
     staleness_column: str | None = _variable("STALENESS_COLUMN", None)
+    # For shadow/: a JSON file that names a version to copy requests to; it may come and go.
+    shadow_file: Path | None = _variable("SHADOW_FILE", None, Path)
 
     # For auth/.
     api_keys_file: Path | None = _variable("API_KEYS_FILE", None, Path)

@@ -55,6 +55,17 @@ class RequestBody:
             pass
 
 
+class CopiedBody(RequestBody):
+    """The same, for a request that may be copied."""
+
+    content = b""  # what was read
+
+    async def read(self, reservation: Reservation) -> bytes:
+        """As RequestBody does."""
+        self.content = await super().read(reservation)
+        return self.content
+
+
 class ResponseStream:
     """The response to one request, sent while it is made."""
 

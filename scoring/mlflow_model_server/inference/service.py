@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from mlflow_model_server import tracing
 from mlflow_model_server.auth.admission import ANONYMOUS, Authenticator, Principal
@@ -37,6 +37,9 @@ from mlflow_model_server.request_log import MAX_BODY_BYTES
 from mlflow_model_server.responses import ErrorResponse, Rejected, Response
 from mlflow_model_server.settings import Settings
 
+if TYPE_CHECKING:
+    from mlflow_model_server.shadow.feeder import Feeder
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -50,6 +53,7 @@ _CAN_NOT_STREAM = ErrorResponse(
     "BAD_REQUEST",
     "this model can't stream, because it has no predict_stream: leave stream out",
 )
+_INVOCATIONS = INVOCATIONS_ROUTE.label.encode()
 # Predictions that don't end may still do so: not ready only after some time beyond their timeout.
 _STUCK_SECONDS = 10.0
 
@@ -149,6 +153,7 @@ class InferenceService:
         settings: Settings,
         recorder: Recorder,
         authenticator: Authenticator | None = None,
+        feeder: Feeder | None = None,
     ) -> None:
         self.settings = settings
         self.recorder = recorder
@@ -156,7 +161,14 @@ class InferenceService:
         self.parse_limits = limits.parse_limits(settings)
         self.max_body_bytes = limits.max_body_bytes(settings)
         self.budget = limits.BytesBudget(limits.max_bytes_in_flight(settings))
+        self.shadow = None if feeder is None else feeder.shadow
+        self._feeder = feeder
         self._authenticator = authenticator
+
+    def close(self) -> None:
+        """Abandons what no client waits for."""
+        if self._feeder is not None:
+            self._feeder.close()
 
     @property
     def model(self) -> ServedModel:
@@ -389,6 +401,9 @@ class InferenceService:
         recorder = self.recorder
         if recorder.in_flight >= self.settings.max_queue or len(body) > self.max_body_bytes:
             return False
+        shadow = self.shadow
+        if shadow is not None and shadow.selects(headers):
+            on_response = shadow.copying(_INVOCATIONS, headers, body, on_response)
         inline = _InlineRequest(recorder, is_cancelled, on_response)
         if not self.predictor.begin(headers, body, is_cancelled, inline.finish):
             return False

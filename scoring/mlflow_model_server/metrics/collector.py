@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import time
 from collections import deque
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlflow_model_server.drift.bins import Baseline, Bins
-from mlflow_model_server.metrics import environment, exposition, process, slots
-from mlflow_model_server.metrics.exposition import DriftSeries, Snapshot
+from mlflow_model_server.metrics import environment, exposition, process, shadow_memory, slots
+from mlflow_model_server.metrics.exposition import DriftSeries, Shadows, ShadowSeries, Snapshot
+from mlflow_model_server.metrics.shadow_memory import ShadowCounts, ShadowMemory
 from mlflow_model_server.metrics.shared_memory import SharedMemory
 from mlflow_model_server.onnx import result
 from mlflow_model_server.settings import Settings
@@ -65,6 +67,7 @@ class Collector:
                 environment_matches=self._environment_matches,
                 onnx=self._onnx(),
                 measures_feature_ages=self._settings.staleness_column is not None,
+                shadows=None if self._shared.shadow is None else _shadows(self._shared.shadow),
                 **self._drift(numbers),
             )
         )
@@ -104,7 +107,9 @@ class Collector:
         )
 
     def _process(self) -> exposition.Process:
-        usage = process.usage(self._shared.pids(), self._started)
+        shadow = self._shared.shadow
+        senders = [] if shadow is None else shadow.pids()
+        usage = process.usage([*self._shared.pids(), *senders], self._started)
         # Without a worker that has just ended, the sum would be less: a counter never goes back.
         self._cpu_seconds = max(self._cpu_seconds, usage.cpu_seconds)
         return exposition.Process(**{**vars(usage), "cpu_seconds": self._cpu_seconds})
@@ -141,6 +146,26 @@ def _series(bins: Bins, counts: list[float], before: list[float], place: int) ->
     span = slice(place, place + bins.size)
     total = counts[span]
     return DriftSeries(bins, total, [a - b for a, b in zip(total, before[span], strict=True)])
+
+
+def _shadows(memory: ShadowMemory) -> Shadows:
+    workers = memory.read()
+    by_revision: dict[str, list[ShadowCounts]] = {}
+    for each in workers:
+        if each.state == shadow_memory.ACTIVE:
+            by_revision.setdefault(each.revision, []).append(each)
+    return Shadows(
+        is_valid=all(each.state != shadow_memory.INVALID for each in workers),
+        series=[_shadow_series(counts, len(workers)) for counts in by_revision.values()],
+    )
+
+
+def _shadow_series(counts: Sequence[ShadowCounts], workers: int) -> ShadowSeries:
+    """Of those workers that copy requests to the same revision."""
+    revision, version = counts[0].revision, counts[0].version
+    numbers = list(map(math.fsum, zip(*(each.numbers for each in counts), strict=True)))
+    in_effect = [each for each in counts if each.version == version]
+    return ShadowSeries(revision, version, numbers, len(in_effect) == workers)
 
 
 def _info() -> dict[str, str]:

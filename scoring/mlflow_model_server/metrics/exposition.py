@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlflow_model_server.drift.bins import AGES, Bins, psi
-from mlflow_model_server.metrics import slots
+from mlflow_model_server.metrics import shadow_memory, slots
 from mlflow_model_server.metrics.slots import PHASES, ROUTES, SECONDS, SIZES, STREAM_SECONDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,6 +47,24 @@ class Onnx:
 
 
 @dataclass(frozen=True)
+class ShadowSeries:
+    """What the workers have counted of one shadow; `is_in_effect`: all of them have it."""
+
+    revision: str
+    version: str
+    numbers: Sequence[float]  # as in `shadow_memory`, summed over the workers
+    is_in_effect: bool
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """The shadows of all workers: one, except for the moment in which it changes."""
+
+    is_valid: bool  # the file, where there is one
+    series: Sequence[ShadowSeries] = ()
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All values of one scrape."""
 
@@ -62,6 +80,7 @@ class Snapshot:
     features: Sequence[DriftSeries] = ()
     predictions: Sequence[DriftSeries] = ()
     baseline_source: str | None = None
+    shadows: Shadows | None = None  # None: not configured
 
 
 def render(snapshot: Snapshot) -> str:
@@ -75,6 +94,8 @@ def render(snapshot: Snapshot) -> str:
     _write_drift(writer, snapshot)
     if snapshot.measures_feature_ages:
         _write_feature_ages(writer, snapshot.numbers)
+    if snapshot.shadows is not None:
+        _write_shadows(writer, snapshot.shadows)
     _write_process(writer, snapshot.process)
     return writer.text()
 
@@ -237,6 +258,68 @@ def _write_bins(writer: _Writer, kind: str, label: str, series: Sequence[DriftSe
         if sum(each.recent) >= MIN_ROWS:
             index = psi(each.bins.counts, each.recent)
             writer.sample(f"{kind}_psi", index, **{label: each.bins.name})
+
+
+def _write_shadows(writer: _Writer, shadows: Shadows) -> None:
+    writer.single(
+        "shadow_config_valid",
+        "gauge",
+        "1 if the file of the shadow can be used or is absent, otherwise 0.",
+        shadows.is_valid,
+    )
+    writer.family("shadow_info", "gauge", "The version that requests are copied to; always 1.")
+    for each in shadows.series:
+        if each.is_in_effect:
+            labels = {"shadow_revision": each.revision, "shadow_version": each.version}
+            writer.sample("shadow_info", 1, **labels)
+    writer.family("shadow_requests_total", "counter", "Copies of requests, by their outcome.")
+    for each in shadows.series:
+        for outcome in shadow_memory.OUTCOMES:
+            count = each.numbers[shadow_memory.place_of(outcome)]
+            labels = {"shadow_revision": each.revision, "outcome": outcome}
+            writer.sample("shadow_requests_total", count, **labels)
+    writer.family(
+        "shadow_duration_seconds",
+        "histogram",
+        "Time from the begin of sending a copy to the end of the shadow's answer.",
+    )
+    for each in shadows.series:
+        writer.histogram(
+            "shadow_duration_seconds",
+            each.numbers,
+            shadow_memory.DURATION,
+            SECONDS,
+            shadow_revision=each.revision,
+        )
+    _write_shadow_rows(writer, shadows.series)
+
+
+def _write_shadow_rows(writer: _Writer, series: Sequence[ShadowSeries]) -> None:
+    for name, text, place in (
+        (
+            "shadow_compared_rows_total",
+            "Rows of predictions that were compared with the shadow's.",
+            shadow_memory.ROWS,
+        ),
+        (
+            "shadow_disagreed_rows_total",
+            "Rows in which the shadow's predictions differ.",
+            shadow_memory.DISAGREED,
+        ),
+        (
+            "shadow_numeric_rows_total",
+            "Rows with predicted numbers, of which the absolute error is measured.",
+            shadow_memory.NUMERIC,
+        ),
+        (
+            "shadow_absolute_error_total",
+            "Sum of the absolute differences from the shadow's predictions.",
+            shadow_memory.ABSOLUTE_ERROR,
+        ),
+    ):
+        writer.family(name, "counter", text)
+        for each in series:
+            writer.sample(name, each.numbers[place], shadow_revision=each.revision)
 
 
 def _write_process(writer: _Writer, process: Process) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlflow_model_server.metrics import slots
+from mlflow_model_server.metrics.shadow_memory import ShadowMemory
 
 _NUMBER_BYTES = 8
 _TEXT_BYTES = 1 << 20  # for the published baseline: pages that are not written cost nothing
@@ -23,8 +24,10 @@ class SharedMemory:
     A worker that replaces an ended one takes its slot over, so that counters never go back.
     """
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, shadow: bool = False) -> None:
+        """`shadow` is whether the workers may have one, for which there is memory then."""
         self.workers = workers
+        self.shadow = ShadowMemory(workers) if shadow else None
         self._memory = mmap.mmap(-1, workers * slots.SLOT * _NUMBER_BYTES)  # anonymous, shared
         self._numbers = memoryview(self._memory).cast("d")
         self._text = mmap.mmap(-1, _TEXT_BYTES)

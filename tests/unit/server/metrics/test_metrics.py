@@ -144,7 +144,10 @@ def test_names_and_values_of_any_kind_are_escaped(configured: Settings) -> None:
 
 
 def test_the_document_describes_all_metrics(configured: Settings) -> None:
-    shared = SharedMemory(2)
+    shared = SharedMemory(2, shadow=True)
+    assert shared.shadow is not None
+    for slot in (0, 1):
+        shared.shadow.part(slot).begin("wine-2", "4")
     in_a_worker(shared, configured, 0)
     (configured.artifact / "requirements.txt").write_text("numpy\n")
     rows = np.random.default_rng(1).normal(size=(1000, 2))
