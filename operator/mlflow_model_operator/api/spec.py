@@ -16,6 +16,7 @@ from mlflow_model_operator.api.contract import (
     RESERVED_VOLUMES,
     Variable,
 )
+from mlflow_model_operator.api.match_fields import Matches
 from mlflow_model_operator.api.names import GROUP
 from mlflow_model_operator.api.registry_fields import (
     FlapProtection,
@@ -467,6 +468,13 @@ class Canary(KubeModel):
     weight: Annotated[int, Field(ge=0, le=100)] = Field(
         description="The canary's share of the requests, in percent."
     )
+    match: Matches = Field(
+        default_factory=list,
+        description=(
+            "Requests that match any of these always go to the canary while it is ready, whatever "
+            "its weight; works only with routing.gateway."
+        ),
+    )
 
 
 HOLD_TIME = Schema(
@@ -748,6 +756,13 @@ class Rollout(KubeModel):
             "than direct",
             field_path=".surge",
         ),
+        Rule(
+            "!has(self.match) || size(self.match) == 0 || has(self.steps) || "
+            "(has(self.strategy) && self.strategy != 'direct')",
+            "without steps, the new revision receives all requests as soon as it is ready: write "
+            "steps, or strategy: canary, or leave out match",
+            field_path=".match",
+        ),
     )
 
     strategy: Literal["direct", "canary", "blueGreen"] | None = Field(
@@ -766,6 +781,13 @@ class Rollout(KubeModel):
             "The weights that the new revision receives one after the other before "
             "it takes over, like [{weight: 10, hold: 2m}, {pause: {}}, "
             "{weight: 50, hold: 2m}]."
+        ),
+    )
+    match: Matches = Field(
+        default_factory=list,
+        description=(
+            "Requests that match any of these go to the new revision as soon as it has passed its "
+            "gates and is ready, whatever the weight of the step; works only with routing.gateway."
         ),
     )
     keep_old: Hold | None = Field(
@@ -1231,6 +1253,20 @@ class Spec(KubeModel):
             "self.rollout.surge == 100",
             "a surge below 100 leaves no room for the pods of a canary: leave out canary, or leave "
             "out rollout.surge",
+            field_path=".rollout",
+        ),
+        Rule(
+            "!has(self.canary) || !has(self.canary.match) || size(self.canary.match) == 0 || "
+            "has(self.routing.gateway)",
+            "only a gateway tells requests apart: write routing.gateway.name too, or leave out "
+            "match",
+            field_path=".canary.match",
+        ),
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.match) || size(self.rollout.match) == 0 || "
+            "has(self.routing.gateway)",
+            "only a gateway tells requests apart: write routing.gateway.name too, or leave out "
+            "match",
             field_path=".rollout",
         ),
         Rule(

@@ -357,6 +357,10 @@ class Status(StatusModel):
         default_factory=list,
         description="Each revision's share of the requests, in percent, summing to 100.",
     )
+    matched: Annotated[list[str], ATOMIC] = Field(
+        default_factory=list,
+        description="The revisions to which requests that match go, whatever their weight.",
+    )
     routed_revisions: Annotated[list[str], ATOMIC] | None = Field(
         default=None,
         description="The revisions in the route that the Gateway accepted last.",

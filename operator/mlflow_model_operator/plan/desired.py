@@ -7,6 +7,7 @@ from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
 from mlflow_model_operator.plan.replicas import scale_of
 from mlflow_model_operator.plan.revisions import Plan
+from mlflow_model_operator.rollout import Decision
 from mlflow_model_operator.settings import Settings
 
 
@@ -25,9 +26,23 @@ def desired_objects(
     return objects + render.routing_objects(
         resource,
         plan.decision.listed,
+        pins=_pins(resource, plan.decision),
         is_stale=plan.stale is not None,
         excluded_hostnames=plan.excluded_hostnames,
     )
+
+
+def _pins(resource: MLflowModelDeployment, decision: Decision) -> list[render.Pin]:
+    """The requests that always go to a revision, by its role; those of the target first."""
+    canary = resource.spec.canary
+    by_role = [(decision.target, resource.spec.rollout.match if decision.trial else [])]
+    if decision.canary is not None and canary is not None:
+        by_role.append((decision.canary, canary.match))
+    return [
+        render.Pin(revision.name, tuple(matches))
+        for revision, matches in by_role
+        if matches and revision.name in decision.matched
+    ]
 
 
 def _missing_services(

@@ -53,6 +53,7 @@ def previous_decision(
         stable=stable,
         target=target,
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
+        matched=frozenset(status.matched),
         draining=draining,
         fallbacks=(target, *fallbacks) if target and has_requests else tuple(fallbacks),
     )
@@ -66,7 +67,8 @@ def _expected_objects(
     roles = [entry.revision for entry in (status.stable, status.target, status.canary) if entry]
     draining = [entry.revision for entry in status.draining]
     selected = selector_of(live.services.get(resource.name)).get(names.REVISION)
-    routed = _route_weights(resource, live)
+    route = live.routes.get(resource.name)
+    routed = httproute.backends(route) if route else ()
     revisions = dict.fromkeys([*roles, *draining, *filter(None, [selected]), *routed])
     objects = [(kinds.DEPLOYMENT, name) for name in revisions]
     objects.append((kinds.SERVICE, resource.name))
@@ -103,6 +105,7 @@ def _from_objects(
     return Previous(
         stable=stable,
         traffic=_live_traffic(resource, live, stable),
+        matched=_live_matched(resource, live),
         draining=dict.fromkeys(revisions, now),  # as far as they are to get no traffic
         fallbacks=tuple(revisions[name] for name in others),
     )
@@ -130,6 +133,11 @@ def _live_traffic(
 ) -> tuple[Weight, ...]:
     weights = _route_weights(resource, live) or {stable.name: 100}
     return tuple(Weight(name, weight) for name, weight in weights.items())
+
+
+def _live_matched(resource: MLflowModelDeployment, live: LiveChildren) -> frozenset[str]:
+    route = live.routes.get(resource.name)
+    return httproute.matched(route) if route else frozenset()
 
 
 def _route_weights(resource: MLflowModelDeployment, live: LiveChildren) -> Mapping[str, int]:

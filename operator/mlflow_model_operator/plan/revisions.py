@@ -177,6 +177,7 @@ def _desired(
         target=rollout.target,
         canary=canary,
         canary_weight=spec.canary.weight if spec.canary else 0,
+        canary_matches=bool(spec.canary and spec.canary.match),
         stopped=spec.scaling.min_replicas == 0,
         splits_by_weight=spec.routing.gateway is not None,
         trial=rollout.trial,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.contract import GRPC_PORT
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels, object_metadata, with_applied
+from mlflow_model_operator.render.route_rules import Pin, RouteRule, route_rules
 from mlflow_model_operator.rollout.state import Weight
 
 
@@ -15,12 +18,13 @@ def routing_objects(
     resource: MLflowModelDeployment,
     traffic: tuple[Weight, ...],
     *,
+    pins: Iterable[Pin] = (),
     is_stale: bool = False,
     excluded_hostnames: frozenset[str] = frozenset(),
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
-    With a gateway the route has the weights, and the Service selects the stable revision, or the
+    With a gateway the route has the weights and the `pins`, and the Service selects the stable revision, or the
     canary where that has them all. Without one the Service selects all revisions with weight. A
     revision with weight 0 is in the route, so that the gateway knows its pods. Where
     `is_stale`, the stable revision has an older pod template: its pods may not serve gRPC yet. The
@@ -35,7 +39,9 @@ def routing_objects(
         selector[names.REVISION] = served[0].revision
     objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
     if has_gateway and not are_all_excluded(resource, excluded_hostnames):
-        objects.append(_route(resource, metadata, traffic, grpc_port, excluded_hostnames))
+        path, serves_grpc = resource.spec.routing.path, grpc_port is not None
+        rules = route_rules(path, traffic, pins, serves_grpc=serves_grpc)
+        objects.append(_route(resource, metadata, rules, excluded_hostnames))
     return objects
 
 
@@ -47,8 +53,7 @@ def are_all_excluded(resource: MLflowModelDeployment, excluded_hostnames: frozen
 def _route(
     resource: MLflowModelDeployment,
     metadata: KubeObject,
-    traffic: tuple[Weight, ...],
-    grpc_port: int | None,
+    rules: list[RouteRule],
     excluded_hostnames: frozenset[str],
 ) -> KubeObject:
     routing = resource.spec.routing
@@ -60,9 +65,7 @@ def _route(
             gateway=routing.gateway.name,
             gateway_namespace=routing.gateway.namespace or resource.namespace,
             hostnames=[name for name in routing.hostnames if name not in excluded_hostnames],
-            path=routing.path,
             timeout=routing.timeout,
-            traffic=traffic,
-            grpc_port=grpc_port,
+            rules=rules,
         )
     )

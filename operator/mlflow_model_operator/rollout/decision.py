@@ -33,6 +33,8 @@ class Trial:
     notice: str = ""  # what a gate could not look at
     is_exchange: bool = False  # no autoscaler may add pods to those numbers
     undone: Revision | None = None  # the revision that is rolled back, where this is an undo
+    # Whether requests that match go to it: gates passed, and the data plane has it.
+    may_match: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Desired:
     target: Revision
     canary: Revision | None = None
     canary_weight: int = 0  # percent
+    canary_matches: bool = False  # whether requests that match are the canary's at any weight
     stopped: bool = False  # spec.scaling.minReplicas is 0
     # Whether a gateway splits the traffic. A Service gives requests to all pods, or to one
     # revision's.
@@ -78,6 +81,7 @@ class Previous:
     stable: Revision | None = None
     traffic: tuple[Weight, ...] = ()
     draining: Mapping[str, float] = field(default_factory=dict)  # revision → since, epoch seconds
+    matched: frozenset[str] = frozenset()  # had requests that match
     target: Revision | None = None  # where it was not the stable one
     # A target with requests, and draining revisions that still run: what can serve where the stable
     # one fails.
@@ -97,6 +101,7 @@ class Decision:
     requeue_after: float | None = None  # seconds until time alone changes the decision
     trial: Trial | None = None  # how the target takes over in steps, if it does
     rejected: Rejected | None = None
+    matched: tuple[str, ...] = ()  # revisions that get the requests that match, at any weight
     # Draining revisions whose requests have ended; their pods stay for spec.rollout.keepOld.
     drained: frozenset[str] = frozenset()
 
@@ -104,7 +109,8 @@ class Decision:
     def identity(self) -> Hashable:
         """Equal for decisions that ask for the same objects."""
         pods = self.trial and (self.trial.replicas, self.trial.stable_replicas)
-        return (self.stable, self.target, self.canary, self.traffic, self.retained, pods)
+        routed = (self.traffic, self.matched)
+        return (self.stable, self.target, self.canary, routed, self.retained, pods)
 
     @property
     def listed(self) -> tuple[Weight, ...]:
@@ -147,8 +153,10 @@ def decide(
     stable = _stable(desired, previous, states)
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
     traffic = _traffic(desired, stable, canary, previous, states)
+    matched = _matched(desired, stable, canary, previous, states)
     current = {revision.name for revision in (stable, desired.target, canary) if revision}
-    leaving = _leaving(previous, states, traffic, routing.reached - current)
+    routed = {share.revision for share in traffic} | set(matched)
+    leaving = _leaving(previous, states, routed, routing.reached - current)
     if desired.rejected and desired.rejected.revision.name in states:
         leaving |= {desired.rejected.revision.name} - current
     since = _leaving_since(previous.draining, desired.rejected)
@@ -165,6 +173,7 @@ def decide(
         requeue_after=min(waits, default=None),
         trial=desired.trial if stable.name != desired.target.name else None,
         rejected=desired.rejected,
+        matched=matched,
         drained=ending.drained,
     )
 
@@ -229,7 +238,8 @@ def _traffic(
     if not _answers(stable, states):
         return (Weight(canary.name, 100),)
     is_split = desired.splits_by_weight or weight == 100 or _are_alone(stable, canary, states)
-    if not is_split or not _may_serve(canary, previous, states):
+    had_traffic = any(share.revision == canary.name for share in previous.traffic)
+    if not is_split or not _may_serve(canary, had_traffic, states):
         return all_to_stable
     shares = (Weight(stable.name, 100 - weight), Weight(canary.name, weight))
     return tuple(share for share in shares if share.weight > 0)
@@ -240,20 +250,43 @@ def _are_alone(stable: Revision, canary: Revision, states: Mapping[str, Revision
     return all(name in (stable.name, canary.name) for name, state in states.items() if state.exists)
 
 
-def _may_serve(canary: Revision, previous: Previous, states: Mapping[str, RevisionState]) -> bool:
+def _may_serve(canary: Revision, had_traffic: bool, states: Mapping[str, RevisionState]) -> bool:
     """A canary gets traffic once all its pods are ready, and loses it when none of them is.
 
     Without this difference, each pod that is replaced or added would move the weights back and
     forth.
     """
-    has_traffic = any(share.revision == canary.name for share in previous.traffic)
-    return has_traffic or _is_ready(canary, states)
+    return _answers(canary, states) and (had_traffic or _is_ready(canary, states))
+
+
+def _matched(
+    desired: Desired,
+    stable: Revision,
+    canary: Revision | None,
+    previous: Previous,
+    states: Mapping[str, RevisionState],
+) -> tuple[str, ...]:
+    """The revisions that get the requests that match; only a gateway tells requests apart."""
+    trial, candidates = desired.trial, list[Revision]()
+    if canary is not None and desired.canary_matches:
+        candidates.append(canary)
+    if trial is not None and trial.may_match and desired.target.name != stable.name:
+        candidates.append(desired.target)
+    if desired.stopped or not desired.splits_by_weight:
+        return ()
+    return tuple(
+        dict.fromkeys(
+            revision.name
+            for revision in candidates
+            if _may_serve(revision, revision.name in previous.matched, states)
+        )
+    )
 
 
 def _leaving(
     previous: Previous,
     states: Mapping[str, RevisionState],
-    traffic: tuple[Weight, ...],
+    routed: set[str],
     reached: frozenset[str],
 ) -> set[str]:
     """Revisions that had traffic, or are `reached` by some, and are to have none now.
@@ -262,9 +295,9 @@ def _leaving(
     drops them a moment later, the data plane may still send them requests. Those that never had
     any need no draining.
     """
-    had_traffic = {share.revision for share in previous.traffic} | set(previous.draining)
-    has_traffic = {share.revision for share in traffic}
-    return {name for name in had_traffic | reached if name in states} - has_traffic
+    had_traffic = {share.revision for share in previous.traffic} | previous.matched
+    candidates = had_traffic | set(previous.draining) | reached
+    return {name for name in candidates if name in states} - routed
 
 
 def _leaving_since(draining: Mapping[str, float], rejected: Rejected | None) -> Mapping[str, float]:

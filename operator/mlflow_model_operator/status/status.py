@@ -78,6 +78,8 @@ def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
         {"revision": name, "modelVersion": versions[name], "weight": weight}
         for name, weight in decision.traffic
     ]
+    if decision.matched:
+        new["matched"] = list(decision.matched)
     if decision.draining:
         new["draining"] = [
             {"revision": name, "since": format_time(since)}

@@ -1,0 +1,93 @@
+"""Parts of `spec` about who gets which revision: requests that match, and users that stay."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from mlflow_model_operator.api import quantity
+from mlflow_model_operator.api.schema import ATOMIC, KubeModel, Rule, Schema, matches, pattern
+from mlflow_model_operator.api.values import Duration
+
+MAX_MATCHES = 8
+
+# As the Gateway API allows them.
+HeaderName = Annotated[
+    str,
+    Field(max_length=128),
+    Schema(
+        pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "write the header's name alone, like x-tester"),
+        Rule(
+            "!(self.lowerAscii() in ['host', 'cookie'])",
+            "write routing.hostnames for host names, and cookie for cookies",
+        ),
+    ),
+]
+HeaderValue = Annotated[
+    str,
+    Field(max_length=256),
+    Schema(
+        pattern(
+            r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?",
+            "write the exact value, in ASCII and without spaces around it, like true",
+        )
+    ),
+]
+CookieName = Annotated[
+    str,
+    Field(max_length=64),
+    Schema(
+        pattern(r"[A-Za-z0-9_.-]+", "write letters, digits, '_', '-' and '.', like wine-revision")
+    ),
+]
+CookieValue = Annotated[
+    str,
+    Field(max_length=256),
+    Schema(
+        pattern(
+            r"[!#-+.-:<-\[\]-~-]+",
+            "write the exact value, in ASCII and without spaces, quotes, commas, semicolons and "
+            "backslashes, like true",
+        )
+    ),
+]
+MAX_AGE = Schema(
+    Rule(
+        f"!{matches(quantity.DURATION)} || "
+        "(duration(self) >= duration('1s') && duration(self) <= duration('8760h'))",
+        "write a time from 1s to 8760h, like 24h",
+    )
+)
+
+
+class HeaderMatch(KubeModel):
+    """A header that a request has."""
+
+    name: HeaderName = Field(description="The header's name; upper and lower case are the same.")
+    value: HeaderValue = Field(description="The header's exact value.")
+
+
+class CookieMatch(KubeModel):
+    """A cookie that a request has."""
+
+    name: CookieName = Field(description="The cookie's name.")
+    value: CookieValue = Field(description="The cookie's exact value.")
+
+
+class RequestMatch(KubeModel):
+    """A header or a cookie by which requests are recognized."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.header) != has(self.cookie)",
+            "a match is a header or a cookie: write one of the two, like {header: {name: "
+            'x-tester, value: "true"}}',
+        ),
+    )
+
+    header: HeaderMatch | None = Field(default=None, description="A header of the request.")
+    cookie: CookieMatch | None = Field(default=None, description="A cookie of the request.")
+
+
+Matches = Annotated[list[RequestMatch], Field(max_length=MAX_MATCHES), ATOMIC]
