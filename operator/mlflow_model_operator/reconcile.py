@@ -254,6 +254,7 @@ class Reconciler:
             draining=plan.draining if plan else (),
             is_deferred=plan is not None and plan.is_deferred,
             postponed=plan.postponed if plan else None,
+            refused=plan.refused if plan else {},
             writes=self._write_state(resource),
             scoring_python_versions=tuple(self.settings.scoring_images),
             analysis=report,

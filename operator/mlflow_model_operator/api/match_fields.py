@@ -91,3 +91,24 @@ class RequestMatch(KubeModel):
 
 
 Matches = Annotated[list[RequestMatch], Field(max_length=MAX_MATCHES), ATOMIC]
+
+
+class Sticky(KubeModel):
+    """Users that stay with the revision that answered them first, by a cookie."""
+
+    cookie: CookieName = Field(
+        default="model-revision",
+        description="The cookie's name; its value is the name of the revision.",
+    )
+    max_age: Annotated[Duration, MAX_AGE] = Field(
+        default="24h",
+        description=(
+            "How long a user stays with a revision, from 1s to 8760h; after that, the weights "
+            "apply again."
+        ),
+    )
+
+    @property
+    def seconds(self) -> int:
+        """maxAge in whole seconds."""
+        return max(1, round(quantity.seconds(self.max_age)))

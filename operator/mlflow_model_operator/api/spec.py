@@ -16,7 +16,7 @@ from mlflow_model_operator.api.contract import (
     RESERVED_VOLUMES,
     Variable,
 )
-from mlflow_model_operator.api.match_fields import Matches
+from mlflow_model_operator.api.match_fields import Matches, Sticky
 from mlflow_model_operator.api.names import GROUP
 from mlflow_model_operator.api.registry_fields import (
     FlapProtection,
@@ -875,6 +875,18 @@ class Routing(KubeModel):
             "hostnames work only with a gateway: write routing.gateway.name too, or "
             "leave out hostnames",
         ),
+        Rule(
+            "!has(self.sticky) || has(self.gateway)",
+            "only a gateway sets and reads cookies: write routing.gateway.name too, or leave out "
+            "sticky",
+            field_path=".sticky",
+        ),
+        Rule(
+            "!has(self.sticky) || !self.path.matches('[;,%]')",
+            "the path is also that of the cookie: write one without ';', ',' and '%', or leave out "
+            "sticky",
+            field_path=".path",
+        ),
     )
 
     gateway: GatewayRef | None = Field(
@@ -900,6 +912,14 @@ class Routing(KubeModel):
             "When a pod terminates, its requests in flight get the same time, but "
             "no more than an hour (with server.image and 0s: 30 seconds). Changing "
             "it creates new pods."
+        ),
+    )
+    sticky: Sticky | None = Field(
+        default=None,
+        description=(
+            "While requests are split, keep each user at the revision that answered first, with a "
+            "cookie that the gateway sets. Weights then apply to users without the cookie; see "
+            "docs/how-to/ab-testing.md."
         ),
     )
 

@@ -316,6 +316,19 @@ class RegistryStatus(StatusModel):
     )
 
 
+class RefusedRules(StatusModel):
+    """Rules of the route that the gateway does not support, and that are left out of it."""
+
+    rules: str = Field(description="Sticky (routing.sticky) or Match (match).")
+    hash: str = Field(
+        default="",
+        description="A hash of these rules and the gateway in spec; if it changes, they are tried "
+        "again.",
+    )
+    reason: str = Field(default="", description="The Gateway API's reason, for programs.")
+    message: str = Field(default="", description="The gateway's reason, for people.")
+
+
 class DrainingRevision(StatusModel):
     """A revision that has lost its traffic and will be removed."""
 
@@ -333,7 +346,7 @@ class Status(StatusModel):
         default_factory=list,
         description=(
             "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
-            "RouteAccepted, CanaryReady and TrafficSplit. While it is False, Reconciling or "
+            "RouteAccepted, RulesAccepted, CanaryReady and TrafficSplit. While it is False, Reconciling or "
             "Stalled is present. True is the desired status, except for Progressing, "
             "Reconciling and Stalled."
         ),
@@ -364,6 +377,10 @@ class Status(StatusModel):
     routed_revisions: Annotated[list[str], ATOMIC] | None = Field(
         default=None,
         description="The revisions in the route that the Gateway accepted last.",
+    )
+    refused_rules: Annotated[list[RefusedRules], ATOMIC] = Field(
+        default_factory=list,
+        description="Rules that the gateway refused; the route has only the others.",
     )
     rollout: RolloutStatus | None = Field(
         default=None, description="The state of the change from one revision to the next."

@@ -85,6 +85,13 @@ def matched(route: KubeObject) -> frozenset[str]:
     return frozenset(name for rule in _rules(route) if _has_headers(rule) for name in _weights(rule))
 
 
+def has_backend_filters(route: KubeObject) -> bool:
+    """Whether a route changes what some of its Services answer, or are sent."""
+    return any(
+        ref.get("filters") for rule in _rules(route) for ref in rule.get("backendRefs") or ()
+    )
+
+
 def _rules(route: KubeObject) -> list[KubeObject]:
     return route.get("spec", {}).get("rules") or []
 

@@ -8,6 +8,7 @@ from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
 from mlflow_model_operator.plan.replicas import scale_of
 from mlflow_model_operator.plan.revisions import Plan
 from mlflow_model_operator.rollout import Decision
+from mlflow_model_operator.rollout.route_features import RouteFeature
 from mlflow_model_operator.settings import Settings
 
 
@@ -27,6 +28,7 @@ def desired_objects(
         resource,
         plan.decision.listed,
         pins=_pins(resource, plan.decision),
+        is_sticky=RouteFeature.STICKY not in plan.refused,
         is_stale=plan.stale is not None,
         excluded_hostnames=plan.excluded_hostnames,
     )

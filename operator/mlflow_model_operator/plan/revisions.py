@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mlflow_model_operator import render
 from mlflow_model_operator.analysis import Report
@@ -32,6 +32,7 @@ from mlflow_model_operator.rollout import (
     deployment_state,
     live_routing,
 )
+from mlflow_model_operator.rollout.route_features import Refusals, RouteFeature, refused_features
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status import Snapshot
@@ -58,11 +59,13 @@ class Plan:
     is_deferred: bool = False  # the operator's new pod template is for later
     postponed: Postponement | None = None  # the rollout that does not start yet
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
+    refused: Refusals = field(default_factory=dict)  # what the route leaves out
 
     @property
     def identity(self) -> Hashable:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
-        return (self.decision.identity, self.renderable, self.excluded_hostnames)
+        refused = frozenset(self.refused)
+        return (self.decision.identity, self.renderable, self.excluded_hostnames, refused)
 
     @property
     def stale(self) -> Revision | None:
@@ -138,8 +141,9 @@ def make_plan(
     earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
     rollout = plan_rollout(resource, target, stable, snapshot, gates, around.analysis, earlier)
     renderable = _renderable(resource, previous, rollout.target, canary, names)
+    refused = refused_features(resource, live)
     decision = decide(
-        _desired(resource, rollout, canary),
+        _desired(resource, rollout, canary, can_match=RouteFeature.MATCH not in refused),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -150,7 +154,8 @@ def make_plan(
     current = {revision.name for revision in decision.revisions}
     rendered = tuple(revision for revision in renderable if revision.name in current)
     draining = _draining(decision, live, settings)
-    return Plan(decision, rendered, around.excluded_hostnames, is_deferred, postponed, draining)
+    hostnames = around.excluded_hostnames
+    return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused)
 
 
 def _draining(decision: Decision, live: LiveChildren, settings: Settings) -> tuple[Revision, ...]:
@@ -170,17 +175,22 @@ def _is_deferred(
 
 
 def _desired(
-    resource: MLflowModelDeployment, rollout: RolloutPlan, canary: Revision | None
+    resource: MLflowModelDeployment,
+    rollout: RolloutPlan,
+    canary: Revision | None,
+    *,
+    can_match: bool,
 ) -> Desired:
-    spec = resource.spec
+    """`can_match`: the gateway tells requests apart."""
+    spec, trial = resource.spec, rollout.trial
     return Desired(
         target=rollout.target,
         canary=canary,
         canary_weight=spec.canary.weight if spec.canary else 0,
-        canary_matches=bool(spec.canary and spec.canary.match),
+        canary_matches=bool(can_match and spec.canary and spec.canary.match),
         stopped=spec.scaling.min_replicas == 0,
         splits_by_weight=spec.routing.gateway is not None,
-        trial=rollout.trial,
+        trial=trial if can_match or trial is None else replace(trial, may_match=False),
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
         takes_over=rollout.takes_over,

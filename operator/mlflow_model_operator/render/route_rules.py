@@ -25,6 +25,21 @@ class Pin(NamedTuple):
     matches: tuple[RequestMatch, ...]
 
 
+class StickyCookie(NamedTuple):
+    """The cookie that keeps users at a revision."""
+
+    name: str
+    path: str
+    max_age: int  # seconds
+
+    def assigning(self, revision: str) -> str:
+        """The Set-Cookie that assigns a user to a revision."""
+        return (
+            f"{self.name}={revision}; Path={self.path}; Max-Age={self.max_age}; HttpOnly; "
+            "SameSite=Lax"
+        )
+
+
 class Header(NamedTuple):
     """A match of a rule by a header, as an HTTPRoute states it."""
 
@@ -39,6 +54,10 @@ class Backend(NamedTuple):
     service: str
     port: int
     weight: int
+    set_cookie: str | None = None  # what its answers get
+
+
+ANY: tuple[Header | None, ...] = (None,)  # whatever the headers
 
 
 class RouteRule(NamedTuple):
@@ -49,30 +68,59 @@ class RouteRule(NamedTuple):
     backends: tuple[Backend, ...]
     rewrites: bool = False  # whether the path is cut off
 
+    def only_for(self, headers: tuple[Header | None, ...], revision: str) -> RouteRule:
+        """The same for requests with one of these headers, all of them to one revision."""
+        return self._replace(
+            headers=headers, backends=(Backend(revision, self.backends[0].port, 100),)
+        )
+
+    def assigning(self, sticky: StickyCookie) -> RouteRule:
+        """The same with a cookie that keeps each user at the revision that answers."""
+        backends = (
+            backend._replace(set_cookie=sticky.assigning(backend.service))
+            if backend.weight > 0
+            else backend
+            for backend in self.backends
+        )
+        return self._replace(backends=tuple(backends))
+
 
 def route_rules(
-    path: str, traffic: Iterable[Weight], pins: Iterable[Pin], *, serves_grpc: bool
+    path: str,
+    traffic: Iterable[Weight],
+    pins: Iterable[Pin] = (),
+    sticky: StickyCookie | None = None,
+    *,
+    serves_grpc: bool = False,
 ) -> list[RouteRule]:
-    """All rules: by weight, then for the pins in their order."""
-    everything: tuple[Header | None, ...] = (None,)
-    rules = _of_all_ports(path, everything, tuple(traffic), serves_grpc)
+    """All rules: by weight, then for the pins in their order, then by the cookie.
+
+    The cookie is set while requests are split, and leads to a revision while that has a weight.
+    Clients of gRPC keep no cookies.
+    """
+    shares = tuple(traffic)
+    rules = [RouteRule(path, ANY, _backends(shares), path != "/")]
+    if serves_grpc:
+        rules.append(RouteRule(GRPC_PATH, ANY, _backends(shares, GRPC_PORT)))
+    template = rules.copy()
     for pin in pins:
         headers = tuple(map(_header, pin.matches))
-        rules += _of_all_ports(path, headers, (Weight(pin.revision, 100),), serves_grpc)
-    return rules
+        rules += [rule.only_for(headers, pin.revision) for rule in template]
+    if sticky is None or not _is_split(shares):
+        return rules
+    users = [
+        template[0].only_for((cookie_header(sticky.name, share.revision),), share.revision)
+        for share in shares
+        if share.weight > 0
+    ]
+    return [rules[0].assigning(sticky), *rules[1:], *users]
 
 
-def _of_all_ports(
-    path: str, headers: tuple[Header | None, ...], shares: tuple[Weight, ...], serves_grpc: bool
-) -> list[RouteRule]:
-    """The rule for HTTP, and the one for gRPC."""
-    rules = [RouteRule(path, headers, _backends(shares, SERVICE_PORT), rewrites=path != "/")]
-    if serves_grpc:
-        rules.append(RouteRule(GRPC_PATH, headers, _backends(shares, GRPC_PORT)))
-    return rules
+def _is_split(shares: tuple[Weight, ...]) -> bool:
+    return sum(share.weight > 0 for share in shares) > 1
 
 
-def _backends(shares: tuple[Weight, ...], port: int) -> tuple[Backend, ...]:
+def _backends(shares: tuple[Weight, ...], port: int = SERVICE_PORT) -> tuple[Backend, ...]:
     return tuple(Backend(share.revision, port, share.weight) for share in shares)
 
 

@@ -10,7 +10,7 @@ from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels, object_metadata, with_applied
-from mlflow_model_operator.render.route_rules import Pin, RouteRule, route_rules
+from mlflow_model_operator.render.route_rules import Pin, RouteRule, StickyCookie, route_rules
 from mlflow_model_operator.rollout.state import Weight
 
 
@@ -19,16 +19,18 @@ def routing_objects(
     traffic: tuple[Weight, ...],
     *,
     pins: Iterable[Pin] = (),
+    is_sticky: bool = True,
     is_stale: bool = False,
     excluded_hostnames: frozenset[str] = frozenset(),
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
-    With a gateway the route has the weights and the `pins`, and the Service selects the stable revision, or the
-    canary where that has them all. Without one the Service selects all revisions with weight. A
-    revision with weight 0 is in the route, so that the gateway knows its pods. Where
-    `is_stale`, the stable revision has an older pod template: its pods may not serve gRPC yet. The
-    route is left out where other resources serve all its host names.
+    With a gateway the route has the weights and the `pins`, and keeps users where the spec says so
+    and the gateway can do it (`is_sticky`); the Service selects the stable revision, or the canary
+    where that has all requests. Without one the Service selects all revisions with weight. A
+    revision with weight 0 is in the route, so that the gateway knows its pods. Where `is_stale`,
+    the stable revision has an older pod template: its pods may not serve gRPC yet. The route is
+    left out where other resources serve all its host names.
     """
     grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_stale else None
     metadata = object_metadata(resource, resource.name, common_labels(resource))
@@ -40,7 +42,8 @@ def routing_objects(
     objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
     if has_gateway and not are_all_excluded(resource, excluded_hostnames):
         path, serves_grpc = resource.spec.routing.path, grpc_port is not None
-        rules = route_rules(path, traffic, pins, serves_grpc=serves_grpc)
+        sticky = _sticky_cookie(resource) if is_sticky else None
+        rules = route_rules(path, traffic, pins, sticky, serves_grpc=serves_grpc)
         objects.append(_route(resource, metadata, rules, excluded_hostnames))
     return objects
 
@@ -48,6 +51,13 @@ def routing_objects(
 def are_all_excluded(resource: MLflowModelDeployment, excluded_hostnames: frozenset[str]) -> bool:
     """Whether no host name is left of those that the spec asks for; "" stands for all of them."""
     return excluded_hostnames.issuperset(resource.spec.routing.hostnames or [""])
+
+
+def _sticky_cookie(resource: MLflowModelDeployment) -> StickyCookie | None:
+    sticky = resource.spec.routing.sticky
+    if sticky is None:
+        return None
+    return StickyCookie(sticky.cookie, resource.spec.routing.path, sticky.seconds)
 
 
 def _route(

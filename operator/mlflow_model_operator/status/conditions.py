@@ -18,6 +18,7 @@ from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
 from mlflow_model_operator.kube.objects import format_time
 from mlflow_model_operator.rollout import Decision, Phase, Postponement, Rejected, Trial
 from mlflow_model_operator.rollout.progress import Action, Cause, Stage
+from mlflow_model_operator.rollout.route_features import RouteFeature
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.condition import Condition, ConditionStatus, met, unmet
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
@@ -35,6 +36,11 @@ _ROUTE_FIXES = {
     "Gateway accepts",
     "NoMatchingParent": "Set spec.routing.gateway to a Gateway with an HTTP listener",
 }
+# By what a gateway does not support: the field, and what happens instead.
+_RULES = {
+    RouteFeature.STICKY: ("spec.routing.sticky", "users do not stay with a revision"),
+    RouteFeature.MATCH: ("match", "only the weights apply"),
+}
 _DEFAULT_ROUTE_FIX = (
     "Correct spec.routing, or allow this host name and namespace in the Gateway's listeners"
 )
@@ -47,6 +53,7 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         available(snapshot),
         progressing(snapshot),
         route_accepted(snapshot),
+        rules_accepted(snapshot),
         canary_ready(snapshot),
         traffic_split(snapshot),
         registry_updated(snapshot),
@@ -349,6 +356,25 @@ def _waiting_for_gateway(gateway: Key) -> Condition:
         Reason.WAITING_FOR_GATEWAY,
         f"Waiting for Gateway {gateway} to accept the route: check that its controller is running",
     )
+
+
+def rules_accepted(snapshot: Snapshot) -> Condition | None:
+    """Whether the gateway supports the rules that the spec asks for; None where it asks for none."""
+    spec = snapshot.resource.spec
+    has_matches = spec.rollout.match or (spec.canary and spec.canary.match)
+    if snapshot.resource.gateway is None or not (has_matches or spec.routing.sticky):
+        return None
+    for feature, refusal in snapshot.refused.items():
+        why = single_line(refusal.message).rstrip(". ")
+        field, effect = _RULES[feature]
+        return unmet(
+            "RulesAccepted",
+            Reason.RULES_REFUSED,
+            f"Gateway {snapshot.resource.gateway} does not support {field} "
+            f"({single_line(refusal.reason)}: {why}), so {effect}: leave out {field}, or use a "
+            "Gateway that supports it; see docs/how-to/ab-testing.md",
+        )
+    return met("RulesAccepted", Reason.ACCEPTED, "No rule was refused by the Gateway")
 
 
 def canary_ready(snapshot: Snapshot) -> Condition | None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube.objects import (
     KubeObject,
     format_time,
@@ -16,6 +17,7 @@ from mlflow_model_operator.kube.objects import (
     status_of,
 )
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
+from mlflow_model_operator.rollout.route_features import rules_hash
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.condition import Condition, met, unmet
 from mlflow_model_operator.status.conditions import conditions
@@ -30,6 +32,7 @@ from mlflow_model_operator.status.rollout import (
 from mlflow_model_operator.status.snapshot import Snapshot
 
 _SUMMARY = ("Ready", "Reconciling", "Stalled")
+MAX_REASON_LENGTH, MAX_REFUSAL_LENGTH = 100, 500  # characters of what a gateway says
 MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read less
 
 
@@ -47,6 +50,8 @@ def status(snapshot: Snapshot) -> KubeObject:
         new["url"] = url
     if decision is not None:
         new |= _revisions(snapshot, decision)
+        if snapshot.refused:
+            new["refusedRules"] = _refused_rules(snapshot)
         # As requested, not as counted: pods that come up one by one would be a status write each.
         new["replicas"] = sum(
             deployment["spec"].get("replicas", 1)
@@ -62,6 +67,20 @@ def status(snapshot: Snapshot) -> KubeObject:
         if registry := registry_status(snapshot, decision):
             new["registry"] = registry
     return new
+
+
+def _refused_rules(snapshot: Snapshot) -> list[KubeObject]:
+    """What the route leaves out, for the next reconcile to do so too."""
+    current = rules_hash(snapshot.resource)
+    return [
+        {
+            "rules": feature.value,
+            "hash": current,
+            "reason": refusal.reason[:MAX_REASON_LENGTH],
+            "message": single_line(refusal.message)[:MAX_REFUSAL_LENGTH],
+        }
+        for feature, refusal in snapshot.refused.items()
+    ]
 
 
 def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
