@@ -346,9 +346,9 @@ class Status(StatusModel):
         default_factory=list,
         description=(
             "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
-            "RouteAccepted, RulesAccepted, CanaryReady and TrafficSplit. While it is False, Reconciling or "
-            "Stalled is present. True is the desired status, except for Progressing, "
-            "Reconciling and Stalled."
+            "RouteAccepted, RulesAccepted, CanaryReady and TrafficSplit. While it is False, "
+            "Reconciling or Stalled is present. True is the desired status, except for "
+            "Progressing, Reconciling and Stalled."
         ),
     )
     url: str | None = Field(default=None, description="The URL for requests.")

@@ -82,7 +82,9 @@ def backends(route: KubeObject) -> frozenset[str]:
 
 def matched(route: KubeObject) -> frozenset[str]:
     """The Services to which a route sends requests by a header, whatever their weight."""
-    return frozenset(name for rule in _rules(route) if _has_headers(rule) for name in _weights(rule))
+    return frozenset(
+        name for rule in _rules(route) if _has_headers(rule) for name in _weights(rule)
+    )
 
 
 def has_backend_filters(route: KubeObject) -> bool:

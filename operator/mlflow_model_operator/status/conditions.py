@@ -359,7 +359,7 @@ def _waiting_for_gateway(gateway: Key) -> Condition:
 
 
 def rules_accepted(snapshot: Snapshot) -> Condition | None:
-    """Whether the gateway supports the rules that the spec asks for; None where it asks for none."""
+    """Whether the gateway supports the rules of the spec; None where there are none."""
     spec = snapshot.resource.spec
     has_matches = spec.rollout.match or (spec.canary and spec.canary.match)
     if snapshot.resource.gateway is None or not (has_matches or spec.routing.sticky):

@@ -202,6 +202,10 @@ def test_other_refusals_are_no_matter_of_the_rules(reason: str) -> None:
 class AnyCourseOfEventsOfMatches(AnyCourseOfEvents):
     """The same with testers, users that stay, and a gateway that may not support either."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.matched_before: set[str] = set()
+
     @rule(version=VERSIONS, weight=st.sampled_from([0, 10, 100]))
     def a_canary_of_testers_is_set(self, version: str, weight: int) -> None:
         canary = {"uri": f"models:/wine/{version}", "weight": weight, "match": TESTER}
@@ -228,8 +232,6 @@ class AnyCourseOfEventsOfMatches(AnyCourseOfEvents):
         for value, weights in rules(world)[1:]:
             allowed = matched if value == "true" else set(shares)
             assert set(weights) <= allowed, "a rule leads to what has no requests"
-
-    matched_before: set[str] = set()
 
     @rule()
     def the_status_is_lost(self) -> None:
