@@ -244,6 +244,7 @@ class Reconciler:
             resource=resource,
             resolution=resolution.model,
             canary_resolution=resolution.canary,
+            variant_resolutions=resolution.variants,
             decision=plan.decision if plan else None,
             live=outcome.live,
             apply_errors=outcome.failures,

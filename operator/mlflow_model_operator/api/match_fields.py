@@ -7,8 +7,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from mlflow_model_operator.api import quantity
-from mlflow_model_operator.api.schema import ATOMIC, KubeModel, Rule, Schema, matches, pattern
-from mlflow_model_operator.api.values import Duration
+from mlflow_model_operator.api.schema import (
+    ATOMIC,
+    KubeModel,
+    Rule,
+    Schema,
+    map_by,
+    matches,
+    pattern,
+)
+from mlflow_model_operator.api.values import Duration, LabelName, ModelUriText
 
 MAX_MATCHES = 8
 
@@ -91,6 +99,40 @@ class RequestMatch(KubeModel):
 
 
 Matches = Annotated[list[RequestMatch], Field(max_length=MAX_MATCHES), ATOMIC]
+
+
+MAX_VARIANTS = 4  # an HTTPRoute has at most 16 rules
+
+
+class Variant(KubeModel):
+    """One of several versions that receive a share of the requests."""
+
+    name: LabelName = Field(description="A name for the variant.")
+    uri: ModelUriText = Field(description="Its model URI, written as in model.uri.")
+    weight: Annotated[int, Field(ge=0, le=100)] = Field(
+        description="Its share of the requests, in percent; the stable version has the rest."
+    )
+    match: Matches = Field(
+        default_factory=list,
+        description=(
+            "Requests that match any of these always go to the variant while it is ready, whatever "
+            "its weight; of several variants, to the first."
+        ),
+    )
+
+
+Variants = Annotated[
+    list[Variant],
+    Field(max_length=MAX_VARIANTS),
+    map_by("name"),
+    Schema(
+        Rule(
+            "self.map(variant, variant.weight).sum() <= 100",
+            "the weights are more than 100 % together: lower them; the stable version has what is "
+            "left",
+        )
+    ),
+]
 
 
 class Sticky(KubeModel):

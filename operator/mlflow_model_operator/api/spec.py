@@ -16,7 +16,7 @@ from mlflow_model_operator.api.contract import (
     RESERVED_VOLUMES,
     Variable,
 )
-from mlflow_model_operator.api.match_fields import Matches, Sticky
+from mlflow_model_operator.api.match_fields import Matches, Sticky, Variants
 from mlflow_model_operator.api.names import GROUP
 from mlflow_model_operator.api.registry_fields import (
     FlapProtection,
@@ -1276,6 +1276,31 @@ class Spec(KubeModel):
             field_path=".rollout",
         ),
         Rule(
+            "!has(self.variants) || size(self.variants) == 0 || !has(self.canary)",
+            "a canary is a variant: write it in variants, or leave out variants",
+            field_path=".canary",
+        ),
+        Rule(
+            "!has(self.variants) || size(self.variants) == 0 || has(self.routing.gateway)",
+            "only a gateway splits requests among several versions: write routing.gateway.name "
+            "too, or a canary in place of variants",
+            field_path=".variants",
+        ),
+        Rule(
+            "!has(self.variants) || self.variants.all(variant, variant.uri != self.model.uri)",
+            "a variant is the same as the model: write another URI, like models:/wine@challenger",
+            field_path=".variants",
+        ),
+        Rule(
+            "!has(self.variants) || size(self.variants) == 0 || !has(self.rollout) || "
+            "!(has(self.rollout.steps) || has(self.rollout.surge) && self.rollout.surge != 100 || "
+            "(has(self.rollout.strategy) && self.rollout.strategy != 'direct'))",
+            "variants and the steps of a rollout would split the same requests: leave out "
+            "variants, or leave out rollout.steps, any rollout.strategy other than direct, and "
+            "rollout.surge",
+            field_path=".rollout",
+        ),
+        Rule(
             "!has(self.canary) || !has(self.canary.match) || size(self.canary.match) == 0 || "
             "has(self.routing.gateway)",
             "only a gateway tells requests apart: write routing.gateway.name too, or leave out "
@@ -1350,6 +1375,13 @@ class Spec(KubeModel):
     canary: Canary | None = Field(
         default=None,
         description="A second model that receives a share of the requests.",
+    )
+    variants: Variants = Field(
+        default_factory=list,
+        description=(
+            "More than one other model, each with a share of the requests; in place of canary, and "
+            "only with routing.gateway."
+        ),
     )
     rollout: Rollout = Field(
         default=Rollout(),

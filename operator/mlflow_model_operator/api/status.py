@@ -100,11 +100,18 @@ class RevisionStatus(StatusModel):
     ready_replicas: int = Field(default=0, description="The number of ready pods.")
 
 
+class VariantStatus(RevisionStatus):
+    """The revision of one of spec.variants."""
+
+    variant: str = Field(default="", description="The variant's name.")
+
+
 class TrafficTarget(StatusModel):
     """A revision's share of the requests."""
 
     revision: str = Field(description="The revision.")
     model_version: str | None = Field(default=None, description="Its model version.")
+    variant: str | None = Field(default=None, description="The variant's name, if it is one.")
     weight: int = Field(description="Its share of the requests, in percent.")
 
 
@@ -346,8 +353,8 @@ class Status(StatusModel):
         default_factory=list,
         description=(
             "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
-            "RouteAccepted, RulesAccepted, CanaryReady and TrafficSplit. While it is False, "
-            "Reconciling or Stalled is present. True is the desired status, except for "
+            "RouteAccepted, RulesAccepted, CanaryReady, VariantsReady and TrafficSplit. While it "
+            "is False, Reconciling or Stalled is present. True is the desired status, except for "
             "Progressing, Reconciling and Stalled."
         ),
     )
@@ -366,6 +373,9 @@ class Status(StatusModel):
         description="The revision that is being prepared to receive the traffic, if any.",
     )
     canary: RevisionStatus | None = Field(default=None, description="The canary revision.")
+    variants: Annotated[list[VariantStatus], ATOMIC] = Field(
+        default_factory=list, description="The revisions of spec.variants."
+    )
     traffic: Annotated[list[TrafficTarget], ATOMIC] = Field(
         default_factory=list,
         description="Each revision's share of the requests, in percent, summing to 100.",

@@ -40,6 +40,8 @@ def _pins(resource: MLflowModelDeployment, decision: Decision) -> list[render.Pi
     by_role = [(decision.target, resource.spec.rollout.match if decision.trial else [])]
     if decision.canary is not None and canary is not None:
         by_role.append((decision.canary, canary.match))
+    matches_of = {variant.name: variant.match for variant in resource.spec.variants}
+    by_role += [(entry.revision, matches_of[entry.name]) for entry in decision.variants]
     return [
         render.Pin(revision.name, tuple(matches))
         for revision, matches in by_role

@@ -55,6 +55,7 @@ def rules_hash(resource: MLflowModelDeployment) -> str:
         spec.routing.model_dump(include={"gateway", "sticky"}, mode="json"),
         spec.rollout.model_dump(include={"match"}, mode="json"),
         spec.canary.model_dump(include={"match"}, mode="json") if spec.canary else None,
+        [variant.model_dump(include={"match"}, mode="json") for variant in spec.variants],
     ]
     return hashlib.sha256(json.dumps(requested, sort_keys=True).encode()).hexdigest()[:10]
 

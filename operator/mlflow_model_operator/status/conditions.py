@@ -25,6 +25,7 @@ from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_a
 from mlflow_model_operator.status.rollout_text import control_command, rollout_message
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 from mlflow_model_operator.status.summary import summary
+from mlflow_model_operator.status.variants import variants_ready, variants_split
 
 _NO_ROOM = (Reason.UNSCHEDULABLE, Reason.NO_GPU_NODE, Reason.QUOTA_EXCEEDED)
 
@@ -55,6 +56,7 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         route_accepted(snapshot),
         rules_accepted(snapshot),
         canary_ready(snapshot),
+        variants_ready(snapshot),
         traffic_split(snapshot),
         registry_updated(snapshot),
     ]
@@ -361,7 +363,8 @@ def _waiting_for_gateway(gateway: Key) -> Condition:
 def rules_accepted(snapshot: Snapshot) -> Condition | None:
     """Whether the gateway supports the rules of the spec; None where there are none."""
     spec = snapshot.resource.spec
-    has_matches = spec.rollout.match or (spec.canary and spec.canary.match)
+    others = (*filter(None, [spec.canary]), *spec.variants)
+    has_matches = spec.rollout.match or any(other.match for other in others)
     if snapshot.resource.gateway is None or not (has_matches or spec.routing.sticky):
         return None
     for feature, refusal in snapshot.refused.items():
@@ -408,8 +411,10 @@ def canary_ready(snapshot: Snapshot) -> Condition | None:
 
 
 def traffic_split(snapshot: Snapshot) -> Condition | None:
-    """Whether a canary, or a target on trial, has its weight; None where there is neither."""
+    """Whether a canary, the variants, or a target on trial have their weights; None without."""
     spec, decision = snapshot.resource.spec, snapshot.decision
+    if spec.variants and decision is not None:
+        return variants_split(snapshot, decision)
     if spec.canary is None:
         return _split_on_trial(snapshot, decision) if decision else None
     canary = decision.canary if decision else None
@@ -513,10 +518,11 @@ def _has_min_replicas(snapshot: Snapshot, state: RevisionState) -> bool:
 
 def _apply_failure(snapshot: Snapshot, decision: Decision) -> Failure | None:
     """An object that could not be applied, and that no other condition is about."""
-    canary = decision.canary.name if decision.canary else None
+    others = {variant.revision.name for variant in decision.variants}
+    others |= {decision.canary.name} if decision.canary else set()
+    others -= {decision.target.name}
     for error in snapshot.apply_errors:
-        is_canarys = error.name == canary and canary != decision.target.name
-        if error.kind == "HTTPRoute" or is_canarys:
+        if error.kind == "HTTPRoute" or error.name in others:
             continue
         failure = diagnose_apply_failure(error)
         if error.name == decision.target.name:

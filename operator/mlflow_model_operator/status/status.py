@@ -19,6 +19,7 @@ from mlflow_model_operator.kube.objects import (
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
 from mlflow_model_operator.rollout.route_features import rules_hash
 from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.rollout.variants import Variant
 from mlflow_model_operator.status.condition import Condition, met, unmet
 from mlflow_model_operator.status.conditions import conditions
 from mlflow_model_operator.status.registry import registry_status
@@ -28,6 +29,7 @@ from mlflow_model_operator.status.rollout import (
     past_revision,
     postponed,
     rollout_status,
+    variant_trigger,
 )
 from mlflow_model_operator.status.snapshot import Snapshot
 
@@ -89,12 +91,17 @@ def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
     if decision.target.name != decision.stable.name:
         roles["target"] = decision.target
     present = {role: revision for role, revision in roles.items() if revision}
-    versions = {revision.name: revision.model.version for revision in present.values()}
+    versions = {revision.name: revision.model.version for revision in decision.revisions}
+    variants = {entry.revision.name: entry.name for entry in decision.variants}
     new: KubeObject = {role: _revision(revision, snapshot) for role, revision in present.items()}
     if decision.canary:
         new["canary"]["trigger"] = str(canary_trigger(snapshot.resource, decision.canary))
+    if decision.variants:
+        new["variants"] = [_variant(entry, snapshot) for entry in decision.variants]
     new["traffic"] = [
-        {"revision": name, "modelVersion": versions[name], "weight": weight}
+        {"revision": name, "modelVersion": versions[name]}
+        | ({"variant": variants[name]} if name in variants else {})
+        | {"weight": weight}
         for name, weight in decision.traffic
     ]
     if decision.matched:
@@ -180,6 +187,12 @@ def _is_same_state(old: Mapping[str, Any], new: Condition, generation: int) -> b
 
 def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
     return {**past_revision(revision), "readyReplicas": snapshot.state(revision).ready}
+
+
+def _variant(variant: Variant, snapshot: Snapshot) -> KubeObject:
+    trigger = variant_trigger(snapshot.resource, variant)
+    name = {"variant": variant.name, "trigger": str(trigger)}
+    return {**_revision(variant.revision, snapshot), **name}
 
 
 def _phase(decision: Decision, snapshot: Snapshot) -> Phase:

@@ -156,6 +156,24 @@ JUDGED: Resource = {
     },
 }
 
+# What a canary excludes too.
+SPLIT: Resource = {
+    **MINIMAL,
+    "spec": {
+        "model": {"uri": "models:/wine@champion"},
+        "variants": [
+            {"name": "b", "uri": "models:/wine/2", "weight": 60},
+            {
+                "name": "c",
+                "uri": "models:/wine@challenger",
+                "weight": 40,
+                "match": [{"cookie": {"name": "beta", "value": "c"}}],
+            },
+        ],
+        "routing": {"gateway": {"name": "shared"}},
+    },
+}
+
 
 def merged(target: Any, change: Any) -> Any:
     """The target with a change merged into it (RFC 7386): null removes."""
