@@ -94,6 +94,30 @@ def test_users_stay_with_their_version_while_requests_are_split(
         assert answers(wine, 2, session=session) == {"1": 2}
 
 
+def test_three_versions_share_the_requests(namespace: str, facts: Facts) -> None:
+    model = given_a_registered_model(facts, "1", "2", "3")
+    variants = [
+        {"name": "b", "uri": model.version(2), "weight": 30, "match": MATCH},
+        {"name": "c", "uri": model.version(3), "weight": 20},
+    ]
+    wine = given_a_deployment(namespace, model.version(1), variants=variants)
+    says = ["50 %", "(b) gets 30 %", "(c) gets 20 %"]
+    then_condition(wine, "TrafficSplit", "True", "Applied", says=says)
+    then_condition(wine, "VariantsReady", "True", "Ready")
+    then_condition(wine, "Ready", "True")
+    wait_for(wine, "it answers", lambda: answer_of(wine.request) in ("1", "2", "3"))
+    wait_for(wine, "all versions answer", lambda: set(answers(wine, 30)) == {"1", "2", "3"})
+
+    counts = answers(wine, 2 * REQUESTS)
+    for version, percent in (("1", 50), ("2", 30), ("3", 20)):
+        assert within_chance(counts[version], percent, 2 * REQUESTS), counts
+    assert answers(wine, 20, TESTER) == {"2": 20}
+
+    when_the_spec_changes(wine, variants=None)
+    then_is_served(wine, 1)
+    assert answers(wine, 20) == {"1": 20}
+
+
 def test_in_a_rollout_testers_are_first_and_users_stay_from_step_to_step(
     namespace: str, facts: Facts
 ) -> None:

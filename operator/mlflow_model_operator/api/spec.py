@@ -1406,3 +1406,9 @@ class Spec(KubeModel):
         default=Pod(),
         description="Other settings of the pods: node selection, volumes, identity, labels.",
     )
+
+    @property
+    def has_matches(self) -> bool:
+        """Whether any requests are recognized by a header or a cookie."""
+        matches = [self.rollout.match, self.canary.match if self.canary else []]
+        return any([*matches, *(variant.match for variant in self.variants)])

@@ -590,8 +590,8 @@ def _has_pods_for_first_share(progress: Progress, observed: Observation) -> bool
     If that was requested already, but not recorded, it may be to have more pods: for the step
     after.
     """
-    following = progress.step + 1
-    if _is_requested(observed, next_weight(progress, observed.steps)):
+    following, weight = progress.step + 1, next_weight(progress, observed.steps)
+    if weight > 0 and _is_requested(observed, weight):
         return _has_pods(progress, following, observed)
     return _is_ready(progress, following, observed)
 

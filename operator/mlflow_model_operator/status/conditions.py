@@ -363,9 +363,7 @@ def _waiting_for_gateway(gateway: Key) -> Condition:
 def rules_accepted(snapshot: Snapshot) -> Condition | None:
     """Whether the gateway supports the rules of the spec; None where there are none."""
     spec = snapshot.resource.spec
-    others = (*filter(None, [spec.canary]), *spec.variants)
-    has_matches = spec.rollout.match or any(other.match for other in others)
-    if snapshot.resource.gateway is None or not (has_matches or spec.routing.sticky):
+    if snapshot.resource.gateway is None or not (spec.has_matches or spec.routing.sticky):
         return None
     for feature, refusal in snapshot.refused.items():
         why = single_line(refusal.message).rstrip(". ")

@@ -533,3 +533,22 @@ def test_a_gateway_that_sets_no_cookies_gets_a_route_without(world: Rollouts) ->
     assert "UnsupportedValue" in refused["message"]
     world.until_condition("RouteAccepted", "True", "Accepted")
     assert world.assigned() == []
+
+
+def test_three_versions_share_the_requests(world: Rollouts) -> None:
+    world.given_version_1_is_served()
+    variants = [
+        {"name": "b", "uri": f"models:/{world.model}/2", "weight": 30, "match": TESTER},
+        {"name": "c", "uri": f"models:/{world.model}/3", "weight": 20},
+    ]
+    world.patch("mmd", "wine", {"spec": {"variants": variants, "rollout": None}})
+    world.play_until("three shares", lambda: len(world.weights()) == 3)
+    assert world.weights() == {"1": 50, "2": 30, "3": 20}
+    assert world.rules() == {"true": world.until_revision_of("2")}
+    world.play_until("ready", lambda: world.condition("Ready").get("reason") == "Ready")
+    shares = [(share.get("variant"), share["weight"]) for share in world.status()["traffic"]]
+    assert shares == [(None, 50), ("b", 30), ("c", 20)]
+
+    world.patch("mmd", "wine", {"spec": {"variants": None}})
+    world.play_until("one version", lambda: len(world.children("deployments")) == 1)
+    assert world.weights() == {"1": 100}
