@@ -28,10 +28,17 @@ def desired_objects(
         resource,
         plan.decision.listed,
         pins=_pins(resource, plan.decision),
-        is_sticky=RouteFeature.STICKY not in plan.refused,
+        is_sticky=_may_be_sticky(plan),
         is_stale=plan.stale is not None,
         excluded_hostnames=plan.excluded_hostnames,
     )
+
+
+def _may_be_sticky(plan: Plan) -> bool:
+    """Whether users can stay: not where pods are exchanged, for then requests follow the pods."""
+    trial = plan.decision.trial
+    is_exchange = trial is not None and trial.is_exchange
+    return RouteFeature.STICKY not in plan.refused and not is_exchange
 
 
 def _pins(resource: MLflowModelDeployment, decision: Decision) -> list[render.Pin]:

@@ -155,6 +155,23 @@ def test_users_of_the_old_revision_stay_until_the_new_one_gets_all_requests() ->
     assert rules(world) == [("", {old: 0, new: 100})]
 
 
+def test_where_pods_are_exchanged_users_follow_them() -> None:
+    scaling = {"minReplicas": 4}
+    world = World(has_gateway=True, rollout={"surge": 25}, routing=STICKY, scaling=scaling)
+    world.settle()
+    world.registry.aliases[ALIAS] = "2"
+    splits = set()
+    for _ in range(30):
+        world.reconcile()
+        for name in list(world.deployments):
+            world.set_ready(name)
+        world.data_plane.gateway_looks("True")
+        assert cookies(world) == []
+        splits.add(min(rules(world)[0][1].values()))
+    assert len(splits) > 2
+    assert world.status["stable"]["modelVersion"] == "2"
+
+
 def test_a_gateway_that_cannot_set_cookies_gets_the_route_without() -> None:
     world, stable, canary = given_a_canary(20, sticky={})
     world.data_plane.is_simple = True
