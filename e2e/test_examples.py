@@ -107,6 +107,20 @@ def splits_the_traffic(deployed: DeployedModel, facts: Facts) -> None:
     answers_through_the_gateway(deployed, facts)
 
 
+def keeps_users_and_has_testers(deployed: DeployedModel, facts: Facts) -> None:
+    splits_the_traffic(deployed, facts)
+    then_condition(deployed, "RulesAccepted", "True")
+    (hostname,) = deployed.resource["spec"]["routing"]["hostnames"]
+    rows, columns = [facts.wine_rows[0]], facts.wine_columns
+    tester = {"x-tester": "true"}
+
+    def answers() -> bool:
+        predictions = Endpoint(hostname).predict(rows, columns, headers=tester)
+        return predictions == [facts.wine_predictions["2"][0]]
+
+    wait_until("a tester gets the challenger", answers, seconds=60)
+
+
 def has_an_autoscaler(deployed: DeployedModel, facts: Facts) -> None:
     (autoscaler,) = children_of(deployed, kube.AUTOSCALER)
     assert autoscaler["spec"]["maxReplicas"] == 5
@@ -186,6 +200,7 @@ def answers_as_the_test_model(deployed: DeployedModel, _: Facts) -> None:
 
 # Example → what must be there before, and what must be so after.
 CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, Facts], None]]] = {
+    "ab": (nothing, keeps_users_and_has_testers),
     "access": (nothing, answers_with_a_key_only),
     "agent": (an_agent, talks_to_openai_s_client),
     "autoscaling": (nothing, has_an_autoscaler),

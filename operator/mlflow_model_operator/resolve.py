@@ -51,6 +51,10 @@ class Resolver:
         return Resolution(
             model=model,
             canary=await self._resolve(resource, canary.uri, denials) if canary else None,
+            variants={
+                variant.name: await self._resolve(resource, variant.uri, denials)
+                for variant in resource.spec.variants
+            },
             stable=await self._stable(resource, stable, model) if stable else None,
         )
 
@@ -100,6 +104,8 @@ class Resolver:
         fields = {resource.spec.model.uri: "spec.model.uri"}
         if resource.spec.canary:
             fields.setdefault(resource.spec.canary.uri, "spec.canary.uri")
+        for index, variant in enumerate(resource.spec.variants):
+            fields.setdefault(variant.uri, f"spec.variants[{index}].uri")
         of_all = self._denial_of_all(resource)
         return {
             uri: of_all or self._policy.source_denial(resource, uri, field)

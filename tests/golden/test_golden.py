@@ -36,7 +36,7 @@ def test_there_are_cases() -> None:
 
 
 def objects(case: str) -> list[dict[str, Any]]:
-    """The objects of a case: `resource`, what its URIs mean (`model`, `canary`), what is live."""
+    """The objects of a case: `resource`, what its URIs mean, and what is live."""
     given = yaml.safe_load((FOLDER / case / "input.yaml").read_text())
     raw = given["resource"]
     raw["metadata"] = {"namespace": "models", "uid": "uid-1", "generation": 1, **raw["metadata"]}
@@ -45,9 +45,12 @@ def objects(case: str) -> list[dict[str, Any]]:
     resolution = Resolution(
         model=ModelVersion(**given["model"]),
         canary=ModelVersion(**given["canary"]) if "canary" in given else None,
+        variants={
+            name: ModelVersion(**version) for name, version in given.get("variants", {}).items()
+        },
     )
     live = LiveChildren()
-    if given.get("canary_is_ready") and isinstance(resolution.canary, ModelVersion):
+    if given.get("canary_is_ready"):
         resource, live = _ready(raw, resource, names, resolution)
     if "stable" in given:
         resource, live = _updating(raw, resource, names, given)
@@ -62,12 +65,11 @@ def _ready(
     names: RevisionNames,
     resolution: Resolution,
 ) -> tuple[MLflowModelDeployment, LiveChildren]:
-    """The same with the stable revision serving and the canary's pods ready."""
-    assert isinstance(resolution.model, ModelVersion) and isinstance(
-        resolution.canary, ModelVersion
+    """The same with the stable revision serving, and the pods of the canary or variants ready."""
+    models = (resolution.model, resolution.canary, *resolution.variants.values())
+    stable, *others = (
+        names.revision(resource, model) for model in models if isinstance(model, ModelVersion)
     )
-    stable = names.revision(resource, resolution.model)
-    canary = names.revision(resource, resolution.canary)
     recorded = {"revision": stable.name, "modelUri": stable.model.uri, "modelVersion": "3"}
     replicas = resource.spec.scaling.min_replicas
     deployments = {
@@ -76,7 +78,7 @@ def _ready(
             "spec": {"replicas": replicas},
             "status": {"observedGeneration": 1, "readyReplicas": replicas},
         }
-        for revision in (stable, canary)
+        for revision in (stable, *others)
     }
     live = LiveChildren(deployments=deployments)
     return MLflowModelDeployment.parse({**raw, "status": {"stable": recorded}}), live

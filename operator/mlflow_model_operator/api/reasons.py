@@ -70,6 +70,7 @@ class Reason(StrEnum):
     GATEWAY_NOT_PROGRAMMED = "GatewayNotProgrammed"
     HOSTNAME_TAKEN = "HostnameTaken"
     ROUTE_REFUSED = "RouteRefused"
+    RULES_REFUSED = "RulesRefused"
     WAITING_FOR_GATEWAY = "WaitingForGateway"
     # The rollout
     ROLLOUT_PROGRESSING = "RolloutProgressing"

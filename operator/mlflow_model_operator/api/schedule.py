@@ -37,12 +37,12 @@ STRATEGIES: Mapping[str, Schedule] = {
 
 
 def schedule_of(spec: Mapping[str, Any]) -> Schedule:
-    """The steps that a spec asks for. Beside a canary there are none: both would split requests.
+    """The steps that a spec asks for; none beside a canary or variants, which split requests too.
 
     >>> schedule_of({"rollout": {"steps": [{"weight": 10, "hold": "2m"}, {"pause": {}}]}})
     (Step(weight=10, hold=120.0, pods=None), Step(weight=10, hold=inf, pods=None))
     """
-    if spec.get("canary") is not None:
+    if spec.get("canary") is not None or spec.get("variants"):
         return DIRECT
     rollout = spec.get("rollout") or {}
     if rollout.get("steps") is None:

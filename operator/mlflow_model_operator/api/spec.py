@@ -16,6 +16,7 @@ from mlflow_model_operator.api.contract import (
     RESERVED_VOLUMES,
     Variable,
 )
+from mlflow_model_operator.api.match_fields import Matches, Sticky, Variants
 from mlflow_model_operator.api.names import GROUP
 from mlflow_model_operator.api.registry_fields import (
     FlapProtection,
@@ -491,6 +492,13 @@ class Canary(KubeModel):
     weight: Annotated[int, Field(ge=0, le=100)] = Field(
         description="The canary's share of the requests, in percent."
     )
+    match: Matches = Field(
+        default_factory=list,
+        description=(
+            "Requests that match any of these always go to the canary while it is ready, whatever "
+            "its weight; works only with routing.gateway."
+        ),
+    )
 
 
 HOLD_TIME = Schema(
@@ -785,6 +793,13 @@ class Rollout(KubeModel):
             "than direct",
             field_path=".surge",
         ),
+        Rule(
+            "!has(self.match) || size(self.match) == 0 || has(self.steps) || "
+            "(has(self.strategy) && self.strategy != 'direct')",
+            "without steps, the new revision receives all requests as soon as it is ready: write "
+            "steps, or strategy: canary, or leave out match",
+            field_path=".match",
+        ),
     )
 
     strategy: Literal["direct", "canary", "blueGreen"] | None = Field(
@@ -803,6 +818,13 @@ class Rollout(KubeModel):
             "The weights that the new revision receives one after the other before "
             "it takes over, like [{weight: 10, hold: 2m}, {pause: {}}, "
             "{weight: 50, hold: 2m}]."
+        ),
+    )
+    match: Matches = Field(
+        default_factory=list,
+        description=(
+            "Requests that match any of these go to the new revision as soon as it has passed its "
+            "gates and is ready, whatever the weight of the step; works only with routing.gateway."
         ),
     )
     keep_old: Hold | None = Field(
@@ -890,6 +912,18 @@ class Routing(KubeModel):
             "hostnames work only with a gateway: write routing.gateway.name too, or "
             "leave out hostnames",
         ),
+        Rule(
+            "!has(self.sticky) || has(self.gateway)",
+            "only a gateway sets and reads cookies: write routing.gateway.name too, or leave out "
+            "sticky",
+            field_path=".sticky",
+        ),
+        Rule(
+            "!has(self.sticky) || !self.path.matches('[;,%]')",
+            "the path is also that of the cookie: write one without ';', ',' and '%', or leave out "
+            "sticky",
+            field_path=".path",
+        ),
     )
 
     gateway: GatewayRef | None = Field(
@@ -915,6 +949,14 @@ class Routing(KubeModel):
             "When a pod terminates, its requests in flight get the same time, but "
             "no more than an hour (with server.image and 0s: 30 seconds). Changing "
             "it creates new pods."
+        ),
+    )
+    sticky: Sticky | None = Field(
+        default=None,
+        description=(
+            "While requests are split, keep each user at the revision that answered first, with a "
+            "cookie that the gateway sets. Weights then apply to users without the cookie; see "
+            "docs/how-to/ab-testing.md."
         ),
     )
 
@@ -1278,6 +1320,45 @@ class Spec(KubeModel):
             field_path=".rollout",
         ),
         Rule(
+            "!has(self.variants) || size(self.variants) == 0 || !has(self.canary)",
+            "a canary is a variant: write it in variants, or leave out variants",
+            field_path=".canary",
+        ),
+        Rule(
+            "!has(self.variants) || size(self.variants) == 0 || has(self.routing.gateway)",
+            "only a gateway splits requests among several versions: write routing.gateway.name "
+            "too, or a canary in place of variants",
+            field_path=".variants",
+        ),
+        Rule(
+            "!has(self.variants) || self.variants.all(variant, variant.uri != self.model.uri)",
+            "a variant is the same as the model: write another URI, like models:/wine@challenger",
+            field_path=".variants",
+        ),
+        Rule(
+            "!has(self.variants) || size(self.variants) == 0 || !has(self.rollout) || "
+            "!(has(self.rollout.steps) || has(self.rollout.surge) && self.rollout.surge != 100 || "
+            "(has(self.rollout.strategy) && self.rollout.strategy != 'direct'))",
+            "variants and the steps of a rollout would split the same requests: leave out "
+            "variants, or leave out rollout.steps, any rollout.strategy other than direct, and "
+            "rollout.surge",
+            field_path=".rollout",
+        ),
+        Rule(
+            "!has(self.canary) || !has(self.canary.match) || size(self.canary.match) == 0 || "
+            "has(self.routing.gateway)",
+            "only a gateway tells requests apart: write routing.gateway.name too, or leave out "
+            "match",
+            field_path=".canary.match",
+        ),
+        Rule(
+            "!has(self.rollout) || !has(self.rollout.match) || size(self.rollout.match) == 0 || "
+            "has(self.routing.gateway)",
+            "only a gateway tells requests apart: write routing.gateway.name too, or leave out "
+            "match",
+            field_path=".rollout",
+        ),
+        Rule(
             "!has(self.gpu) || !has(self.server.resources) || "
             "!((has(self.server.resources.limits) && self.gpu.resource in "
             "self.server.resources.limits) || (has(self.server.resources.requests) && "
@@ -1339,6 +1420,13 @@ class Spec(KubeModel):
         default=None,
         description="A second model that receives a share of the requests.",
     )
+    variants: Variants = Field(
+        default_factory=list,
+        description=(
+            "More than one other model, each with a share of the requests; in place of canary, and "
+            "only with routing.gateway."
+        ),
+    )
     rollout: Rollout = Field(
         default=Rollout(),
         description=(
@@ -1362,3 +1450,9 @@ class Spec(KubeModel):
         default=Pod(),
         description="Other settings of the pods: node selection, volumes, identity, labels.",
     )
+
+    @property
+    def has_matches(self) -> bool:
+        """Whether any requests are recognized by a header or a cookie."""
+        matches = [self.rollout.match, self.canary.match if self.canary else []]
+        return any([*matches, *(variant.match for variant in self.variants)])

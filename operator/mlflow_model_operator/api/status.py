@@ -100,11 +100,18 @@ class RevisionStatus(StatusModel):
     ready_replicas: int = Field(default=0, description="The number of ready pods.")
 
 
+class VariantStatus(RevisionStatus):
+    """The revision of one of spec.variants."""
+
+    variant: str = Field(default="", description="The variant's name.")
+
+
 class TrafficTarget(StatusModel):
     """A revision's share of the requests."""
 
     revision: str = Field(description="The revision.")
     model_version: str | None = Field(default=None, description="Its model version.")
+    variant: str | None = Field(default=None, description="The variant's name, if it is one.")
     weight: int = Field(description="Its share of the requests, in percent.")
 
 
@@ -322,6 +329,19 @@ class RegistryStatus(StatusModel):
     )
 
 
+class RefusedRules(StatusModel):
+    """Rules of the route that the gateway does not support, and that are left out of it."""
+
+    rules: str = Field(description="Sticky (routing.sticky) or Match (match).")
+    hash: str = Field(
+        default="",
+        description="A hash of these rules and the gateway in spec; if it changes, they are tried "
+        "again.",
+    )
+    reason: str = Field(default="", description="The Gateway API's reason, for programs.")
+    message: str = Field(default="", description="The gateway's reason, for people.")
+
+
 class DrainingRevision(StatusModel):
     """A revision that has lost its traffic and will be removed."""
 
@@ -339,9 +359,9 @@ class Status(StatusModel):
         default_factory=list,
         description=(
             "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
-            "RouteAccepted, CanaryReady and TrafficSplit. While it is False, Reconciling or "
-            "Stalled is present. True is the desired status, except for Progressing, "
-            "Reconciling and Stalled."
+            "RouteAccepted, RulesAccepted, CanaryReady, VariantsReady and TrafficSplit. While it "
+            "is False, Reconciling or Stalled is present. True is the desired status, except for "
+            "Progressing, Reconciling and Stalled."
         ),
     )
     url: str | None = Field(default=None, description="The URL for requests.")
@@ -359,13 +379,24 @@ class Status(StatusModel):
         description="The revision that is being prepared to receive the traffic, if any.",
     )
     canary: RevisionStatus | None = Field(default=None, description="The canary revision.")
+    variants: Annotated[list[VariantStatus], ATOMIC] = Field(
+        default_factory=list, description="The revisions of spec.variants."
+    )
     traffic: Annotated[list[TrafficTarget], ATOMIC] = Field(
         default_factory=list,
         description="Each revision's share of the requests, in percent, summing to 100.",
     )
+    matched: Annotated[list[str], ATOMIC] = Field(
+        default_factory=list,
+        description="The revisions to which requests that match go, whatever their weight.",
+    )
     routed_revisions: Annotated[list[str], ATOMIC] | None = Field(
         default=None,
         description="The revisions in the route that the Gateway accepted last.",
+    )
+    refused_rules: Annotated[list[RefusedRules], ATOMIC] = Field(
+        default_factory=list,
+        description="Rules that the gateway refused; the route has only the others.",
     )
     rollout: RolloutStatus | None = Field(
         default=None, description="The state of the change from one revision to the next."

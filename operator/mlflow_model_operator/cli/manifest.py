@@ -77,6 +77,7 @@ def _check_uris(resource: MLflowModelDeployment) -> None:
     uris = {"spec.model.uri": spec.model.uri}
     if spec.canary is not None:
         uris["spec.canary.uri"] = spec.canary.uri
+    uris |= {f"spec.variants[{n}].uri": entry.uri for n, entry in enumerate(spec.variants)}
     for path, text in uris.items():
         try:
             uri.parse(text)

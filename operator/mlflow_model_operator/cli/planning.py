@@ -120,6 +120,9 @@ def _planned(resource: MLflowModelDeployment, state: LiveState, version: str) ->
     resolution = Resolution(
         model=model or unknown,
         canary=_stand_in(spec.canary.uri, resource, settings) if spec.canary else None,
+        variants={
+            variant.name: _stand_in(variant.uri, resource, settings) for variant in spec.variants
+        },
     )
     now = 0.0
     plan = make_plan(resource, resolution, children, names, settings, now)

@@ -86,7 +86,8 @@ def _revisions(status: Json, deployments: Iterable[Json]) -> Iterable[Json]:
     """Those with a role first, then those that have lost their traffic."""
     live = {entry["metadata"]["name"]: entry for entry in deployments}
     weights = {share["revision"]: share["weight"] for share in status.get("traffic") or ()}
-    roles = {status[role]["revision"]: role for role in reversed(ROLES) if status.get(role)}
+    entries = _entries(status)
+    roles = {entry["revision"]: role for role, entry in reversed(entries.items())}
     ordered = dict.fromkeys([*reversed(roles), *sorted(live)])
     versions = _versions(status)
     for name in ordered:
@@ -95,7 +96,7 @@ def _revisions(status: Json, deployments: Iterable[Json]) -> Iterable[Json]:
             "modelVersion": versions.get(name),
             "role": roles.get(name) or _role_without_traffic(status, name),
             "weight": weights.get(name, 0),
-            **_pods(status, roles.get(name), live.get(name)),
+            **_pods(entries.get(roles.get(name, "")), live.get(name)),
         }
         yield {key: value for key, value in shown.items() if value is not None}
 
@@ -111,15 +112,21 @@ def _role_without_traffic(status: Json, name: str) -> str:
 def _versions(status: Json) -> dict[str, str]:
     rollout = status.get("rollout") or {}
     entries = [*(status.get("history") or ()), *(rollout.get("failed") or ())]
-    entries += [status[role] for role in ROLES if status.get(role)]
+    entries += _entries(status).values()
     return {entry["revision"]: entry.get("modelVersion") for entry in entries}
 
 
-def _pods(status: Json, role: str | None, deployment: Json | None) -> Json:
+def _entries(status: Json) -> dict[str, Json]:
+    """The revisions that have a role, by that role."""
+    named = {role: status[role] for role in ROLES if status.get(role)}
+    variants = status.get("variants") or ()
+    return named | {f"variant {entry['variant']}": entry for entry in variants}
+
+
+def _pods(entry: Json | None, deployment: Json | None) -> Json:
     """By the Deployment, or, where it may not be read, by the status."""
     if deployment is None:
-        entry = status[role] if role else {}
-        return {"readyPods": entry.get("readyReplicas", 0)}
+        return {"readyPods": (entry or {}).get("readyReplicas", 0)}
     ready = (deployment.get("status") or {}).get("readyReplicas", 0)
     return {"readyPods": ready, "pods": deployment["spec"].get("replicas", 1)}
 

@@ -61,14 +61,49 @@ def path_of(route: KubeObject) -> str:
 
 
 def weights(route: KubeObject) -> dict[str, int]:
-    """The share of the requests that a route gives each Service; none with weight 0."""
+    """The share that a route gives each Service of the requests that its first rule is about.
+
+    That is the rule for requests which no other matches; none with weight 0.
+    """
     return {service: weight for service, weight in listed_weights(route).items() if weight > 0}
 
 
 def listed_weights(route: KubeObject) -> dict[str, int]:
     """The same with the Services that a route lists with weight 0."""
-    rules = route.get("spec", {}).get("rules") or [{}]
-    return {ref["name"]: ref.get("weight", 1) for ref in rules[0].get("backendRefs") or ()}
+    return next((_weights(rule) for rule in _rules(route)), {})
+
+
+def backends(route: KubeObject) -> frozenset[str]:
+    """The Services that a route sends requests to, by any of its rules."""
+    return frozenset(
+        name for rule in _rules(route) for name, weight in _weights(rule).items() if weight > 0
+    )
+
+
+def matched(route: KubeObject) -> frozenset[str]:
+    """The Services to which a route sends requests by a header, whatever their weight."""
+    return frozenset(
+        name for rule in _rules(route) if _has_headers(rule) for name in _weights(rule)
+    )
+
+
+def has_backend_filters(route: KubeObject) -> bool:
+    """Whether a route changes what some of its Services answer, or are sent."""
+    return any(
+        ref.get("filters") for rule in _rules(route) for ref in rule.get("backendRefs") or ()
+    )
+
+
+def _rules(route: KubeObject) -> list[KubeObject]:
+    return route.get("spec", {}).get("rules") or []
+
+
+def _weights(rule: KubeObject) -> dict[str, int]:
+    return {ref["name"]: ref.get("weight", 1) for ref in rule.get("backendRefs") or ()}
+
+
+def _has_headers(rule: KubeObject) -> bool:
+    return any(match.get("headers") for match in rule.get("matches") or ())
 
 
 def gateway_of(route: KubeObject) -> Key:

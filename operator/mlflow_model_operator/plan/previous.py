@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mlflow_model_operator import render
@@ -28,19 +28,19 @@ from mlflow_model_operator.settings import Settings
 def previous_decision(
     resource: MLflowModelDeployment,
     live: LiveChildren,
-    canary: Revision | None,
+    others: Collection[Revision],
     settings: Settings,
     now: float,
 ) -> Previous:
     """The decision that the resource's status records; where that is lost, what the objects show.
 
-    `canary` is the one that the spec asks for now.
+    `others` are the canary, or the variants, that the spec asks for now.
     """
     status = resource.status
     stable = revision_from_status(status.stable)
     revisions = {} if stable and not status.draining else live_revisions(live, settings)
     if stable is None:
-        return _from_objects(resource, live, revisions, canary, now)
+        return _from_objects(resource, live, revisions, {other.name for other in others}, now)
     draining = {
         entry.revision: since
         for entry in status.draining
@@ -53,6 +53,7 @@ def previous_decision(
         stable=stable,
         target=target,
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
+        matched=frozenset(status.matched),
         draining=draining,
         fallbacks=(target, *fallbacks) if target and has_requests else tuple(fallbacks),
     )
@@ -63,10 +64,12 @@ def _expected_objects(
 ) -> list[tuple[Kind, str]]:
     """The objects that there should be, by the spec, the status, and what others lead to."""
     status = resource.status
-    roles = [entry.revision for entry in (status.stable, status.target, status.canary) if entry]
+    named = (status.stable, status.target, status.canary, *status.variants)
+    roles = [entry.revision for entry in named if entry]
     draining = [entry.revision for entry in status.draining]
     selected = selector_of(live.services.get(resource.name)).get(names.REVISION)
-    routed = _route_weights(resource, live)
+    route = live.routes.get(resource.name)
+    routed = httproute.backends(route) if route else ()
     revisions = dict.fromkeys([*roles, *draining, *filter(None, [selected]), *routed])
     objects = [(kinds.DEPLOYMENT, name) for name in revisions]
     objects.append((kinds.SERVICE, resource.name))
@@ -91,25 +94,25 @@ def _from_objects(
     resource: MLflowModelDeployment,
     live: LiveChildren,
     revisions: Mapping[str, Revision],
-    canary: Revision | None,
+    excluded: Collection[str],
     now: float,
 ) -> Previous:
-    """What serves now by the Service, the route and the pods, as if the status had said so."""
+    """What serves now by the Service, the route and the pods, as if the status had said so.
+
+    `excluded` are those that have another role than the stable one.
+    """
     serving = [name for name in _by_service_first(resource, live) if name in revisions]
-    stable = next((revisions[name] for name in serving if not _is(canary, name)), None)
+    stable = next((revisions[name] for name in serving if name not in excluded), None)
     if stable is None:
         return Previous()
-    others = [name for name in revisions if name != stable.name and not _is(canary, name)]
+    others = [name for name in revisions if name != stable.name and name not in excluded]
     return Previous(
         stable=stable,
         traffic=_live_traffic(resource, live, stable),
+        matched=_live_matched(resource, live),
         draining=dict.fromkeys(revisions, now),  # as far as they are to get no traffic
         fallbacks=tuple(revisions[name] for name in others),
     )
-
-
-def _is(canary: Revision | None, name: str) -> bool:
-    return canary is not None and canary.name == name
 
 
 def _by_service_first(resource: MLflowModelDeployment, live: LiveChildren) -> Iterable[str]:
@@ -130,6 +133,11 @@ def _live_traffic(
 ) -> tuple[Weight, ...]:
     weights = _route_weights(resource, live) or {stable.name: 100}
     return tuple(Weight(name, weight) for name, weight in weights.items())
+
+
+def _live_matched(resource: MLflowModelDeployment, live: LiveChildren) -> frozenset[str]:
+    route = live.routes.get(resource.name)
+    return httproute.matched(route) if route else frozenset()
 
 
 def _route_weights(resource: MLflowModelDeployment, live: LiveChildren) -> Mapping[str, int]:

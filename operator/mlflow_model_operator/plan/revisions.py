@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from mlflow_model_operator import render
 from mlflow_model_operator.analysis import Report
@@ -32,7 +33,9 @@ from mlflow_model_operator.rollout import (
     deployment_state,
     live_routing,
 )
+from mlflow_model_operator.rollout.route_features import Refusals, RouteFeature, refused_features
 from mlflow_model_operator.rollout.state import Revision, RevisionState
+from mlflow_model_operator.rollout.variants import Variant
 from mlflow_model_operator.settings import Settings
 from mlflow_model_operator.status import Snapshot
 
@@ -43,6 +46,7 @@ class Resolution:
 
     model: ResolutionResult
     canary: ResolutionResult | None = None
+    variants: Mapping[str, ResolutionResult] = field(default_factory=dict)  # by name
     stable: ResolutionResult | None = None  # of the stable version, where signatures are compared
 
 
@@ -58,11 +62,13 @@ class Plan:
     is_deferred: bool = False  # the operator's new pod template is for later
     postponed: Postponement | None = None  # the rollout that does not start yet
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
+    refused: Refusals = field(default_factory=dict)  # what the route leaves out
 
     @property
     def identity(self) -> Hashable:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
-        return (self.decision.identity, self.renderable, self.excluded_hostnames)
+        refused = frozenset(self.refused)
+        return (self.decision.identity, self.renderable, self.excluded_hostnames, refused)
 
     @property
     def stale(self) -> Revision | None:
@@ -112,6 +118,19 @@ class Surroundings:
     query_denial: str | None = None  # why the analysis must not ask a Prometheus
 
 
+class _Others(NamedTuple):
+    """The revisions that the spec has beside the model's own."""
+
+    canary: Revision | None
+    variants: list[Variant]
+
+    @property
+    def revisions(self) -> list[Revision]:
+        """All of them."""
+        of_variants = (variant.revision for variant in self.variants)
+        return [*filter(None, [self.canary]), *of_variants]
+
+
 def make_plan(
     resource: MLflowModelDeployment,
     resolution: Resolution,
@@ -122,8 +141,8 @@ def make_plan(
     around: Surroundings = Surroundings(),
 ) -> Plan | None:
     """Plans for one resource; None where its URI was never resolved, so nothing can be served."""
-    canary = _canary(resource, resolution, names)
-    previous = previous_decision(resource, live, canary, settings, now)
+    others = _others(resource, resolution, names)
+    previous = previous_decision(resource, live, others.revisions, settings, now)
     model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
@@ -137,9 +156,10 @@ def make_plan(
     snapshot = _snapshot(resource, resolution, live, now, around)
     earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
     rollout = plan_rollout(resource, target, stable, snapshot, gates, around.analysis, earlier)
-    renderable = _renderable(resource, previous, rollout.target, canary, names)
+    renderable = _renderable(resource, previous, rollout.target, others.revisions, names)
+    refused = refused_features(resource, live)
     decision = decide(
-        _desired(resource, rollout, canary),
+        _desired(resource, rollout, others, can_match=RouteFeature.MATCH not in refused),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -147,10 +167,15 @@ def make_plan(
         drain_delay=settings.drain_delay,
         requeue_after=postponed.until - now if postponed else rollout.requeue_after,
     )
-    current = {revision.name for revision in decision.revisions}
-    rendered = tuple(revision for revision in renderable if revision.name in current)
+    rendered = _with_role(renderable, decision)
     draining = _draining(decision, live, settings)
-    return Plan(decision, rendered, around.excluded_hostnames, is_deferred, postponed, draining)
+    hostnames = around.excluded_hostnames
+    return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused)
+
+
+def _with_role(renderable: Iterable[Revision], decision: Decision) -> tuple[Revision, ...]:
+    current = {revision.name for revision in decision.revisions}
+    return tuple(revision for revision in renderable if revision.name in current)
 
 
 def _draining(decision: Decision, live: LiveChildren, settings: Settings) -> tuple[Revision, ...]:
@@ -170,16 +195,26 @@ def _is_deferred(
 
 
 def _desired(
-    resource: MLflowModelDeployment, rollout: RolloutPlan, canary: Revision | None
+    resource: MLflowModelDeployment,
+    rollout: RolloutPlan,
+    others: _Others,
+    *,
+    can_match: bool,
 ) -> Desired:
-    spec = resource.spec
+    """`can_match`: the gateway tells requests apart."""
+    spec, trial = resource.spec, rollout.trial
     return Desired(
         target=rollout.target,
-        canary=canary,
+        canary=others.canary,
         canary_weight=spec.canary.weight if spec.canary else 0,
+        variants=tuple(
+            variant._replace(has_matches=variant.has_matches and can_match)
+            for variant in others.variants
+        ),
+        canary_matches=bool(can_match and spec.canary and spec.canary.match),
         stopped=spec.scaling.min_replicas == 0,
         splits_by_weight=spec.routing.gateway is not None,
-        trial=rollout.trial,
+        trial=trial if can_match or trial is None else replace(trial, may_match=False),
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
         takes_over=rollout.takes_over,
@@ -198,6 +233,7 @@ def _snapshot(
         resource=resource,
         resolution=resolution.model,
         canary_resolution=resolution.canary,
+        variant_resolutions=resolution.variants,
         decision=None,
         live=live,
         apply_errors=(),
@@ -226,6 +262,12 @@ def is_operators_change(
     return (serves or is_stopped) and previous.target is None and not has_spec_changed
 
 
+def _others(
+    resource: MLflowModelDeployment, resolution: Resolution, names: RevisionNames
+) -> _Others:
+    return _Others(_canary(resource, resolution, names), _variants(resource, resolution, names))
+
+
 def _canary(
     resource: MLflowModelDeployment, resolution: Resolution, names: RevisionNames
 ) -> Revision | None:
@@ -236,19 +278,37 @@ def _canary(
     return names.revision(resource, replace(model, tags=())) if model else None
 
 
+def _variants(
+    resource: MLflowModelDeployment, resolution: Resolution, names: RevisionNames
+) -> list[Variant]:
+    """The variants whose URI resolves to a version, or did before."""
+    before = {entry.variant: revision_from_status(entry) for entry in resource.status.variants}
+    variants = []
+    for written in resource.spec.variants:
+        previous, resolved = before.get(written.name), resolution.variants.get(written.name)
+        is_same = previous is not None and previous.model.requested == written.uri
+        models = [previous.model] if previous and is_same else []
+        model = model_to_serve(resolved, models) if resolved else None
+        if model is not None:
+            revision = names.revision(resource, replace(model, tags=()))
+            variant = Variant(written.name, revision, written.weight, bool(written.match))
+            variants.append(variant)
+    return variants
+
+
 def _renderable(
     resource: MLflowModelDeployment,
     previous: Previous,
     target: Revision,
-    canary: Revision | None,
+    others: Iterable[Revision],
     names: RevisionNames,
 ) -> list[Revision]:
     """The revisions that the present spec renders; not those of an older pod template."""
     stable = previous.stable
     is_rendered = names.revision(resource, target.model).name == target.name
     revisions = {target.name: target} if is_rendered else {}
-    if canary is not None:
-        revisions.setdefault(canary.name, canary)
+    for other in others:
+        revisions.setdefault(other.name, other)
     if stable is not None and names.revision(resource, stable.model).name == stable.name:
         revisions.setdefault(stable.name, stable)
     return list(revisions.values())

@@ -11,9 +11,11 @@ from mlflow_model_operator.render.deployment import (
 from mlflow_model_operator.render.metadata import revision_metadata
 from mlflow_model_operator.render.network import network_objects
 from mlflow_model_operator.render.readback import live_revision
+from mlflow_model_operator.render.route_rules import Pin
 from mlflow_model_operator.render.routing import routing_objects
 
 __all__ = [
+    "Pin",
     "Scale",
     "live_revision",
     "network_objects",

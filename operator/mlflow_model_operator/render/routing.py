@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.contract import GRPC_PORT
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels, object_metadata, with_applied
+from mlflow_model_operator.render.route_rules import Pin, RouteRule, StickyCookie, route_rules
 from mlflow_model_operator.rollout.state import Weight
 
 
@@ -15,16 +18,19 @@ def routing_objects(
     resource: MLflowModelDeployment,
     traffic: tuple[Weight, ...],
     *,
+    pins: Iterable[Pin] = (),
+    is_sticky: bool = True,
     is_stale: bool = False,
     excluded_hostnames: frozenset[str] = frozenset(),
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
-    With a gateway the route has the weights, and the Service selects the stable revision, or the
-    canary where that has them all. Without one the Service selects all revisions with weight. A
-    revision with weight 0 is in the route, so that the gateway knows its pods. Where
-    `is_stale`, the stable revision has an older pod template: its pods may not serve gRPC yet. The
-    route is left out where other resources serve all its host names.
+    With a gateway the route has the weights and the `pins`, and keeps users where the spec says so
+    and the gateway can do it (`is_sticky`); the Service selects the stable revision, or the canary
+    where that has all requests. Without one the Service selects all revisions with weight. A
+    revision with weight 0 is in the route, so that the gateway knows its pods. Where `is_stale`,
+    the stable revision has an older pod template: its pods may not serve gRPC yet. The route is
+    left out where other resources serve all its host names.
     """
     grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_stale else None
     metadata = object_metadata(resource, resource.name, common_labels(resource))
@@ -35,7 +41,10 @@ def routing_objects(
         selector[names.REVISION] = served[0].revision
     objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
     if has_gateway and not are_all_excluded(resource, excluded_hostnames):
-        objects.append(_route(resource, metadata, traffic, grpc_port, excluded_hostnames))
+        path, serves_grpc = resource.spec.routing.path, grpc_port is not None
+        sticky = _sticky_cookie(resource) if is_sticky else None
+        rules = route_rules(path, traffic, pins, sticky, serves_grpc=serves_grpc)
+        objects.append(_route(resource, metadata, rules, excluded_hostnames))
     return objects
 
 
@@ -44,11 +53,17 @@ def are_all_excluded(resource: MLflowModelDeployment, excluded_hostnames: frozen
     return excluded_hostnames.issuperset(resource.spec.routing.hostnames or [""])
 
 
+def _sticky_cookie(resource: MLflowModelDeployment) -> StickyCookie | None:
+    sticky = resource.spec.routing.sticky
+    if sticky is None:
+        return None
+    return StickyCookie(sticky.cookie, resource.spec.routing.path, sticky.seconds)
+
+
 def _route(
     resource: MLflowModelDeployment,
     metadata: KubeObject,
-    traffic: tuple[Weight, ...],
-    grpc_port: int | None,
+    rules: list[RouteRule],
     excluded_hostnames: frozenset[str],
 ) -> KubeObject:
     routing = resource.spec.routing
@@ -60,9 +75,7 @@ def _route(
             gateway=routing.gateway.name,
             gateway_namespace=routing.gateway.namespace or resource.namespace,
             hostnames=[name for name in routing.hostnames if name not in excluded_hostnames],
-            path=routing.path,
             timeout=routing.timeout,
-            traffic=traffic,
-            grpc_port=grpc_port,
+            rules=rules,
         )
     )

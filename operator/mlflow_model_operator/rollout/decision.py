@@ -17,6 +17,7 @@ from mlflow_model_operator.rollout.progress import Obstacle, Progress
 from mlflow_model_operator.rollout.routing import LiveRouting
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
 from mlflow_model_operator.rollout.steps import Schedule
+from mlflow_model_operator.rollout.variants import Variant, beside, split
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Trial:
     notice: str = ""  # what a gate could not look at
     is_exchange: bool = False  # no autoscaler may add pods to those numbers
     undone: Revision | None = None  # the revision that is rolled back, where this is an undo
+    # Whether requests that match go to it: gates passed, and the data plane has it.
+    may_match: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Desired:
     target: Revision
     canary: Revision | None = None
     canary_weight: int = 0  # percent
+    canary_matches: bool = False  # whether requests that match are the canary's at any weight
+    variants: tuple[Variant, ...] = ()  # in place of a canary
     stopped: bool = False  # spec.scaling.minReplicas is 0
     # Whether a gateway splits the traffic. A Service gives requests to all pods, or to one
     # revision's.
@@ -78,6 +83,7 @@ class Previous:
     stable: Revision | None = None
     traffic: tuple[Weight, ...] = ()
     draining: Mapping[str, float] = field(default_factory=dict)  # revision → since, epoch seconds
+    matched: frozenset[str] = frozenset()  # had requests that match
     target: Revision | None = None  # where it was not the stable one
     # A target with requests, and draining revisions that still run: what can serve where the stable
     # one fails.
@@ -97,6 +103,8 @@ class Decision:
     requeue_after: float | None = None  # seconds until time alone changes the decision
     trial: Trial | None = None  # how the target takes over in steps, if it does
     rejected: Rejected | None = None
+    variants: tuple[Variant, ...] = ()  # those that are not the stable revision
+    matched: tuple[str, ...] = ()  # revisions that get the requests that match, at any weight
     # Draining revisions whose requests have ended; their pods stay for spec.rollout.keepOld.
     drained: frozenset[str] = frozenset()
 
@@ -104,7 +112,9 @@ class Decision:
     def identity(self) -> Hashable:
         """Equal for decisions that ask for the same objects."""
         pods = self.trial and (self.trial.replicas, self.trial.stable_replicas)
-        return (self.stable, self.target, self.canary, self.traffic, self.retained, pods)
+        routed = (self.traffic, self.matched)
+        others = (self.canary, self.variants)
+        return (self.stable, self.target, others, routed, self.retained, pods)
 
     @property
     def listed(self) -> tuple[Weight, ...]:
@@ -119,8 +129,13 @@ class Decision:
 
     @property
     def revisions(self) -> frozenset[Revision]:
-        """The stable revision, the target and the canary: all but the draining ones."""
-        return frozenset(filter(None, (self.stable, self.target, self.canary)))
+        """The stable revision, the target, the canary, the variants: all but the draining ones."""
+        return frozenset(self._roles)
+
+    @property
+    def _roles(self) -> Iterable[Revision]:
+        yield from filter(None, (self.stable, self.target, self.canary))
+        yield from (variant.revision for variant in self.variants)
 
     @property
     def retained(self) -> frozenset[str]:
@@ -141,20 +156,19 @@ def decide(
     """Decides which revision is stable, how the traffic splits, and which revisions may end.
 
     `states` holds every revision that exists, by name. `routing` is what the data plane does.
-    `now` and `drain_delay` are in seconds, and so is `requeue_after`: when to look again at the
-    latest.
+    `now`, `drain_delay` and `requeue_after` (when to look again at the latest) are in seconds.
     """
     stable = _stable(desired, previous, states)
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
+    variants = beside(stable, desired.variants)
     traffic = _traffic(desired, stable, canary, previous, states)
-    current = {revision.name for revision in (stable, desired.target, canary) if revision}
-    leaving = _leaving(previous, states, traffic, routing.reached - current)
-    if desired.rejected and desired.rejected.revision.name in states:
-        leaving |= {desired.rejected.revision.name} - current
+    matched = _matched(desired, stable, canary, previous, states)
+    current = _names(stable, desired.target, canary, variants)
+    unassigned = (routing.reached | _failed(desired.rejected, states)) - current
+    leaving = _leaving(previous, states, {*dict(traffic), *matched}, unassigned)
     since = _leaving_since(previous.draining, desired.rejected)
     ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
     is_draining = bool(set(ending.since) - current - ending.drained)
-    waits = [seconds for seconds in (ending.requeue_after, requeue_after) if seconds is not None]
     return Decision(
         stable=stable,
         target=desired.target,
@@ -162,9 +176,11 @@ def decide(
         traffic=traffic,
         draining=ending.since,
         phase=_phase(desired, previous, stable, states, is_draining=is_draining),
-        requeue_after=min(waits, default=None),
+        requeue_after=_earliest(ending.requeue_after, requeue_after),
         trial=desired.trial if stable.name != desired.target.name else None,
         rejected=desired.rejected,
+        variants=variants,
+        matched=matched,
         drained=ending.drained,
     )
 
@@ -214,6 +230,8 @@ def _traffic(
     states: Mapping[str, RevisionState],
 ) -> tuple[Weight, ...]:
     """All to the stable revision, unless another shares it; none to what is down."""
+    if variants := beside(stable, desired.variants):
+        return _split_traffic(desired, stable, variants, previous, states)
     all_to_stable = (Weight(stable.name, 100),)
     weight = desired.canary_weight
     if (
@@ -229,10 +247,30 @@ def _traffic(
     if not _answers(stable, states):
         return (Weight(canary.name, 100),)
     is_split = desired.splits_by_weight or weight == 100 or _are_alone(stable, canary, states)
-    if not is_split or not _may_serve(canary, previous, states):
+    had_traffic = any(share.revision == canary.name for share in previous.traffic)
+    if not is_split or not _may_serve(canary, had_traffic, states):
         return all_to_stable
     shares = (Weight(stable.name, 100 - weight), Weight(canary.name, weight))
     return tuple(share for share in shares if share.weight > 0)
+
+
+def _split_traffic(
+    desired: Desired,
+    stable: Revision,
+    variants: Iterable[Variant],
+    previous: Previous,
+    states: Mapping[str, RevisionState],
+) -> tuple[Weight, ...]:
+    """To each variant that can serve its weight, and the rest to the stable revision."""
+    if desired.stopped or not desired.splits_by_weight:
+        return split(stable.name, ())
+    had_traffic = {share.revision for share in previous.traffic}
+    served = (
+        variant
+        for variant in variants
+        if _may_serve(variant.revision, variant.revision.name in had_traffic, states)
+    )
+    return split(stable.name, served, is_stable_ready=_answers(stable, states))
 
 
 def _are_alone(stable: Revision, canary: Revision, states: Mapping[str, RevisionState]) -> bool:
@@ -240,20 +278,45 @@ def _are_alone(stable: Revision, canary: Revision, states: Mapping[str, Revision
     return all(name in (stable.name, canary.name) for name, state in states.items() if state.exists)
 
 
-def _may_serve(canary: Revision, previous: Previous, states: Mapping[str, RevisionState]) -> bool:
+def _may_serve(canary: Revision, had_traffic: bool, states: Mapping[str, RevisionState]) -> bool:
     """A canary gets traffic once all its pods are ready, and loses it when none of them is.
 
     Without this difference, each pod that is replaced or added would move the weights back and
     forth.
     """
-    has_traffic = any(share.revision == canary.name for share in previous.traffic)
-    return has_traffic or _is_ready(canary, states)
+    return _answers(canary, states) and (had_traffic or _is_ready(canary, states))
+
+
+def _matched(
+    desired: Desired,
+    stable: Revision,
+    canary: Revision | None,
+    previous: Previous,
+    states: Mapping[str, RevisionState],
+) -> tuple[str, ...]:
+    """The revisions that get the requests that match; only a gateway tells requests apart."""
+    trial = desired.trial
+    variants = beside(stable, desired.variants)
+    candidates = [variant.revision for variant in variants if variant.has_matches]
+    if canary is not None and desired.canary_matches:
+        candidates.append(canary)
+    if trial is not None and trial.may_match and desired.target.name != stable.name:
+        candidates.append(desired.target)
+    if desired.stopped or not desired.splits_by_weight:
+        return ()
+    return tuple(
+        dict.fromkeys(
+            revision.name
+            for revision in candidates
+            if _may_serve(revision, revision.name in previous.matched, states)
+        )
+    )
 
 
 def _leaving(
     previous: Previous,
     states: Mapping[str, RevisionState],
-    traffic: tuple[Weight, ...],
+    routed: set[str],
     reached: frozenset[str],
 ) -> set[str]:
     """Revisions that had traffic, or are `reached` by some, and are to have none now.
@@ -262,9 +325,26 @@ def _leaving(
     drops them a moment later, the data plane may still send them requests. Those that never had
     any need no draining.
     """
-    had_traffic = {share.revision for share in previous.traffic} | set(previous.draining)
-    has_traffic = {share.revision for share in traffic}
-    return {name for name in had_traffic | reached if name in states} - has_traffic
+    had_traffic = {share.revision for share in previous.traffic} | previous.matched
+    candidates = had_traffic | set(previous.draining) | reached
+    return {name for name in candidates if name in states} - routed
+
+
+def _names(
+    stable: Revision, target: Revision, canary: Revision | None, variants: Iterable[Variant]
+) -> set[str]:
+    """The names of the revisions with a role."""
+    others = (variant.revision.name for variant in variants)
+    return {stable.name, target.name, *([canary.name] if canary else []), *others}
+
+
+def _earliest(*waits: float | None) -> float | None:
+    return min((seconds for seconds in waits if seconds is not None), default=None)
+
+
+def _failed(rejected: Rejected | None, states: Mapping[str, RevisionState]) -> set[str]:
+    """The target that was rolled back, if it exists."""
+    return {rejected.revision.name} & set(states) if rejected else set()
 
 
 def _leaving_since(draining: Mapping[str, float], rejected: Rejected | None) -> Mapping[str, float]:

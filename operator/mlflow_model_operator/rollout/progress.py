@@ -573,7 +573,7 @@ def _obstacle_to_first_share(progress: Progress, observed: Observation) -> Cause
     weight = next_weight(progress, observed.steps)
     if observed.obstacle is not None:
         return Cause.GATES
-    if not _is_ready(progress, progress.step + 1, observed):
+    if not _has_pods_for_first_share(progress, observed):
         return Cause.PODS
     has_gap = observed.exchange is not None and observed.exchange.has_gap
     if observed.is_stopped or not (observed.stable_answers or has_gap):
@@ -609,6 +609,18 @@ def _is_ready(progress: Progress, step: int, observed: Observation) -> bool:
     """
     is_ready = observed.exchange is not None or observed.target_state.is_ready
     return is_ready and _has_pods(progress, step, observed)
+
+
+def _has_pods_for_first_share(progress: Progress, observed: Observation) -> bool:
+    """Whether it is ready for its first share.
+
+    If that was requested already, but not recorded, it may be to have more pods: for the step
+    after.
+    """
+    following, weight = progress.step + 1, next_weight(progress, observed.steps)
+    if weight > 0 and _is_requested(observed, weight):
+        return _has_pods(progress, following, observed)
+    return _is_ready(progress, following, observed)
 
 
 def _has_pods(progress: Progress, step: int, observed: Observation) -> bool:

@@ -33,7 +33,7 @@ class LiveRouting:
     """Which revisions requests reach now, and how long others may still be reached."""
 
     service: frozenset[str] = frozenset()  # by the public Service: any of them
-    route: frozenset[str] = frozenset()  # by the gateway: each by its weight
+    route: frozenset[str] = frozenset()  # by the gateway: each by its weight, or by a match
     # For how many seconds after a revision has lost its traffic the gateway may still send it some.
     route_retention: float = math.inf  # to those of `route`
     lag: float = 0.0  # to any other
@@ -64,7 +64,7 @@ def live_routing(
         return LiveRouting(service)
     match _acceptance(route):
         case Accepted():
-            return LiveRouting(service, frozenset(httproute.weights(route)))
+            return LiveRouting(service, httproute.backends(route))
         case Refused():
             retention = REFUSED_ROUTE_TIMEOUT
         case _:
@@ -115,7 +115,7 @@ def accepted_revisions(
     if _is_gateway_gone(resource, route, gateway):
         return []
     if isinstance(_acceptance(route), Accepted):
-        return sorted(httproute.weights(route))
+        return sorted(httproute.backends(route))
     return _last_accepted(resource, route, live)
 
 

@@ -18,7 +18,8 @@ def schedule(spec: Spec) -> Schedule:
     (Step(weight=10, hold=120.0, pods=None), Step(weight=10, hold=inf, pods=None), \
 Step(weight=50, hold=0.0, pods=None))
     """
-    return schedule_of({"rollout": spec.rollout.dump(), "canary": spec.canary})
+    others = {"canary": spec.canary, "variants": spec.variants}
+    return schedule_of({"rollout": spec.rollout.dump(), **others})
 
 
 def required_replicas(stable_replicas: int, weight: int) -> int:

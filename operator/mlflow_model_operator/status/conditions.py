@@ -18,12 +18,14 @@ from mlflow_model_operator.kube.httproute import Accepted, Pending, Refused
 from mlflow_model_operator.kube.objects import format_time
 from mlflow_model_operator.rollout import Decision, Phase, Postponement, Rejected, Trial
 from mlflow_model_operator.rollout.progress import Action, Cause, Stage
+from mlflow_model_operator.rollout.route_features import RouteFeature
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.condition import Condition, ConditionStatus, met, unmet
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
 from mlflow_model_operator.status.rollout_text import control_command, rollout_message
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 from mlflow_model_operator.status.summary import summary
+from mlflow_model_operator.status.variants import variants_ready, variants_split
 
 _NO_ROOM = (Reason.UNSCHEDULABLE, Reason.NO_GPU_NODE, Reason.QUOTA_EXCEEDED)
 
@@ -34,6 +36,11 @@ _ROUTE_FIXES = {
     "NoMatchingListenerHostname": "Set spec.routing.hostnames to host names that a listener of the "
     "Gateway accepts",
     "NoMatchingParent": "Set spec.routing.gateway to a Gateway with an HTTP listener",
+}
+# By what a gateway does not support: the field, and what happens instead.
+_RULES = {
+    RouteFeature.STICKY: ("spec.routing.sticky", "users do not stay with a revision"),
+    RouteFeature.MATCH: ("match", "only the weights apply"),
 }
 _DEFAULT_ROUTE_FIX = (
     "Correct spec.routing, or allow this host name and namespace in the Gateway's listeners"
@@ -47,7 +54,9 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         available(snapshot),
         progressing(snapshot),
         route_accepted(snapshot),
+        rules_accepted(snapshot),
         canary_ready(snapshot),
+        variants_ready(snapshot),
         traffic_split(snapshot),
         registry_updated(snapshot),
     ]
@@ -351,6 +360,24 @@ def _waiting_for_gateway(gateway: Key) -> Condition:
     )
 
 
+def rules_accepted(snapshot: Snapshot) -> Condition | None:
+    """Whether the gateway supports the rules of the spec; None where there are none."""
+    spec = snapshot.resource.spec
+    if snapshot.resource.gateway is None or not (spec.has_matches or spec.routing.sticky):
+        return None
+    for feature, refusal in snapshot.refused.items():
+        why = single_line(refusal.message).rstrip(". ")
+        field, effect = _RULES[feature]
+        return unmet(
+            "RulesAccepted",
+            Reason.RULES_REFUSED,
+            f"Gateway {snapshot.resource.gateway} does not support {field} "
+            f"({single_line(refusal.reason)}: {why}), so {effect}: leave out {field}, or use a "
+            "Gateway that supports it; see docs/how-to/ab-testing.md",
+        )
+    return met("RulesAccepted", Reason.ACCEPTED, "No rule was refused by the Gateway")
+
+
 def canary_ready(snapshot: Snapshot) -> Condition | None:
     """Whether the canary can take its share; None where there is none."""
     if snapshot.resource.spec.canary is None:
@@ -382,8 +409,10 @@ def canary_ready(snapshot: Snapshot) -> Condition | None:
 
 
 def traffic_split(snapshot: Snapshot) -> Condition | None:
-    """Whether a canary, or a target on trial, has its weight; None where there is neither."""
+    """Whether a canary, the variants, or a target on trial have their weights; None without."""
     spec, decision = snapshot.resource.spec, snapshot.decision
+    if spec.variants and decision is not None:
+        return variants_split(snapshot, decision)
     if spec.canary is None:
         return _split_on_trial(snapshot, decision) if decision else None
     canary = decision.canary if decision else None
@@ -487,10 +516,11 @@ def _has_min_replicas(snapshot: Snapshot, state: RevisionState) -> bool:
 
 def _apply_failure(snapshot: Snapshot, decision: Decision) -> Failure | None:
     """An object that could not be applied, and that no other condition is about."""
-    canary = decision.canary.name if decision.canary else None
+    others = {variant.revision.name for variant in decision.variants}
+    others |= {decision.canary.name} if decision.canary else set()
+    others -= {decision.target.name}
     for error in snapshot.apply_errors:
-        is_canarys = error.name == canary and canary != decision.target.name
-        if error.kind == "HTTPRoute" or is_canarys:
+        if error.kind == "HTTPRoute" or error.name in others:
             continue
         failure = diagnose_apply_failure(error)
         if error.name == decision.target.name:

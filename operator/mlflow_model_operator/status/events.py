@@ -127,6 +127,7 @@ def _turned_back(old: KubeObject, new: KubeObject) -> list[Event]:
 def _drained(old: KubeObject, new: KubeObject) -> list[Event]:
     """Revisions that are removed; one that only lost its traffic, like a canary at 0 %, stays."""
     staying = {new[role]["revision"] for role in ("stable", "target", "canary") if role in new}
+    staying |= {entry["revision"] for entry in new.get("variants", ())}
     staying |= {*_draining(new)}
     return [
         _event(EventReason.DRAINED, f"Removed {name}: its in-flight requests have finished")

@@ -13,6 +13,7 @@ from mlflow_model_operator.kube.objects import KubeObject, format_time
 from mlflow_model_operator.rollout import Decision, programmed_weights
 from mlflow_model_operator.rollout.progress import Progress
 from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.rollout.variants import Variant
 from mlflow_model_operator.status.analysis import analysis_fields
 from mlflow_model_operator.status.snapshot import Snapshot
 
@@ -165,7 +166,18 @@ def trigger(snapshot: Snapshot, decision: Decision) -> str:
 
 def canary_trigger(resource: MLflowModelDeployment, canary: Revision) -> str:
     """Why the present canary was started: as it was recorded when that began."""
-    before = resource.status.canary
+    return _trigger_of_other(resource, resource.status.canary, canary)
+
+
+def variant_trigger(resource: MLflowModelDeployment, variant: Variant) -> str:
+    """Why the present revision of a variant was started."""
+    entries = (entry for entry in resource.status.variants if entry.variant == variant.name)
+    return _trigger_of_other(resource, next(entries, None), variant.revision)
+
+
+def _trigger_of_other(
+    resource: MLflowModelDeployment, before: RevisionStatus | None, canary: Revision
+) -> str:
     is_new_spec = resource.status.observed_generation != resource.generation
     if before is None or (is_new_spec and before.requested_uri != canary.model.requested):
         return RolloutTrigger.SPEC

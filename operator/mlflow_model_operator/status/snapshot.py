@@ -27,6 +27,7 @@ from mlflow_model_operator.rollout import (
     deployment_state,
     live_routing,
 )
+from mlflow_model_operator.rollout.route_features import Refusals
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 
 
@@ -71,6 +72,9 @@ class Snapshot:
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
     is_deferred: bool = False  # a new pod template of the operator is for later
     postponed: Postponement | None = None  # the rollout that does not start yet
+    # What the URIs of the variants resolve to, by their names.
+    variant_resolutions: Mapping[str, ModelVersion | ResolutionError] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=dict)  # what the gateway does not support
     writes: WriteState | None = None  # of the registry; None: the resource asks for none
     # Those that there are scoring images for, the default first: ("3.11", "3.12").
     scoring_python_versions: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.reasons import Reason
+from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube.objects import (
     KubeObject,
     format_time,
@@ -16,7 +17,9 @@ from mlflow_model_operator.kube.objects import (
     status_of,
 )
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
+from mlflow_model_operator.rollout.route_features import rules_hash
 from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.rollout.variants import Variant
 from mlflow_model_operator.status.condition import Condition, met, unmet
 from mlflow_model_operator.status.conditions import conditions
 from mlflow_model_operator.status.registry import registry_status
@@ -26,10 +29,12 @@ from mlflow_model_operator.status.rollout import (
     past_revision,
     postponed,
     rollout_status,
+    variant_trigger,
 )
 from mlflow_model_operator.status.snapshot import Snapshot
 
 _SUMMARY = ("Ready", "Reconciling", "Stalled")
+MAX_REASON_LENGTH, MAX_REFUSAL_LENGTH = 100, 500  # characters of what a gateway says
 MAX_MESSAGE_LENGTH = 2000  # characters; Kubernetes allows 32768, people read less
 
 
@@ -47,6 +52,8 @@ def status(snapshot: Snapshot) -> KubeObject:
         new["url"] = url
     if decision is not None:
         new |= _revisions(snapshot, decision)
+        if snapshot.refused:
+            new["refusedRules"] = _refused_rules(snapshot)
         # As requested, not as counted: pods that come up one by one would be a status write each.
         new["replicas"] = sum(
             deployment["spec"].get("replicas", 1)
@@ -64,20 +71,41 @@ def status(snapshot: Snapshot) -> KubeObject:
     return new
 
 
+def _refused_rules(snapshot: Snapshot) -> list[KubeObject]:
+    """What the route leaves out, for the next reconcile to do so too."""
+    current = rules_hash(snapshot.resource)
+    return [
+        {
+            "rules": feature.value,
+            "hash": current,
+            "reason": refusal.reason[:MAX_REASON_LENGTH],
+            "message": single_line(refusal.message)[:MAX_REFUSAL_LENGTH],
+        }
+        for feature, refusal in snapshot.refused.items()
+    ]
+
+
 def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
     """The revisions in their roles, their traffic, and those that are draining."""
     roles = {"stable": decision.stable, "canary": decision.canary}
     if decision.target.name != decision.stable.name:
         roles["target"] = decision.target
     present = {role: revision for role, revision in roles.items() if revision}
-    versions = {revision.name: revision.model.version for revision in present.values()}
+    versions = {revision.name: revision.model.version for revision in decision.revisions}
+    variants = {entry.revision.name: entry.name for entry in decision.variants}
     new: KubeObject = {role: _revision(revision, snapshot) for role, revision in present.items()}
     if decision.canary:
         new["canary"]["trigger"] = str(canary_trigger(snapshot.resource, decision.canary))
+    if decision.variants:
+        new["variants"] = [_variant(entry, snapshot) for entry in decision.variants]
     new["traffic"] = [
-        {"revision": name, "modelVersion": versions[name], "weight": weight}
+        {"revision": name, "modelVersion": versions[name]}
+        | ({"variant": variants[name]} if name in variants else {})
+        | {"weight": weight}
         for name, weight in decision.traffic
     ]
+    if decision.matched:
+        new["matched"] = list(decision.matched)
     if decision.draining:
         new["draining"] = [
             {"revision": name, "since": format_time(since)}
@@ -159,6 +187,12 @@ def _is_same_state(old: Mapping[str, Any], new: Condition, generation: int) -> b
 
 def _revision(revision: Revision, snapshot: Snapshot) -> KubeObject:
     return {**past_revision(revision), "readyReplicas": snapshot.state(revision).ready}
+
+
+def _variant(variant: Variant, snapshot: Snapshot) -> KubeObject:
+    trigger = variant_trigger(snapshot.resource, variant)
+    name = {"variant": variant.name, "trigger": str(trigger)}
+    return {**_revision(variant.revision, snapshot), **name}
 
 
 def _phase(decision: Decision, snapshot: Snapshot) -> Phase:

@@ -22,6 +22,10 @@ from mlflow_model_operator.status.rollout import (
     trigger,
 )
 from mlflow_model_operator.status.snapshot import Snapshot
+from mlflow_model_operator.status.variants import (
+    are_variants_from_outside,
+    were_variants_resolved,
+)
 
 # How long what somebody else may bring, like a Secret of the same commit, is worth waiting for.
 GRACE_PERIOD = 300.0  # seconds
@@ -119,7 +123,12 @@ def _obstacles(snapshot: Snapshot, parts: Sequence[Condition]) -> list[Condition
 
 
 def _allows_ready(snapshot: Snapshot, condition: Condition) -> bool:
-    if _is_stopped(snapshot) and condition.type in ("Available", "CanaryReady", "TrafficSplit"):
+    if _is_stopped(snapshot) and condition.type in (
+        "Available",
+        "CanaryReady",
+        "VariantsReady",
+        "TrafficSplit",
+    ):
         return True
     if condition.type == "RegistryUpdated":
         return True
@@ -147,12 +156,20 @@ def _is_from_outside(snapshot: Snapshot, condition: Condition, parts: Sequence[C
             return _was_resolved(snapshot, decision)
         case "Progressing" | "TrafficSplit" if condition.reason in _OF_A_NEW_CANARY:
             is_canary = _is_canary_from_outside(snapshot, decision)
+            is_canary = is_canary or _are_variants_from_outside(snapshot, decision)
             return is_canary or _is_rollout_from_outside(snapshot, decision)
         case "Progressing" | "TrafficSplit":
             return _is_rollout_from_outside(snapshot, decision)
         case "RouteAccepted":  # its weights change with each step
             is_pending = _is_briefly_pending(snapshot, condition)
             return is_pending and _is_rollout_from_outside(snapshot, decision)
+        case "VariantsReady" if condition.reason is Reason.STARTING:
+            return _are_variants_from_outside(snapshot, decision)
+        case "VariantsReady":
+            return were_variants_resolved(snapshot, decision) and any(
+                isinstance(entry, ResolutionError)
+                for entry in snapshot.variant_resolutions.values()
+            )
         case "CanaryReady" if isinstance(snapshot.canary_resolution, ResolutionError):
             return _was_canary_resolved(snapshot, decision.canary)
         case "CanaryReady":
@@ -192,6 +209,10 @@ def _is_canary_from_outside(snapshot: Snapshot, decision: Decision) -> bool:
     """Whether the registry or an upgrade of the operator began the present canary."""
     canary = decision.canary
     return canary is not None and canary_trigger(snapshot.resource, canary) in _OUTSIDE_TRIGGERS
+
+
+def _are_variants_from_outside(snapshot: Snapshot, decision: Decision) -> bool:
+    return are_variants_from_outside(snapshot, decision, _OUTSIDE_TRIGGERS)
 
 
 def _is_rollout_from_outside(snapshot: Snapshot, decision: Decision) -> bool:

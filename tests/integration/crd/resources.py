@@ -69,7 +69,14 @@ FULL: Resource = {
             "metrics": [{"type": "Pods", "pods": {"metric": {"name": "requests"}}}],
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
         },
-        "canary": {"uri": "models:/wine@challenger", "weight": 10},
+        "canary": {
+            "uri": "models:/wine@challenger",
+            "weight": 10,
+            "match": [
+                {"header": {"name": "X-Tester", "value": "yes, please"}},
+                {"cookie": {"name": "beta", "value": "#1:[a]"}},
+            ],
+        },
         "rollout": {
             "strategy": "direct",
             "keepOld": "10m",
@@ -90,6 +97,7 @@ FULL: Resource = {
             "hostnames": ["wine.models.example.com", "*.wine.example.com"],
             "path": "/wine",
             "timeout": "500ms",
+            "sticky": {"cookie": "wine-revision", "maxAge": "8760h"},
         },
         "pod": {
             "nodeSelector": {"disk": "ssd", "empty": ""},
@@ -117,7 +125,9 @@ JUDGED: Resource = {
     "spec": {
         "model": {"uri": "models:/wine@champion"},
         "server": {"staleness": {"column": "event_time"}},
+        "routing": {"gateway": {"name": "shared"}},
         "rollout": {
+            "match": [{"header": {"name": "x-tester", "value": "true"}}],
             "steps": [{"weight": 10, "hold": "2m"}, {"pause": {"duration": "1m"}}],
             "analysis": {
                 "interval": "15s",
@@ -145,6 +155,24 @@ JUDGED: Resource = {
                 ],
             },
         },
+    },
+}
+
+# What a canary excludes too.
+SPLIT: Resource = {
+    **MINIMAL,
+    "spec": {
+        "model": {"uri": "models:/wine@champion"},
+        "variants": [
+            {"name": "b", "uri": "models:/wine/2", "weight": 60},
+            {
+                "name": "c",
+                "uri": "models:/wine@challenger",
+                "weight": 40,
+                "match": [{"cookie": {"name": "beta", "value": "c"}}],
+            },
+        ],
+        "routing": {"gateway": {"name": "shared"}},
     },
 }
 

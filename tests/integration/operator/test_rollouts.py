@@ -81,6 +81,25 @@ class Rollouts(World):
         refs = self.route()["spec"]["rules"][0]["backendRefs"]
         return {self.version_of(ref["name"]): ref["weight"] for ref in refs}
 
+    def rules(self) -> dict[str, str]:
+        """By the header's value that a rule of the route matches: the revision that it leads to."""
+        found = {}
+        for rule in self.route()["spec"]["rules"][1:]:
+            (header,) = rule["matches"][0]["headers"]
+            (ref,) = rule["backendRefs"]
+            found[header["value"]] = ref["name"]
+        return found
+
+    def assigned(self) -> list[str]:
+        """The revisions to which the route assigns users."""
+        refs = self.route()["spec"]["rules"][0]["backendRefs"]
+        cookies = (
+            ref["filters"][0]["responseHeaderModifier"]["add"][0]["value"]
+            for ref in refs
+            if ref.get("filters")
+        )
+        return [cookie.split(";")[0].partition("=")[2] for cookie in cookies]
+
     def version_of(self, revision: str) -> str:
         template = self.children("deployments")[revision]["spec"]["template"]["spec"]
         env = {entry["name"]: entry.get("value") for entry in template["containers"][0]["env"]}
@@ -88,6 +107,10 @@ class Rollouts(World):
 
     def accept_route(self) -> None:
         """Plays the gateway: it follows the route as it stands."""
+        self.answer_route("True")
+
+    def answer_route(self, status: str, reason: str | None = None) -> None:
+        """Plays the gateway: it follows the route as it stands, or does not."""
         route = self.route()
         if not route:
             return
@@ -95,7 +118,10 @@ class Rollouts(World):
         parent = {
             "controllerName": "example.com/test",
             "parentRef": {"name": "shared", "namespace": self.namespace},
-            "conditions": [_condition(type_, generation) for type_ in ("Accepted", "ResolvedRefs")],
+            "conditions": [
+                {**_condition(type_, generation), "status": status, "reason": reason or type_}
+                for type_ in ("Accepted", "ResolvedRefs")
+            ],
         }
         path = f"/{GATEWAY_API}/namespaces/{self.namespace}/httproutes/wine/status"
         body = {"status": {"parents": [parent]}}
@@ -457,3 +483,72 @@ def test_a_version_waits_until_it_is_known_to_be_good(world: Rollouts, pods: Mea
     path = f"/api/v1/namespaces/{world.namespace}/pods/{name}?gracePeriodSeconds=0"
     assert world.api.request("DELETE", path).ok
     world.play_until("version 2", lambda: world.status()["stable"]["modelVersion"] == "2")
+
+
+TESTER = [{"header": {"name": "x-tester", "value": "true"}}]
+
+
+def test_a_tester_gets_the_new_version_first_and_users_stay(world: Rollouts) -> None:
+    old = world.given_version_1_is_served(
+        steps=[{"pause": {}}, {"weight": 30, "hold": "1h"}], match=TESTER
+    )
+    gateway = {"name": "shared", "namespace": world.namespace}
+    routing = {"gateway": gateway, "hostnames": ["wine.example.com"], "sticky": {"maxAge": "1h"}}
+    world.patch("mmd", "wine", {"spec": {"routing": routing}})
+    world.mlflow.point(world.model, "champion", "2")
+    new = world.until_revision_of("2")
+    world.play_until("paused", lambda: world.rollout().get("phase") == "Paused")
+    world.play_until("a rule for testers", lambda: world.status().get("matched") == [new])
+    assert world.weights() == {"1": 100, "2": 0}
+    assert world.rules() == {"true": new}
+
+    world.control("resume/1")
+    world.play_until("a weight", lambda: world.rollout().get("acceptedWeight") == 30)
+    assert world.rules() == {
+        "true": new,
+        f"^(.*; *)?model-revision={old}( *;.*)?$": old,
+        f"^(.*; *)?model-revision={new}( *;.*)?$": new,
+    }
+    assert world.assigned() == [old, new]
+    assert world.condition("RulesAccepted")["status"] == "True"
+
+
+def test_a_gateway_that_sets_no_cookies_gets_a_route_without(world: Rollouts) -> None:
+    world.given_version_1_is_served()
+    gateway = {"name": "shared", "namespace": world.namespace}
+    canary = {"uri": f"models:/{world.model}/2", "weight": 30, "match": TESTER}
+    routing = {"gateway": gateway, "hostnames": ["wine.example.com"], "sticky": {}}
+    spec = {"canary": canary, "routing": routing, "rollout": None}
+    world.patch("mmd", "wine", {"spec": spec})
+    new = world.until_revision_of("2")
+    world.set_ready(new)
+    world.until("a route that sets cookies", world.assigned)
+    world.answer_route("False", "UnsupportedValue")
+    world.until("a route that sets none", lambda: not world.assigned())
+    assert world.weights() == {"1": 70, "2": 30}
+    assert world.rules() == {"true": new}
+
+    world.accept_route()
+    refused = world.until_condition("RulesAccepted", "False", "RulesRefused")
+    assert "UnsupportedValue" in refused["message"]
+    world.until_condition("RouteAccepted", "True", "Accepted")
+    assert world.assigned() == []
+
+
+def test_three_versions_share_the_requests(world: Rollouts) -> None:
+    world.given_version_1_is_served()
+    variants = [
+        {"name": "b", "uri": f"models:/{world.model}/2", "weight": 30, "match": TESTER},
+        {"name": "c", "uri": f"models:/{world.model}/3", "weight": 20},
+    ]
+    world.patch("mmd", "wine", {"spec": {"variants": variants, "rollout": None}})
+    world.play_until("three shares", lambda: len(world.weights()) == 3)
+    assert world.weights() == {"1": 50, "2": 30, "3": 20}
+    assert world.rules() == {"true": world.until_revision_of("2")}
+    world.play_until("ready", lambda: world.condition("Ready").get("reason") == "Ready")
+    shares = [(share.get("variant"), share["weight"]) for share in world.status()["traffic"]]
+    assert shares == [(None, 50), ("b", 30), ("c", 20)]
+
+    world.patch("mmd", "wine", {"spec": {"variants": None}})
+    world.play_until("one version", lambda: len(world.children("deployments")) == 1)
+    assert world.weights() == {"1": 100}

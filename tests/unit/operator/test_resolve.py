@@ -109,3 +109,18 @@ async def test_a_first_answer_is_waited_for_unless_the_registry_is_down() -> Non
     found = await resolve(registry, given(target=SERVED | {"revision": "wine-4"}))
     assert isinstance(found.stable, ResolutionError)
     assert found.stable.reason is Reason.REGISTRY_UNREACHABLE
+
+
+async def test_variants_are_resolved_each_within_the_policy() -> None:
+    variants = [
+        {"name": "b", "uri": "models:/wine@b", "weight": 10},
+        {"name": "c", "uri": "runs:/0123/model", "weight": 10},
+    ]
+    written = resource({"stable": SERVED}, variants=variants, policy={"sources": ["models:/wine"]})
+    registry = FakeRegistry({URI: version("3"), "models:/wine@b": version("4")})
+    found = await resolve(registry, written)
+    assert found.variants["b"] == version("4")
+    denied = found.variants["c"]
+    assert isinstance(denied, ResolutionError) and denied.reason is Reason.POLICY_DENIED
+    assert "spec.variants[1].uri" in denied.message
+    assert registry.subscriptions == {URI, "models:/wine@b"}

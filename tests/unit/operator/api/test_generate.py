@@ -119,6 +119,8 @@ def test_only_defaults_that_say_something_are_written() -> None:
         ".spec.routing",
         ".spec.routing.path",
         ".spec.routing.timeout",
+        ".spec.routing.sticky.cookie",
+        ".spec.routing.sticky.maxAge",
         ".status",
     }
 

@@ -124,6 +124,9 @@ def test_status_comes_back() -> None:
             "readyReplicas": 0,
         },
         "traffic": [{"revision": "wine-1", "modelVersion": "3", "weight": 100}],
+        "variants": [],
+        "matched": [],
+        "refusedRules": [],
         "history": [],
         "draining": [],
     }

@@ -150,16 +150,19 @@ class DataPlane:
 
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
-        self._active: dict[str, int] = {}
+        self._active: frozenset[str] = frozenset()
+        self.is_simple = False  # a gateway that refuses all rules but those by weight
         self._active_uid = ""  # of the route that it follows
 
     def gateway_looks(self, verdict: str) -> None:
         """The gateway's controller reads the route as it stands, and says what it thinks of it."""
         route = self._cluster.live(kinds.ROUTE).get(KEY.name)
         if route is None or GATEWAY.name not in self._cluster.live(kinds.GATEWAY):
-            self._active = {}
+            self._active = frozenset()
             return
-        self._active = httproute.weights(route) if verdict == "True" else {}
+        if self.is_simple and (httproute.has_backend_filters(route) or httproute.matched(route)):
+            verdict = "False"
+        self._active = httproute.backends(route) if verdict == "True" else frozenset()
         self._active_uid = uid_of(route)
         conditions = [
             {

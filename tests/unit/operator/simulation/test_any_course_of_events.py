@@ -184,6 +184,10 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         }
         return named | {entry["revision"] for entry in status.get("draining", ())}
 
+    def serving(self, status: Json) -> set[Any]:
+        """The revisions that there are in the end."""
+        return {status["stable"]["revision"], status.get("canary", {}).get("revision")}
+
     def is_ready(self, name: str) -> bool:
         deployment = self.world.deployments.get(name)
         replicas = deployment["spec"]["replicas"] if deployment else 0
@@ -214,7 +218,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         world.registry.is_down = False
         world.settle()
         spec, status = world.resource["spec"], world.status
-        expected = {status["stable"]["revision"], status.get("canary", {}).get("revision")}
+        expected = self.serving(status)
         is_stopped = spec.get("scaling", {}).get("minReplicas") == 0
         if is_stopped:
             expected.add(status.get("target", {}).get("revision"))

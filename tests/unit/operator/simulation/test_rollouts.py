@@ -195,6 +195,15 @@ def test_the_target_has_pods_for_its_next_step_and_stable_keeps_its_own() -> Non
     assert given.cluster.live(kinds.AUTOSCALER)[new]["spec"]["minReplicas"] == 2
 
 
+def test_a_first_share_begins_where_the_next_step_takes_another_pod() -> None:
+    steps = [{"weight": 20}, {"weight": 60}]
+    world = World(has_gateway=True, rollout={"steps": steps}, scaling={"minReplicas": 2})
+    world.settle()
+    world.registry.aliases[ALIAS] = "2"
+    world.settle()
+    assert world.status["stable"]["modelVersion"] == "2"
+
+
 def test_weights_move_on_only_when_the_gateway_has_the_last_ones() -> None:
     given = world(rollout={"steps": [{"weight": 10}, {"weight": 50}]})
     given.registry.aliases[ALIAS] = "2"
