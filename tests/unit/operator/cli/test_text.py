@@ -20,6 +20,7 @@ from tests.unit.operator.simulation.test_rollouts import (
     promoted,
     world,
 )
+from tests.unit.operator.simulation.test_variants import given_three_versions
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -77,9 +78,14 @@ def edited() -> World:
     return given
 
 
+def variants() -> World:
+    given, *_ = given_three_versions(sticky={})
+    return given
+
+
 WORLDS: dict[str, Callable[[], World]] = {
     each.__name__: each
-    for each in (served, direct, new, held, paused, failed, undoing, undone, edited)
+    for each in (served, direct, new, held, paused, failed, undoing, undone, edited, variants)
 }
 
 
