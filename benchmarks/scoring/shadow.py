@@ -150,8 +150,14 @@ def _server(
             for thread in Path(f"/proc/{up.process.pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cpus[1:] if is_shadow else cpus[:1])
         if is_shadow:
-            os.setpriority(os.PRIO_PGRP, up.process.pid, 19)
+            _yield_to_others(up)
         yield Stable(up, file, metrics_port)
+
+
+def _yield_to_others(server: Running) -> None:
+    """In a cluster it would be on other CPUs."""
+    for thread in Path(f"/proc/{server.process.pid}/task").iterdir():
+        os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 @contextmanager

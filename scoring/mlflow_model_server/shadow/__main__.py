@@ -10,8 +10,7 @@ _NICENESS = 19
 
 
 def _main() -> None:
-    # Before all else: what follows takes a moment.
-    os.nice(_NICENESS)
+    os.nice(_NICENESS)  # before all else: what follows takes a moment
     import signal
     import socket
 

@@ -59,6 +59,9 @@ def run(copies: socket.socket, part: ShadowPart, options: Options) -> NoReturn:
 
 
 def _be_modest(max_bytes: int) -> None:
+    if hasattr(os, "SCHED_IDLE"):  # on CPUs that nothing else needs
+        with suppress(OSError):  # not every sandbox has it
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     threading.stack_size(_STACK_BYTES)
     sys.setswitchinterval(0.0005)  # a long comparison delays no answer of another copy
     cgroup.limit_memory(max_bytes)

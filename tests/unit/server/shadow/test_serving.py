@@ -22,7 +22,7 @@ from sklearn.linear_model import LinearRegression
 from tests.integration.control_plane import free_port
 from tests.unit.server.metrics.test_metrics import value
 from tests.unit.server.models import PACKAGES
-from tests.unit.server.process import Server, serving, wait_until
+from tests.unit.server.process import SECONDS_TO_START, Server, serving, wait_until
 from tests.unit.server.shadow import stub_shadows
 
 PREFIX = "mlflow_model_server_shadow_"
@@ -87,7 +87,8 @@ class Stable:
 
     def wait_for(self, condition: Callable[[], Any], what: str) -> None:
         try:
-            wait_until(condition, what)
+            # The process that sends copies waits for a CPU that nothing else needs.
+            wait_until(condition, what, SECONDS_TO_START)
         except AssertionError:
             print(self.server.output.read_text(), self.metrics())
             raise
