@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlflow_model_operator.analysis.counts import counts
 from mlflow_model_operator.analysis.exposition import (
     MAX_LINE_BYTES,
     MAX_SERIES,
@@ -17,7 +19,7 @@ from mlflow_model_operator.analysis.exposition import (
     InvalidExposition,
     Series,
 )
-from mlflow_model_server.drift.bins import Bins
+from mlflow_model_server.drift.bins import AGES, Bins
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.exposition import DriftSeries, Process, Snapshot, render
 from tests.unit.operator.analysis.expositions import exposition, parsed, text
@@ -34,6 +36,7 @@ def test_the_counters_of_the_scoring_servers_own_exposition_are_read() -> None:
     numbers[slots.requests_at(0) + 100] = 7  # /invocations, 200
     numbers[slots.requests_at(0) + 399] = 2  # 499
     numbers[slots.duration_at(0) + 9] = 9  # up to 0.01 s
+    numbers[slots.FEATURE_AGES + AGES.index(86400.0)] = 5
     bins = Bins("quality", (1, 1, 1, 0), edges=(5.0, 6.0))
     body = render(
         Snapshot(
@@ -44,12 +47,16 @@ def test_the_counters_of_the_scoring_servers_own_exposition_are_read() -> None:
             predictions=[DriftSeries(bins, (3, 4, 2, 0), (3, 4, 2, 0))],
             features=[DriftSeries(bins, (3, 4, 2, 0), (3, 4, 2, 0))],
             baseline_source="artifact",
+            measures_feature_ages=True,
         )
     )
     read = parsed(body, "wine-abc")
     assert read.started == 1234.5
     assert read.samples[Series(REQUESTS, "/invocations", "200")] == 7
     assert read.samples[Series(REQUESTS, "/invocations", "499")] == 2
+    assert counts(read.samples).ages == {
+        bound: 5 if bound >= 86400 else 0 for bound in (*AGES, math.inf)
+    }
     found = {series.second: n for series, n in read.samples.items() if series[0] == PREDICTIONS}
     assert found == {"(-inf,5]": 3, "(5,6]": 4, "(6,inf)": 2, "(missing)": 0}
 
