@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 8  # copies, each with a connection
 MAX_BYTES_IN_FLIGHT = 24 * 2**20  # of copies and answers; a single one may have more
+# After a copy that could not be sent: to try all of them would take CPU for nothing.
+_UNREACHABLE_PAUSE = 0.1  # seconds
 _SMALL = 32 * 1024  # bytes of answers that are compared in less time than a thread needs to begin
 _STACK_BYTES = 512 * 1024
 
@@ -81,6 +83,7 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
         self._has_room = asyncio.Event()
+        self._paused_until = 0.0
 
     async def run(self, copies: socket.socket) -> None:
         """Until the stream ends, which raises IncompleteReadError."""
@@ -98,7 +101,8 @@ class Sender:
         while len(self._tasks) >= MAX_IN_FLIGHT or self._bytes > MAX_BYTES_IN_FLIGHT:
             self._has_room.clear()
             await self._has_room.wait()
-        if delay := self._pace.delay():
+        delay = max(self._pace.delay(), self._paused_until - time.monotonic())
+        if delay > 0:
             await asyncio.sleep(delay)
 
     def _begin(self, copy: Copy) -> None:
@@ -122,6 +126,7 @@ class Sender:
             self._part.count(shadow_memory.TIMEOUT)
         except (OSError, UnicodeError):  # the second for names that are none
             self._part.count(shadow_memory.UNREACHABLE)
+            self._paused_until = time.monotonic() + _UNREACHABLE_PAUSE
         except (AnswerTooLong, InvalidAnswer):
             self._part.count(shadow_memory.ERROR)
         except Exception:
