@@ -312,6 +312,7 @@ def test_interrupted_in_steps(
     model.given({"steps": PAUSED_STEPS}, scaling=scaling)
     before, version = model.answer, model.register()
     deployed, is_early = model.deployed, phase in ("Preparing", "Progressing", "Paused")
+    starts_pods = phase in ("Preparing", "Promoting")  # which download the model
     with model.under_load() as load:
         model.release(version, load)
         if not is_early:
@@ -319,14 +320,14 @@ def test_interrupted_in_steps(
             when_a_person_says(deployed, "resume")
         then_the_phase_is(deployed, phase, version)
         interruption.begin(deployed)
-        if phase == "Preparing":  # its pods need MLflow
+        if starts_pods:
             interruption.end(deployed)
         if is_early:
             then_the_phase_is(deployed, "Paused", version)
             when_a_person_says(deployed, "resume")
         then_it_serves(model, version)
         load.is_decided()
-        if phase != "Preparing":
+        if not starts_pods:
             interruption.end(deployed)
         model.then_is_promoted(version, load)
     then_no_request_failed(load, [before, model.answer])
