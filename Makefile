@@ -100,7 +100,12 @@ test-integration: $(VENV) tools ## Test the operator with a real API server and 
 
 .PHONY: test-e2e
 test-e2e: images $(VENV) ## Run end-to-end tests on a real cluster, with the Helm chart
-	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow and not docs" e2e
+	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow and not docs and not releases" e2e
+
+.PHONY: e2e-rollouts
+e2e-rollouts: images $(VENV) ## Run releases of every kind under load, and publish the requests that each lost (30 minutes)
+	@. .cluster/env && pytest -q -m releases e2e
+	@python -m e2e.releases.results
 
 .PHONY: test-docs
 test-docs: cluster $(VENV) ## Run the commands in docs/install.md on the cluster, replacing its operator

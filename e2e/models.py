@@ -22,12 +22,18 @@ LABELS: dict[str, tuple[str, str, list[str]]] = {
     "crash": ("crash", "crash", []),
     "hungry": ("hungry", "hungry", []),
     "failing": ("failing", "failing", []),
+    "fatal": ("fatal", "fatal", []),
+    "unfit": ("unfit", "failing", []),
     "slow": ("slow", "slow", []),
     "lost": ("lost", "good", []),
     "needy": ("needy", PACKAGE, [f"{PACKAGE}==1.0"]),
     "agent": ("agent", "agent", []),
     "impossible": ("impossible", "good", ["no-such-package-at-all==1.0"]),
 }
+# Labels of models with an input example, which this one can't answer.
+WITH_EXAMPLE = {"unfit"}
+# Labels of models with a baseline, in whose bins predictions of two versions can be compared.
+WITH_BASELINE = ("1", "2", "3")
 
 
 @dataclass(frozen=True)
@@ -91,18 +97,36 @@ def _log(label: str) -> LoggedModel:
 
     with mlflow.start_run(run_name=label) as run:
         info = mlflow.pyfunc.log_model(name="model", **_arguments(label))
+    if label in WITH_BASELINE:
+        _log_baseline(info)
     return LoggedModel(info.model_id, run.info.run_id, info.artifact_path)
+
+
+def _log_baseline(info: Any) -> None:
+    import pandas
+
+    from mlflow_model_server import baseline
+
+    answers = [answer for answer in WITH_BASELINE for _ in range(100)]
+    baseline.save(info, pandas.DataFrame({"wait": [0.0] * len(answers)}), answers)
 
 
 def _arguments(label: str) -> dict[str, Any]:
     answer, behaviour, packages = LABELS[label]
     if behaviour == "agent":
         return {"python_model": str(AGENT), "pip_requirements": packages}
-    return {
+    arguments = {
         "python_model": str(SERVED),
         "model_config": {"version": answer, "behaviour": behaviour},
         "pip_requirements": packages,
     }
+    return {**arguments, **(_example() if label in WITH_EXAMPLE else {})}
+
+
+def _example() -> dict[str, Any]:
+    import pandas
+
+    return {"input_example": pandas.DataFrame({"wait": [0.0]})}
 
 
 def _lose(model: LoggedModel, tracking_uri: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from typing import Any
 
@@ -17,8 +18,8 @@ class Versioned(PythonModel):  # type: ignore[misc]
     """Answers each row with its version. The column `wait` says how many seconds that may take.
 
     `behaviour` in its configuration makes it fail while it loads (crash, hungry) or predicts
-    (failing), take longer (slow), or answer with the VERDICT of a package that it needs (the
-    package's name).
+    (failing), end its process when it predicts (fatal), take longer (slow), or answer with the
+    VERDICT of a package that it needs (the package's name).
     """
 
     def load_context(self, context: Any) -> None:
@@ -26,7 +27,7 @@ class Versioned(PythonModel):  # type: ignore[misc]
         config = context.model_config
         self.answer, self.behaviour = config["version"], config["behaviour"]
         match self.behaviour:
-            case "good" | "failing" | "slow":
+            case "good" | "failing" | "fatal" | "slow":
                 return
             case "crash":
                 raise RuntimeError("the weights are corrupt")
@@ -40,6 +41,8 @@ class Versioned(PythonModel):  # type: ignore[misc]
         """One answer for each row."""
         if self.behaviour == "failing":
             raise RuntimeError("the features are not those of the training")
+        if self.behaviour == "fatal":
+            os._exit(1)
         slowness = SLOWNESS if self.behaviour == "slow" else 0.0
         time.sleep(slowness + float(model_input["wait"].max()))
         return [self.answer] * len(model_input)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
+
+from urllib3.exceptions import HTTPError
 
 from dev import installation, kube
 
@@ -47,8 +50,9 @@ class OperatorLog:
 
     def _look_for_pods(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            for pod in kube.get_all(kube.POD, installation.NAMESPACE, installation.SELECTOR):
-                self._follow(pod)
+            with contextlib.suppress(HTTPError):  # a test may restart the API server
+                for pod in kube.get_all(kube.POD, installation.NAMESPACE, installation.SELECTOR):
+                    self._follow(pod)
 
     def _follow(self, pod: kube.KubeObject) -> None:
         # A container that was restarted in its pod has a new log.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ SLEEP = ["python", "-c", "import http.server as h; h.test(h.SimpleHTTPRequestHan
 ASK = """
 import json, sys, time, urllib.request
 url, body, times, pause = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), float(sys.argv[4])
-headers = {"Content-Type": "application/json"}
+headers = {"Content-Type": "application/json"} | {"Host": name for name in sys.argv[5:]}
 for _ in range(times):
     try:
         request = urllib.request.Request(url, body, headers)
@@ -35,6 +36,28 @@ for _ in range(times):
         print(json.dumps({"failure": f"{type(error).__name__}: {error}"}), flush=True)
     time.sleep(pause)
 """
+# The same at a steady rate, until somebody creates the file RESULTS.stop. It writes into a file:
+# unlike a stream through the API server, that goes on while the API server is away.
+STEADILY = """
+import json, os, sys, time, urllib.request
+url, body, pause, results = sys.argv[1], sys.argv[2].encode(), float(sys.argv[3]), sys.argv[4]
+headers = {"Content-Type": "application/json"}
+due = time.monotonic()
+with open(results, "w", buffering=1) as lines:
+    while not os.path.exists(results + ".stop"):
+        time.sleep(max(0.0, due - time.monotonic()))
+        due = max(due, time.monotonic() - 1) + pause
+        try:
+            request = urllib.request.Request(url, body, headers)
+            with urllib.request.urlopen(request, timeout=30) as response:
+                line = {"answer": json.load(response)["predictions"][0]}
+        except Exception as error:
+            line = {"failure": f"{type(error).__name__}: {error}"}
+        print(json.dumps(line), file=lines)
+    print(json.dumps({"end": True}), file=lines)
+"""
+IN_BACKGROUND = 'setsid nohup python -c "$0" "$@" > /dev/null 2>&1 < /dev/null &'
+END_SECONDS = 60
 MOST_REQUESTS = 3000
 IN_CLIENT = ("kubectl", "exec", f"--namespace={NAMESPACE}", f"deployment/{NAME}", "--")
 
@@ -89,6 +112,34 @@ def load_from_inside(deployed: DeployedModel, pause: float = 0.05) -> Iterator[A
             listener.join()
 
 
+@contextmanager
+def steady_load_from_inside(deployed: DeployedModel, per_second: float) -> Iterator[Answers]:
+    """Sends requests until the block ends, also while the API server is away.
+
+    The answers are there after the block only.
+    """
+    url, body = _invocations(deployed, deployed.request)
+    wait_until_it_answers_inside(url.replace("/invocations", "/ping"))
+    results = f"/tmp/{uuid.uuid4().hex}.jsonl"
+    parameters = (url, body, str(1 / per_second), results)
+    kube.run(*IN_CLIENT, "sh", "-c", IN_BACKGROUND, STEADILY, *parameters)
+    answers = Answers()
+    try:
+        yield answers
+    finally:
+        kube.run(*IN_CLIENT, "touch", f"{results}.stop")
+        for line in wait_until(
+            "the client has ended", lambda: _ended(results), seconds=END_SECONDS
+        ):
+            answers.take(line)
+
+
+def _ended(results: str) -> list[str] | None:
+    """All lines of a client that has ended, without the last."""
+    lines = kube.run(*IN_CLIENT, "cat", results).splitlines()
+    return lines[:-1] if lines and "end" in json.loads(lines[-1]) else None
+
+
 def wait_until_it_answers_inside(url: str) -> None:
     """A GET from inside the cluster is answered with 200.
 
@@ -96,6 +147,18 @@ def wait_until_it_answers_inside(url: str) -> None:
     """
     _ensure_client()
     wait_until(f"{url} answers in the cluster", lambda: _answers(url), seconds=60)
+
+
+def answer_inside(url: str, hostname: str, deployed: DeployedModel) -> Any:
+    """The answer to one request from inside the cluster, or the failure in words.
+
+    `url` is of something that passes requests for `hostname` on, like a gateway.
+    """
+    _ensure_client()
+    body = _invocations(deployed, deployed.request)[1]
+    command = ("python", "-c", ASK, url, body, "1", "0", hostname)
+    line = json.loads(kube.run(*IN_CLIENT, *command))
+    return line.get("answer", line.get("failure"))
 
 
 def _ensure_client() -> None:
@@ -120,9 +183,14 @@ def _client(
     deployed: DeployedModel, request: Request, times: int, pause: float
 ) -> subprocess.Popen[str]:
     """Starts it in the client pod, once the node knows the way."""
-    service = f"http://{deployed.name}.{deployed.namespace}"
-    wait_until_it_answers_inside(f"{service}/ping")
-    url = f"{service}/invocations"
-    body = json.dumps({"dataframe_split": {"columns": request.columns, "data": [request.row]}})
+    url, body = _invocations(deployed, request)
+    wait_until_it_answers_inside(url.replace("/invocations", "/ping"))
     command = [*IN_CLIENT, "python", "-c", ASK, url, body, str(times), str(pause)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _invocations(deployed: DeployedModel, request: Request) -> tuple[str, str]:
+    """The URL inside the cluster, and the body."""
+    table = {"columns": request.columns, "data": [request.row]}
+    url = f"http://{deployed.name}.{deployed.namespace}/invocations"
+    return url, json.dumps({"dataframe_split": table})

@@ -16,6 +16,7 @@ from e2e.steps.given import (
 from mlflow_model_operator.api import names
 
 OPERATOR_SECONDS = 120
+API_SERVER_SECONDS = 120
 
 
 def when_the_alias_moves(model: RegisteredModel, alias: str, version: int) -> None:
@@ -71,6 +72,34 @@ def when_the_operator_is_back() -> None:
     """An operator runs and is ready."""
     _scale(installation.RELEASE, installation.NAMESPACE, 1)
     _wait_until_operators("the operator is ready", 1)
+
+
+def when_the_api_server_is_restarted() -> None:
+    """Its process is killed on the first node; the kubelet starts another."""
+    node = kube.get_all(kube.NODE)[0]["metadata"]["name"]
+    before = _api_server_process(node)
+    kube.run("docker", "exec", node, "kill", "-9", before)
+    wait_until(
+        "another API server runs",
+        lambda: _api_server_process(node) not in ("", before),
+        seconds=API_SERVER_SECONDS,
+    )
+    wait_until("the API server is ready", _is_api_server_ready, seconds=API_SERVER_SECONDS)
+
+
+def _api_server_process(node: str) -> str:
+    """The number of its process on the node; "" where it does not run."""
+    try:
+        return kube.run("docker", "exec", node, "pidof", "kube-apiserver").strip()
+    except kube.CommandError:
+        return ""
+
+
+def _is_api_server_ready() -> bool:
+    try:
+        return kubectl("get", "--raw=/readyz") == "ok"
+    except kube.CommandError:
+        return False
 
 
 def _scale(deployment: str, namespace: str, replicas: int) -> None:
