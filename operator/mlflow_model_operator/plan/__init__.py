@@ -14,6 +14,7 @@ from mlflow_model_operator.plan.revisions import (
     Surroundings,
     make_plan,
 )
+from mlflow_model_operator.plan.shadow import shadow_measurement
 
 __all__ = [
     "Change",
@@ -26,5 +27,6 @@ __all__ = [
     "desired_objects",
     "make_plan",
     "measurement",
+    "shadow_measurement",
     "unseen_objects",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mlflow_model_operator import render
-from mlflow_model_operator.analysis import Report
+from mlflow_model_operator.analysis import Report, ShadowReport
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.gateway import GatewayState
@@ -21,6 +21,7 @@ from mlflow_model_operator.plan.previous import (
     revision_from_status,
 )
 from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, progress_of
+from mlflow_model_operator.plan.shadow import requested_shadow
 from mlflow_model_operator.plan.start import postponement
 from mlflow_model_operator.plan.undo import earlier_revision
 from mlflow_model_operator.rollout import (
@@ -28,6 +29,7 @@ from mlflow_model_operator.rollout import (
     Desired,
     Postponement,
     Previous,
+    Shadow,
     decide,
     deployment_state,
     live_routing,
@@ -44,6 +46,7 @@ class Resolution:
     model: ResolutionResult
     canary: ResolutionResult | None = None
     stable: ResolutionResult | None = None  # of the stable version, where signatures are compared
+    shadow: ResolutionResult | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class Surroundings:
     may_update: bool = True  # whether it is this resource's turn to get the operator's new template
     analysis: Report | None = None  # of the step that a rollout holds
     query_denial: str | None = None  # why the analysis must not ask a Prometheus
+    shadow: ShadowReport | None = None  # of the copies that the stable revision's pods send
 
 
 def make_plan(
@@ -123,7 +127,8 @@ def make_plan(
 ) -> Plan | None:
     """Plans for one resource; None where its URI was never resolved, so nothing can be served."""
     canary = _canary(resource, resolution, names)
-    previous = previous_decision(resource, live, canary, settings, now)
+    shadow = requested_shadow(resource, resolution.shadow, names.of(resource))
+    previous = previous_decision(resource, live, canary, settings, now, shadow)
     model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
@@ -136,10 +141,12 @@ def make_plan(
     gates = gates.beside(query_obstacle(resource, around.query_denial))
     snapshot = _snapshot(resource, resolution, live, now, around)
     earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
-    rollout = plan_rollout(resource, target, stable, snapshot, gates, around.analysis, earlier)
-    renderable = _renderable(resource, previous, rollout.target, canary, names)
+    rollout = plan_rollout(
+        resource, target, stable, snapshot, gates, around.analysis, earlier, around.shadow
+    )
+    renderable = _renderable(resource, previous, rollout.target, canary, names, shadow)
     decision = decide(
-        _desired(resource, rollout, canary),
+        _desired(resource, rollout, canary, shadow),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -170,7 +177,10 @@ def _is_deferred(
 
 
 def _desired(
-    resource: MLflowModelDeployment, rollout: RolloutPlan, canary: Revision | None
+    resource: MLflowModelDeployment,
+    rollout: RolloutPlan,
+    canary: Revision | None,
+    shadow: Shadow | None,
 ) -> Desired:
     spec = resource.spec
     return Desired(
@@ -183,6 +193,7 @@ def _desired(
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
         takes_over=rollout.takes_over,
+        shadow=shadow,
     )
 
 
@@ -242,6 +253,7 @@ def _renderable(
     target: Revision,
     canary: Revision | None,
     names: RevisionNames,
+    shadow: Shadow | None,
 ) -> list[Revision]:
     """The revisions that the present spec renders; not those of an older pod template."""
     stable = previous.stable
@@ -249,6 +261,8 @@ def _renderable(
     revisions = {target.name: target} if is_rendered else {}
     if canary is not None:
         revisions.setdefault(canary.name, canary)
+    if shadow is not None:
+        revisions.setdefault(shadow.revision.name, shadow.revision)
     if stable is not None and names.revision(resource, stable.model).name == stable.name:
         revisions.setdefault(stable.name, stable)
     return list(revisions.values())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from mlflow_model_operator.analysis import Report
+from mlflow_model_operator.analysis import Report, ShadowReport
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.api.status import FailedRevision
@@ -14,6 +14,7 @@ from mlflow_model_operator.kube.objects import LiveChildren, find_condition, par
 from mlflow_model_operator.plan.analysis import judgement
 from mlflow_model_operator.plan.gates import GatesResult, has_gates
 from mlflow_model_operator.plan.previous import revision_from_status
+from mlflow_model_operator.plan.shadow import sends_copies
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
     Rejected,
@@ -37,8 +38,10 @@ from mlflow_model_operator.rollout.progress import (
     Rejection,
     Stage,
     advance,
+    load_with_copies,
     next_weight,
     parse_control,
+    shadow_of,
     weight_of,
 )
 from mlflow_model_operator.rollout.state import Revision
@@ -81,17 +84,21 @@ def plan_rollout(
     gates: GatesResult,
     report: Report | None = None,
     earlier: Revision | None = None,
+    shadow_report: ShadowReport | None = None,
 ) -> RolloutPlan:
     """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
 
     `report` is what an analysis says of the step that the status records, if it says anything.
     `earlier` is the revision that an undo leads to, if there is one under way or asked for.
+    `shadow_report` is what the pods say of the copies that they send.
     """
     if stable is None:
         return RolloutPlan(target)
     recorded = progress_of(resource, target)
     observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle, earlier)
     observed = _judged(observed, resource, report, recorded)
+    is_shadowing = sends_copies(shadow_report, stable.name, target.name)
+    observed = replace(observed, is_shadowing=is_shadowing)
     result = advance(recorded, observed)
     progress = result.progress
     if progress is not None and progress.earlier is not None and earlier is not None:
@@ -360,6 +367,9 @@ def _trial(
 ) -> Trial:
     weight, following = result.weight, next_weight(progress, observed.steps)
     replicas = _target_replicas(resource, progress, weight, following)
+    if resource.gateway is not None:
+        load = load_with_copies(progress, observed.steps)
+        replicas = max(replicas, required_replicas(progress.stable_replicas, load))
     stable_replicas = progress.stable_replicas
     if observed.exchange is not None:
         is_kept_back = gates.obstacle is not None and weight == 0
@@ -375,6 +385,7 @@ def _trial(
         steps=observed.steps,
         obstacle=gates.obstacle,
         notice=gates.notice,
+        shadow=shadow_of(progress, observed.steps),
     )
 
 

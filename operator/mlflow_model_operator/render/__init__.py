@@ -11,6 +11,7 @@ from mlflow_model_operator.render.metadata import revision_metadata
 from mlflow_model_operator.render.network import network_objects
 from mlflow_model_operator.render.readback import live_revision
 from mlflow_model_operator.render.routing import routing_objects
+from mlflow_model_operator.render.shadow import shadow_config, shadow_config_name
 
 __all__ = [
     "Scale",
@@ -22,4 +23,6 @@ __all__ = [
     "revision_service",
     "routing_objects",
     "scaling_objects",
+    "shadow_config",
+    "shadow_config_name",
 ]

@@ -15,6 +15,7 @@ from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout.progress import Obstacle, Progress
 from mlflow_model_operator.rollout.routing import LiveRouting
+from mlflow_model_operator.rollout.shadow import Shadow, effective_shadow
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
 from mlflow_model_operator.rollout.steps import Schedule
 
@@ -33,6 +34,7 @@ class Trial:
     notice: str = ""  # what a gate could not look at
     is_exchange: bool = False  # no autoscaler may add pods to those numbers
     undone: Revision | None = None  # the revision that is rolled back, where this is an undo
+    shadow: int = 0  # the share of the requests that it gets copies of now, in percent
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Desired:
     rejected: Rejected | None = None
     keep_delay: float = 0.0  # seconds for which the pods of a revision stay after its traffic
     takes_over: bool = False  # the target, with the pods that it has
+    shadow: Shadow | None = None  # the one that the spec names
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,21 @@ class Decision:
     rejected: Rejected | None = None
     # Draining revisions whose requests have ended; their pods stay for spec.rollout.keepOld.
     drained: frozenset[str] = frozenset()
+    shadow: Shadow | None = None  # it may be the target, before its first share
 
     @property
     def identity(self) -> Hashable:
         """Equal for decisions that ask for the same objects."""
         pods = self.trial and (self.trial.replicas, self.trial.stable_replicas)
-        return (self.stable, self.target, self.canary, self.traffic, self.retained, pods)
+        return (
+            self.stable,
+            self.target,
+            self.canary,
+            self.shadow,
+            self.traffic,
+            self.retained,
+            pods,
+        )
 
     @property
     def listed(self) -> tuple[Weight, ...]:
@@ -119,8 +131,9 @@ class Decision:
 
     @property
     def revisions(self) -> frozenset[Revision]:
-        """The stable revision, the target and the canary: all but the draining ones."""
-        return frozenset(filter(None, (self.stable, self.target, self.canary)))
+        """The stable revision, the target, the canary, the shadow: all but the draining ones."""
+        shadow = self.shadow.revision if self.shadow else None
+        return frozenset(filter(None, (self.stable, self.target, self.canary, shadow)))
 
     @property
     def retained(self) -> frozenset[str]:
@@ -155,6 +168,7 @@ def decide(
     ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
     is_draining = bool(set(ending.since) - current - ending.drained)
     waits = [seconds for seconds in (ending.requeue_after, requeue_after) if seconds is not None]
+    serving = {*current, *dict(traffic), *(set(ending.since) - ending.drained)}
     return Decision(
         stable=stable,
         target=desired.target,
@@ -166,7 +180,15 @@ def decide(
         trial=desired.trial if stable.name != desired.target.name else None,
         rejected=desired.rejected,
         drained=ending.drained,
+        shadow=_shadow_on_trial(desired, stable) or effective_shadow(desired.shadow, serving),
     )
+
+
+def _shadow_on_trial(desired: Desired, stable: Revision) -> Shadow | None:
+    """The target, where it is at a step at which it gets copies only."""
+    if desired.trial is None or desired.trial.shadow == 0 or stable.name == desired.target.name:
+        return None
+    return Shadow(desired.target, desired.trial.shadow)
 
 
 def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionState]) -> Revision:
@@ -191,8 +213,10 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
 
 
 def _fallbacks(desired: Desired, previous: Previous) -> Iterable[Revision]:
-    """Draining revisions that may serve again; none that was rolled back or is on trial."""
+    """Draining revisions that may serve again; none that was rolled back, on trial or a shadow."""
     excluded = {desired.target.name} if desired.trial else set()
+    if desired.shadow:
+        excluded.add(desired.shadow.revision.name)
     if desired.rejected:
         excluded.add(desired.rejected.revision.name)
     return (revision for revision in previous.fallbacks if revision.name not in excluded)

@@ -104,6 +104,7 @@ class Cause(StrEnum):
     HOLD = "Hold"  # the weight is held for a time
     RESUME = "Resume"  # a person has to resume it
     ANALYSIS = "Analysis"  # what was measured says neither good nor bad
+    SHADOW = "Shadow"  # no pod of the stable revision reports yet that it sends copies
 
 
 class Verdict(StrEnum):
@@ -232,6 +233,7 @@ class Observation:
     action: Action | None = None  # what a person asks for now
     earlier: Earlier | None = None  # where an undo leads: the one under way, or the one asked for
     exchange: Exchange | None = None  # None: there is room for both revisions
+    is_shadowing: bool = False  # pods of the stable revision report that they send copies to it
 
     @property
     def is_listed(self) -> bool:
@@ -285,6 +287,14 @@ def weight_of(progress: Progress, steps: Schedule) -> int:
     return steps[progress.step].weight
 
 
+def shadow_of(progress: Progress, steps: Schedule) -> int:
+    """The share of the requests that the target gets copies of, in percent."""
+    is_at_step = progress.stage in (Stage.PROGRESSING, Stage.PAUSED)
+    if not is_at_step or not 0 <= progress.step < len(steps):
+        return 0
+    return steps[progress.step].shadow
+
+
 def next_weight(progress: Progress, steps: Schedule) -> int:
     """Its share at the next step; 100 where it takes over next."""
     following = progress.step + 1
@@ -292,6 +302,18 @@ def next_weight(progress: Progress, steps: Schedule) -> int:
     if is_last or following >= len(steps):
         return 100
     return steps[following].weight
+
+
+def load_with_copies(progress: Progress, steps: Schedule) -> int:
+    """The share of the requests that the target must have pods for beside a shadow, in percent.
+
+    Pods go on sending copies for a moment after the step, when it gets its first share. 0 where no
+    step with a shadow is near.
+    """
+    present = max(progress.step, 0)
+    following = 100 if present + 1 >= len(steps) else steps[present + 1].weight
+    copies = max((step.shadow for step in steps[max(present - 1, 0) : present + 2]), default=0)
+    return min(copies + max(weight_of(progress, steps), following), 100) if copies else 0
 
 
 def _for_target(progress: Progress | None, observed: Observation) -> Progress | None:
@@ -462,8 +484,8 @@ def _prepare(progress: Progress, observed: Observation) -> Progress:
 def _timed(progress: Progress, observed: Observation) -> Progress:
     """The same with the time since when the data plane has the weights of the step.
 
-    It begins again where the target has lost its pods, and so its share. A time in the future is
-    that of another leader's clock.
+    Or since when pods send copies, at a step with a shadow. It begins again where the target has
+    lost its pods, and so its share. A time in the future is that of another leader's clock.
     """
     if not observed.target_state.answers:
         return replace(progress, step_started_at=None)
@@ -476,7 +498,13 @@ def _timed(progress: Progress, observed: Observation) -> Progress:
         and observed.is_listed
         and _shares(observed.weights) == _shares(shares)
     )
-    return replace(progress, step_started_at=observed.now) if has_them else progress
+    is_in_effect = has_them and (observed.is_shadowing or not _is_shadow(progress, observed))
+    return replace(progress, step_started_at=observed.now) if is_in_effect else progress
+
+
+def _is_shadow(progress: Progress, observed: Observation) -> bool:
+    """Whether the target gets copies only, at this step."""
+    return observed.steps[progress.step].shadow > 0
 
 
 def _hold(progress: Progress, observed: Observation) -> Progress:
@@ -561,7 +589,9 @@ def _obstacle_at_step(progress: Progress, observed: Observation) -> Cause | None
         return Cause.PODS
     if not observed.stable_answers:
         return Cause.STABLE
-    return Cause.ROUTE if progress.step_started_at is None else None
+    if progress.step_started_at is not None:
+        return None
+    return Cause.SHADOW if _is_shadow(progress, observed) else Cause.ROUTE
 
 
 def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | None:

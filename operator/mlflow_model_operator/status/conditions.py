@@ -22,6 +22,7 @@ from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.condition import Condition, ConditionStatus, met, unmet
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
 from mlflow_model_operator.status.rollout_text import control_command, rollout_message
+from mlflow_model_operator.status.shadow import shadow_ready
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 from mlflow_model_operator.status.summary import summary
 
@@ -49,6 +50,7 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         route_accepted(snapshot),
         canary_ready(snapshot),
         traffic_split(snapshot),
+        shadow_ready(snapshot),
         registry_updated(snapshot),
     ]
     applicable = [condition for condition in parts if condition is not None]
@@ -487,10 +489,11 @@ def _has_min_replicas(snapshot: Snapshot, state: RevisionState) -> bool:
 
 def _apply_failure(snapshot: Snapshot, decision: Decision) -> Failure | None:
     """An object that could not be applied, and that no other condition is about."""
-    canary = decision.canary.name if decision.canary else None
+    others = {decision.canary, decision.shadow.revision if decision.shadow else None}
+    names = {revision.name for revision in others if revision} - {decision.target.name}
     for error in snapshot.apply_errors:
-        is_canarys = error.name == canary and canary != decision.target.name
-        if error.kind == "HTTPRoute" or is_canarys:
+        is_shadows = error.kind == "ConfigMap" and snapshot.resource.spec.shadow is not None
+        if error.kind == "HTTPRoute" or is_shadows or error.name in names:
             continue
         failure = diagnose_apply_failure(error)
         if error.name == decision.target.name:

@@ -27,6 +27,7 @@ from mlflow_model_operator.status.rollout import (
     postponed,
     rollout_status,
 )
+from mlflow_model_operator.status.shadow import shadow_status
 from mlflow_model_operator.status.snapshot import Snapshot
 
 _SUMMARY = ("Ready", "Reconciling", "Stalled")
@@ -59,6 +60,8 @@ def status(snapshot: Snapshot) -> KubeObject:
         new["history"] = history(snapshot, decision)
         if waiting := postponed(snapshot):
             new["postponed"] = waiting
+        if shadow := shadow_status(snapshot, decision):
+            new["shadow"] = shadow
         if registry := registry_status(snapshot, decision):
             new["registry"] = registry
     return new

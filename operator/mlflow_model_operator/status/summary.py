@@ -121,7 +121,7 @@ def _obstacles(snapshot: Snapshot, parts: Sequence[Condition]) -> list[Condition
 def _allows_ready(snapshot: Snapshot, condition: Condition) -> bool:
     if _is_stopped(snapshot) and condition.type in ("Available", "CanaryReady", "TrafficSplit"):
         return True
-    if condition.type == "RegistryUpdated":
+    if condition.type in ("RegistryUpdated", "ShadowReady"):
         return True
     if condition.type == "Progressing":
         is_done = condition.reason in (Reason.COMPLETE, Reason.STOPPED)
