@@ -107,6 +107,13 @@ def splits_the_traffic(deployed: DeployedModel, facts: Facts) -> None:
     answers_through_the_gateway(deployed, facts)
 
 
+def shadows_the_challenger(deployed: DeployedModel, facts: Facts) -> None:
+    answers_by_its_service(deployed, facts)
+    # The kubelet brings a changed ConfigMap to the pods within a minute and a half.
+    then_condition(deployed, "ShadowReady", "True", "Shadowing", says=["20 %"], seconds=240)
+    answers_by_its_service(deployed, facts)
+
+
 def has_an_autoscaler(deployed: DeployedModel, facts: Facts) -> None:
     (autoscaler,) = children_of(deployed, kube.AUTOSCALER)
     assert autoscaler["spec"]["maxReplicas"] == 5
@@ -196,6 +203,7 @@ CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, F
     "grpc": (nothing, answers_over_grpc),
     "onnx": (nothing, answers_by_onnx),
     "no-gateway": (nothing, answers_by_its_service),
+    "shadow": (nothing, shadows_the_challenger),
     "storage-uri": (a_bucket, answers_as_the_test_model),
     "wine": (nothing, answers_through_the_gateway),
     "wine-canary": (nothing, splits_the_traffic),

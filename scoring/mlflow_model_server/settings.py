@@ -215,6 +215,9 @@ class Settings:
     # For models without a baseline of their own.
     drift_baseline_rows: int = _integer("DRIFT_BASELINE_ROWS", 1000, minimum=100)
 
+    # For shadow/: a JSON file that names a version to copy requests to; it may come and go.
+    shadow_file: Path | None = _variable("SHADOW_FILE", None, Path)
+
     # For auth/.
     api_keys_file: Path | None = _variable("API_KEYS_FILE", None, Path)
     jwks_url: str | None = _variable("JWKS_URL", None)  # the key set of the issuer of JWTs

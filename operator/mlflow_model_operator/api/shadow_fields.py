@@ -50,15 +50,15 @@ class Shadow(ShadowCopies):
     max_body_size: Annotated[Quantity, _BODY_SIZE] = Field(
         default="1Mi",
         description=(
-            "The size of the largest request that is copied, and of the largest response that is "
-            "compared: at most 8Mi."
+            "The maximum size of a request that is copied, and of the two responses to it: at "
+            "most 8Mi."
         ),
     )
     examples: Annotated[int, Field(ge=0, le=20)] = Field(
         default=0,
         description=(
-            "The number of requests with different predictions that each pod keeps, with both "
-            "responses. They contain the data of clients: 0 keeps none."
+            "The number of requests with different predictions that each server process logs, "
+            "with both predictions. They contain data of clients; 0 logs none."
         ),
     )
     replicas: Annotated[int, Field(ge=1, le=100)] = Field(

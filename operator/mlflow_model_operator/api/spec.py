@@ -750,6 +750,10 @@ class Analysis(KubeModel):
         return self.shadow or DEFAULT_SHADOW_LIMITS
 
 
+MAX_STEPS = 32
+_PLACES = list(range(MAX_STEPS))  # CEL has no other way to compare places in a list
+
+
 class Rollout(KubeModel):
     """How a new revision takes over."""
 
@@ -774,8 +778,9 @@ class Rollout(KubeModel):
             field_path=".surge",
         ),
         Rule(
-            "!has(self.steps) || self.steps.map(step, has(step.shadow) ? 's' : has(step.weight) ? "
-            "'w' : 'p').join('').matches('^[sp]*[wp]*$')",
+            f"!has(self.steps) || {_PLACES}.all(i, i >= self.steps.size() || "
+            f"!has(self.steps[i].shadow) || {_PLACES}.all(j, j >= i || "
+            "!has(self.steps[j].weight)))",
             "a revision with requests of its own is no shadow: write the steps with shadow before "
             "the first weight",
             field_path=".steps",
@@ -792,7 +797,9 @@ class Rollout(KubeModel):
             "minutes. If neither this nor steps is set, direct."
         ),
     )
-    steps: Annotated[list[RolloutStep], Field(min_length=1, max_length=32), ATOMIC] | None = Field(
+    steps: (
+        Annotated[list[RolloutStep], Field(min_length=1, max_length=MAX_STEPS), ATOMIC] | None
+    ) = Field(
         default=None,
         description=(
             "The weights that the new revision receives one after the other before "

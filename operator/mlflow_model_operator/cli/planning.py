@@ -120,6 +120,7 @@ def _planned(resource: MLflowModelDeployment, state: LiveState, version: str) ->
     resolution = Resolution(
         model=model or unknown,
         canary=_stand_in(spec.canary.uri, resource, settings) if spec.canary else None,
+        shadow=_stand_in(spec.shadow.uri, resource, settings) if spec.shadow else None,
     )
     now = 0.0
     plan = make_plan(resource, resolution, children, names, settings, now)

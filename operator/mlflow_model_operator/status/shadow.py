@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflow_model_operator.analysis import ShadowReport
 from mlflow_model_operator.api.model_version import ResolutionError
+from mlflow_model_operator.api.phase import ShadowPhase
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.status import ShadowStatus
 from mlflow_model_operator.kube import kinds
@@ -17,7 +18,6 @@ from mlflow_model_operator.status.diagnosis import diagnose, diagnose_apply_fail
 from mlflow_model_operator.status.rollout import past_revision
 from mlflow_model_operator.status.snapshot import Snapshot
 
-STARTING, SHADOWING, FAILED, STOPPED = "Starting", "Shadowing", "Failed", "Stopped"
 MAX_REASON = 300  # characters
 KUBELET_DELAY = "pods read it within about a minute"
 # Copies of which none has reached the shadow: below that many it may be starting again.
@@ -105,17 +105,18 @@ def shadow_status(snapshot: Snapshot, decision: Decision) -> KubeObject | None:
         "percent": shadow.percent,
         **(_counted(report) if report is not None else _as_before(snapshot, decision, shadow)),
     }
-    fields["phase"] = _phase(snapshot, decision, shadow, fields.get("senders") or 0)
+    fields["phase"] = _phase(snapshot, decision, shadow, fields.get("senders") or 0).value
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _phase(snapshot: Snapshot, decision: Decision, shadow: Shadow, senders: int) -> str:
+def _phase(snapshot: Snapshot, decision: Decision, shadow: Shadow, senders: int) -> ShadowPhase:
     """Shadowing is what pods have reported; that the operator has told them to, is not enough."""
     if decision.phase is Phase.STOPPED:
-        return STOPPED
+        return ShadowPhase.STOPPED
     if snapshot.answers(shadow.revision):
-        return SHADOWING if senders > 0 else STARTING
-    return FAILED if diagnose(snapshot, shadow.revision) else STARTING
+        return ShadowPhase.SHADOWING if senders > 0 else ShadowPhase.STARTING
+    has_failed = diagnose(snapshot, shadow.revision) is not None
+    return ShadowPhase.FAILED if has_failed else ShadowPhase.STARTING
 
 
 def _report(snapshot: Snapshot, decision: Decision, shadow: Shadow) -> ShadowReport | None:

@@ -117,7 +117,11 @@ JUDGED: Resource = {
     "spec": {
         "model": {"uri": "models:/wine@champion"},
         "rollout": {
-            "steps": [{"weight": 10, "hold": "2m"}, {"pause": {"duration": "1m"}}],
+            "steps": [
+                {"shadow": {"percent": 20}, "hold": "10m"},
+                {"weight": 10, "hold": "2m"},
+                {"pause": {"duration": "1m"}},
+            ],
             "analysis": {
                 "interval": "15s",
                 "minRequests": 200,
@@ -132,6 +136,11 @@ JUDGED: Resource = {
                     {"percentile": 99.9, "maxRatio": 1.5},
                 ],
                 "predictions": {"maxPsi": 0.1},
+                "shadow": {
+                    "maxDisagreementPercent": 2.5,
+                    "maxErrorPercent": 1,
+                    "maxMeanAbsoluteError": 0.05,
+                },
                 "queries": [
                     {
                         "name": "cost",
@@ -142,6 +151,22 @@ JUDGED: Resource = {
                     }
                 ],
             },
+        },
+    },
+}
+
+# What a custom image excludes: copies of requests.
+SHADOWED: Resource = {
+    **MINIMAL,
+    "spec": {
+        "model": {"uri": "models:/wine@champion"},
+        "shadow": {
+            "uri": "models:/wine@challenger",
+            "percent": 20,
+            "timeout": "5s",
+            "maxBodySize": "2Mi",
+            "examples": 5,
+            "replicas": 2,
         },
     },
 }

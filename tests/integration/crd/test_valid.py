@@ -16,6 +16,7 @@ from tests.integration.crd.resources import (
     FULL,
     JUDGED,
     MINIMAL,
+    SHADOWED,
     create,
     created,
     merged,
@@ -38,7 +39,11 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("resource", [MINIMAL, FULL, JUDGED], ids=["minimal", "full", "judged"])
+@pytest.mark.parametrize(
+    "resource",
+    [MINIMAL, FULL, JUDGED, SHADOWED],
+    ids=["minimal", "full", "judged", "shadowed"],
+)
 def test_the_operator_parses_the_answer_of_the_api_server(
     resource: dict[str, Any], crds: ApiServer, namespace: str
 ) -> None:
