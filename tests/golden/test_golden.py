@@ -45,6 +45,7 @@ def objects(case: str) -> list[dict[str, Any]]:
     resolution = Resolution(
         model=ModelVersion(**given["model"]),
         canary=ModelVersion(**given["canary"]) if "canary" in given else None,
+        shadow=ModelVersion(**given["shadow"]) if "shadow" in given else None,
     )
     live = LiveChildren()
     if given.get("canary_is_ready") and isinstance(resolution.canary, ModelVersion):

@@ -168,7 +168,7 @@ def decide(
     ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
     is_draining = bool(set(ending.since) - current - ending.drained)
     waits = [seconds for seconds in (ending.requeue_after, requeue_after) if seconds is not None]
-    serving = {*current, *dict(traffic), *(set(ending.since) - ending.drained)}
+    serving = current | routing.reached | set(dict(traffic)) | set(ending.since) - ending.drained
     return Decision(
         stable=stable,
         target=desired.target,
@@ -213,10 +213,8 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
 
 
 def _fallbacks(desired: Desired, previous: Previous) -> Iterable[Revision]:
-    """Draining revisions that may serve again; none that was rolled back, on trial or a shadow."""
+    """Draining revisions that may serve again; none that was rolled back or is on trial."""
     excluded = {desired.target.name} if desired.trial else set()
-    if desired.shadow:
-        excluded.add(desired.shadow.revision.name)
     if desired.rejected:
         excluded.add(desired.rejected.revision.name)
     return (revision for revision in previous.fallbacks if revision.name not in excluded)

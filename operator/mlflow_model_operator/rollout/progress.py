@@ -491,15 +491,18 @@ def _timed(progress: Progress, observed: Observation) -> Progress:
         return replace(progress, step_started_at=None)
     if progress.step_started_at is not None:
         return replace(progress, step_started_at=min(progress.step_started_at, observed.now))
+    is_unreported = _is_shadow(progress, observed) and not observed.is_shadowing
+    is_in_effect = _has_shares(progress, observed) and not is_unreported
+    return replace(progress, step_started_at=observed.now) if is_in_effect else progress
+
+
+def _has_shares(progress: Progress, observed: Observation) -> bool:
+    """Whether the data plane has the weights of the step, and knows the target."""
     weight = weight_of(progress, observed.steps)
     shares = {observed.target: weight, observed.stable: 100 - weight}
-    has_them = (
-        observed.weights is not None
-        and observed.is_listed
-        and _shares(observed.weights) == _shares(shares)
-    )
-    is_in_effect = has_them and (observed.is_shadowing or not _is_shadow(progress, observed))
-    return replace(progress, step_started_at=observed.now) if is_in_effect else progress
+    if observed.weights is None or not observed.is_listed:
+        return False
+    return _shares(observed.weights) == _shares(shares)
 
 
 def _is_shadow(progress: Progress, observed: Observation) -> bool:
@@ -591,7 +594,8 @@ def _obstacle_at_step(progress: Progress, observed: Observation) -> Cause | None
         return Cause.STABLE
     if progress.step_started_at is not None:
         return None
-    return Cause.SHADOW if _is_shadow(progress, observed) else Cause.ROUTE
+    is_unreported = _is_shadow(progress, observed) and _has_shares(progress, observed)
+    return Cause.SHADOW if is_unreported else Cause.ROUTE
 
 
 def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | None:

@@ -127,7 +127,7 @@ class FakeShadows:
     def report(self, key: Key) -> ShadowReport | None:
         return self.last
 
-    def look(self, senders: int = 1, **counts: float) -> None:
+    def look(self, senders: int = 1, **counts: Any) -> None:
         """So many pods report that they send copies, and what they have counted."""
         if self.followed is not None:
             self.last = ShadowReport(
