@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from mlflow_model_operator import status
-from mlflow_model_operator.analysis import Measurement, Report, ShadowReport
+from mlflow_model_operator.analysis import Measurement
 from mlflow_model_operator.api.model_version import ResolutionPending
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.registry_writes import WriteFailure, WriteState
@@ -29,6 +28,7 @@ from mlflow_model_operator.measurement import MeasurementPoller, ShadowPoller
 from mlflow_model_operator.pacing import UpdateSlots
 from mlflow_model_operator.plan import (
     Plan,
+    Reports,
     Resolution,
     RevisionNames,
     Surroundings,
@@ -65,13 +65,6 @@ class Outcome:
     live: LiveChildren
     failures: tuple[ApplyFailure, ...] = ()
     has_created: bool = False  # all that was sent was foreign, some of it new
-
-
-class Reports(NamedTuple):
-    """What was read of the pods before this reconcile."""
-
-    analysis: Report | None
-    shadow: ShadowReport | None
 
 
 @dataclass

@@ -14,12 +14,14 @@ from mlflow_model_operator.plan.revisions import (
     Surroundings,
     make_plan,
 )
+from mlflow_model_operator.plan.rollout import Reports
 from mlflow_model_operator.plan.shadow import shadow_measurement
 
 __all__ = [
     "Change",
     "Changes",
     "Plan",
+    "Reports",
     "Resolution",
     "RevisionNames",
     "Surroundings",

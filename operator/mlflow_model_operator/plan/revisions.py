@@ -20,7 +20,7 @@ from mlflow_model_operator.plan.previous import (
     previous_models,
     revision_from_status,
 )
-from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, progress_of
+from mlflow_model_operator.plan.rollout import Reports, RolloutPlan, plan_rollout, progress_of
 from mlflow_model_operator.plan.shadow import requested_shadow
 from mlflow_model_operator.plan.start import postponement
 from mlflow_model_operator.plan.undo import earlier_revision
@@ -115,6 +115,11 @@ class Surroundings:
     query_denial: str | None = None  # why the analysis must not ask a Prometheus
     shadow: ShadowReport | None = None  # of the copies that the stable revision's pods send
 
+    @property
+    def reports(self) -> Reports:
+        """What was read of the pods."""
+        return Reports(self.analysis, self.shadow)
+
 
 def make_plan(
     resource: MLflowModelDeployment,
@@ -141,9 +146,7 @@ def make_plan(
     gates = gates.beside(query_obstacle(resource, around.query_denial))
     snapshot = _snapshot(resource, resolution, live, now, around)
     earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
-    rollout = plan_rollout(
-        resource, target, stable, snapshot, gates, around.analysis, earlier, around.shadow
-    )
+    rollout = plan_rollout(resource, target, stable, snapshot, gates, around.reports, earlier)
     renderable = _renderable(resource, previous, rollout.target, canary, names, shadow)
     decision = decide(
         _desired(resource, rollout, canary, shadow),

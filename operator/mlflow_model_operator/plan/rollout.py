@@ -76,28 +76,32 @@ class RolloutPlan:
     takes_over: bool = False  # also before it has all pods: the others come in the room of the old
 
 
+class Reports(NamedTuple):
+    """What was read of the pods."""
+
+    analysis: Report | None = None  # of the step that the status records
+    shadow: ShadowReport | None = None  # of the copies that the stable revision's pods send
+
+
 def plan_rollout(
     resource: MLflowModelDeployment,
     target: Revision,
     stable: Revision | None,
     snapshot: Snapshot,
     gates: GatesResult,
-    report: Report | None = None,
+    reports: Reports,
     earlier: Revision | None = None,
-    shadow_report: ShadowReport | None = None,
 ) -> RolloutPlan:
     """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
 
-    `report` is what an analysis says of the step that the status records, if it says anything.
     `earlier` is the revision that an undo leads to, if there is one under way or asked for.
-    `shadow_report` is what the pods say of the copies that they send.
     """
     if stable is None:
         return RolloutPlan(target)
     recorded = progress_of(resource, target)
     observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle, earlier)
-    observed = _judged(observed, resource, report, recorded)
-    is_shadowing = sends_copies(shadow_report, stable.name, target.name)
+    observed = _judged(observed, resource, reports.analysis, recorded)
+    is_shadowing = sends_copies(reports.shadow, stable.name, target.name)
     observed = replace(observed, is_shadowing=is_shadowing)
     result = advance(recorded, observed)
     progress = result.progress

@@ -168,7 +168,6 @@ def decide(
     ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
     is_draining = bool(set(ending.since) - current - ending.drained)
     waits = [seconds for seconds in (ending.requeue_after, requeue_after) if seconds is not None]
-    serving = current | routing.reached | set(dict(traffic)) | set(ending.since) - ending.drained
     return Decision(
         stable=stable,
         target=desired.target,
@@ -180,8 +179,17 @@ def decide(
         trial=desired.trial if stable.name != desired.target.name else None,
         rejected=desired.rejected,
         drained=ending.drained,
-        shadow=_shadow_on_trial(desired, stable) or effective_shadow(desired.shadow, serving),
+        shadow=_shadow(desired, stable, current | dict(traffic).keys() | routing.reached, ending),
     )
+
+
+def _shadow(
+    desired: Desired, stable: Revision, serving: set[str], ending: Draining
+) -> Shadow | None:
+    """The shadow, of which nothing else serves, and which does not finish any requests."""
+    finishing = set(ending.since) - ending.drained
+    on_trial = _shadow_on_trial(desired, stable)
+    return on_trial or effective_shadow(desired.shadow, serving | finishing)
 
 
 def _shadow_on_trial(desired: Desired, stable: Revision) -> Shadow | None:
