@@ -121,6 +121,13 @@ def keeps_users_and_has_testers(deployed: DeployedModel, facts: Facts) -> None:
     wait_until("a tester gets the challenger", answers, seconds=60)
 
 
+def shadows_the_challenger(deployed: DeployedModel, facts: Facts) -> None:
+    answers_by_its_service(deployed, facts)
+    # The kubelet brings a changed ConfigMap to the pods within a minute and a half.
+    then_condition(deployed, "ShadowReady", "True", "Shadowing", says=["20 %"], seconds=240)
+    answers_by_its_service(deployed, facts)
+
+
 def has_an_autoscaler(deployed: DeployedModel, facts: Facts) -> None:
     (autoscaler,) = children_of(deployed, kube.AUTOSCALER)
     assert autoscaler["spec"]["maxReplicas"] == 5
@@ -211,6 +218,7 @@ CHECKS: dict[str, tuple[Callable[[str, Facts], None], Callable[[DeployedModel, F
     "grpc": (nothing, answers_over_grpc),
     "onnx": (nothing, answers_by_onnx),
     "no-gateway": (nothing, answers_by_its_service),
+    "shadow": (nothing, shadows_the_challenger),
     "storage-uri": (a_bucket, answers_as_the_test_model),
     "wine": (nothing, answers_through_the_gateway),
     "wine-canary": (nothing, splits_the_traffic),

@@ -109,7 +109,7 @@ class Applier:
         kind = kinds.BY_NAME[obj["kind"]]
         try:
             await self._cluster.delete(kind, obj)
-            if is_hidden(obj):
+            if is_hidden(obj) or kind in kinds.UNWATCHED_CHILDREN:
                 self._cache.discard(kind, key, name_of(obj))
         except ApiError as error:
             return _failure(error, kind, name_of(obj))

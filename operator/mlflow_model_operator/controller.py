@@ -15,7 +15,7 @@ from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.reflector import Reflector
 from mlflow_model_operator.kube.resync import delete_vanished
 from mlflow_model_operator.kube.server_claims import ServerClaims
-from mlflow_model_operator.measurement import MeasurementPoller, Reader
+from mlflow_model_operator.measurement import MeasurementPoller, Reader, ShadowPoller
 from mlflow_model_operator.metrics import Metrics
 from mlflow_model_operator.reconcile import Reconciler
 from mlflow_model_operator.registry import OwnServerClient, Registry, RegistryWriter
@@ -51,6 +51,7 @@ class Operator:
         )
         self._reader = Reader(cluster, observe=metrics.pod_metrics_read)
         self.measurements = MeasurementPoller(self._reader.read, on_change=self._enqueue)
+        self.shadows = ShadowPoller(self._reader.read_shadow, on_change=self._enqueue)
         self.reconciler = Reconciler(
             settings,
             cluster,
@@ -58,6 +59,7 @@ class Operator:
             self.registry,
             self.gateways,
             self.measurements,
+            self.shadows,
             self._enqueue,
             self.writer,
         )
@@ -183,9 +185,11 @@ class Operator:
             self.metrics.reconciled(result, time.perf_counter() - started)
 
     async def _measure(self) -> None:
-        """Looks at rollouts that hold a step."""
+        """Looks at rollouts that hold a step, and at what pods say of shadows."""
         try:
-            await self.measurements.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.measurements.run())
+                group.create_task(self.shadows.run())
         finally:
             await self._reader.close()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_model_operator import status
-from mlflow_model_operator.analysis import Measurement, Report
+from mlflow_model_operator.analysis import Measurement
 from mlflow_model_operator.api.model_version import ResolutionPending
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.registry_writes import WriteFailure, WriteState
@@ -24,10 +24,11 @@ from mlflow_model_operator.kube.gateway_poller import GatewayPoller
 from mlflow_model_operator.kube.kinds import Kind
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren, is_deleting
 from mlflow_model_operator.kube.resync import confirm_absent
-from mlflow_model_operator.measurement import MeasurementPoller
+from mlflow_model_operator.measurement import MeasurementPoller, ShadowPoller
 from mlflow_model_operator.pacing import UpdateSlots
 from mlflow_model_operator.plan import (
     Plan,
+    Reports,
     Resolution,
     RevisionNames,
     Surroundings,
@@ -35,6 +36,7 @@ from mlflow_model_operator.plan import (
     desired_objects,
     make_plan,
     measurement,
+    shadow_measurement,
     unseen_objects,
 )
 from mlflow_model_operator.policy import Policy
@@ -75,6 +77,7 @@ class Reconciler:
     registry: Registry
     gateways: GatewayPoller
     measurements: MeasurementPoller
+    shadows: ShadowPoller
     enqueue: Callable[[Key], None]
     writer: RegistryWriter | None = None
     clock: Callable[[], float] = time.time
@@ -108,6 +111,7 @@ class Reconciler:
             resource = MLflowModelDeployment.parse(raw)
         except InvalidResource as error:
             self.measurements.unsubscribe(key)
+            self.shadows.unsubscribe(key)
             await self._reporter.report_invalid(raw, error, self.clock())
             return None
         try:
@@ -115,14 +119,14 @@ class Reconciler:
         except ResolutionPending:
             return None  # the registry reports when it is resolved
         live, foreign = await self._live(resource)
-        report = self.measurements.report(key)
+        reports = Reports(self.measurements.report(key), self.shadows.report(key))
         plan = self._plan(resource, resolution, live)
-        self.measurements.follow(key, self._measurement(resource, plan))
+        self._follow(resource, plan, reports)
         outcome = await self._apply(resource, plan, live, foreign) if plan else Outcome(live)
         # The others that wait in the queue get their children before anybody's status is written.
         if outcome.has_created:
             return REQUEUE_NOW
-        snapshot = self._snapshot(resource, resolution, plan, outcome, report)
+        snapshot = self._snapshot(resource, resolution, plan, outcome, reports)
         reported = await self._reporter.report(raw, snapshot)
         self._write_back(resource, snapshot, reported)
         grace = status.grace_ends_after(reported["conditions"], snapshot.now)
@@ -132,6 +136,8 @@ class Reconciler:
         self.registry.unsubscribe(key)
         self.gateways.unsubscribe(key)
         self.measurements.unsubscribe(key)
+        self.shadows.unsubscribe(key)
+        self.cache.forget_unwatched(key)
         self._slots.release(key)
         self._in_sync.pop(key, None)
         if self.writer is not None:
@@ -186,10 +192,18 @@ class Reconciler:
             ),
             may_update=may_update,
             analysis=self.measurements.report(resource.key),
+            shadow=self.shadows.report(resource.key),
             query_denial=self._policy.prometheus_denial(resource),
         )
         now = self.clock()
         return make_plan(resource, resolution, live, self._revisions, self.settings, now, around)
+
+    def _follow(self, resource: MLflowModelDeployment, plan: Plan | None, reports: Reports) -> None:
+        """From now on, pods are read for what the plan needs to know of them."""
+        self.measurements.follow(resource.key, self._measurement(resource, plan))
+        decision = plan.decision if plan else None
+        copies = shadow_measurement(resource, decision, reports.shadow)
+        self.shadows.follow(resource.key, copies)
 
     def _measurement(
         self, resource: MLflowModelDeployment, plan: Plan | None
@@ -238,7 +252,7 @@ class Reconciler:
         resolution: Resolution,
         plan: Plan | None,
         outcome: Outcome,
-        report: Report | None,
+        reports: Reports,
     ) -> Snapshot:
         return Snapshot(
             resource=resource,
@@ -258,7 +272,9 @@ class Reconciler:
             refused=plan.refused if plan else {},
             writes=self._write_state(resource),
             scoring_python_versions=tuple(self.settings.scoring_images),
-            analysis=report,
+            analysis=reports.analysis,
+            shadow_resolution=resolution.shadow,
+            shadow=reports.shadow,
         )
 
     def _write_state(self, resource: MLflowModelDeployment) -> WriteState | None:

@@ -43,7 +43,7 @@ class Resolver:
         allowed = {uri for uri, denial in denials.items() if denial is None}
         stable = _stable_uri(resource)
         self._keep_subscriptions(resource, allowed | ({stable} if stable else set()))
-        canary = resource.spec.canary
+        canary, shadow = resource.spec.canary, resource.spec.shadow
         model = await self._resolve(resource, resource.spec.model.uri, denials)
         if stable and not _may_differ(resource, model):
             self._keep_subscriptions(resource, allowed)
@@ -56,6 +56,7 @@ class Resolver:
                 for variant in resource.spec.variants
             },
             stable=await self._stable(resource, stable, model) if stable else None,
+            shadow=await self._resolve(resource, shadow.uri, denials) if shadow else None,
         )
 
     def _keep_subscriptions(self, resource: MLflowModelDeployment, uris: Collection[str]) -> None:
@@ -106,6 +107,8 @@ class Resolver:
             fields.setdefault(resource.spec.canary.uri, "spec.canary.uri")
         for index, variant in enumerate(resource.spec.variants):
             fields.setdefault(variant.uri, f"spec.variants[{index}].uri")
+        if resource.spec.shadow:
+            fields.setdefault(resource.spec.shadow.uri, "spec.shadow.uri")
         of_all = self._denial_of_all(resource)
         return {
             uri: of_all or self._policy.source_denial(resource, uri, field)

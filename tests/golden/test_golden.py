@@ -48,6 +48,7 @@ def objects(case: str) -> list[dict[str, Any]]:
         variants={
             name: ModelVersion(**version) for name, version in given.get("variants", {}).items()
         },
+        shadow=ModelVersion(**given["shadow"]) if "shadow" in given else None,
     )
     live = LiveChildren()
     if given.get("canary_is_ready"):

@@ -142,7 +142,12 @@ metricRelabelings:
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# Why pods do not start. Logs, Secrets and ConfigMaps are not read.
+# Where models' pods send copies of requests. Looked up by name, and never listed: those of others
+# are not read.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch, delete]
+# Why pods do not start. Logs, Secrets and the ConfigMaps of others are not read.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

@@ -17,6 +17,12 @@ from mlflow_model_operator.analysis.report import (
     StepId,
 )
 from mlflow_model_operator.analysis.session import Session
+from mlflow_model_operator.analysis.shadow import (
+    ShadowCounts,
+    ShadowMeasurement,
+    ShadowReport,
+    shadow_report,
+)
 
 __all__ = [
     "Exposition",
@@ -28,5 +34,9 @@ __all__ = [
     "Reading",
     "Report",
     "Session",
+    "ShadowCounts",
+    "ShadowMeasurement",
+    "ShadowReport",
     "StepId",
+    "shadow_report",
 ]

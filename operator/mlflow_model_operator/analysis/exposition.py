@@ -19,13 +19,29 @@ REQUESTS = "mlflow_model_server_requests_total"
 DURATIONS = "mlflow_model_server_request_duration_seconds_bucket"
 FEATURE_AGES = "mlflow_model_server_feature_age_seconds_bucket"
 PREDICTIONS = "mlflow_model_server_prediction_values_total"
+# Of the copies of requests that a pod sends; all have the revision that gets them as a label.
+SHADOW_INFO = "mlflow_model_server_shadow_info"
+SHADOW_REQUESTS = "mlflow_model_server_shadow_requests_total"
+SHADOW_DURATIONS = "mlflow_model_server_shadow_duration_seconds_bucket"
+SHADOW_COMPARED = "mlflow_model_server_shadow_compared_rows_total"
+SHADOW_DISAGREED = "mlflow_model_server_shadow_disagreed_rows_total"
+SHADOW_NUMERIC = "mlflow_model_server_shadow_numeric_rows_total"
+SHADOW_ABSOLUTE_ERROR = "mlflow_model_server_shadow_absolute_error_total"
 _START_TIME = "process_start_time_seconds"
-# The two labels by which the series of each counter differ; "" where one is enough.
+_SHADOW_REVISION = "shadow_revision"
+# The labels by which the series of each counter differ.
 _LABELS: Mapping[str, tuple[str, str]] = {
     REQUESTS: ("route", "code"),
     DURATIONS: ("route", "le"),
     PREDICTIONS: ("output", "bin"),
     FEATURE_AGES: ("le", ""),
+    SHADOW_INFO: (_SHADOW_REVISION, ""),
+    SHADOW_REQUESTS: (_SHADOW_REVISION, "outcome"),
+    SHADOW_DURATIONS: (_SHADOW_REVISION, "le"),
+    SHADOW_COMPARED: (_SHADOW_REVISION, ""),
+    SHADOW_DISAGREED: (_SHADOW_REVISION, ""),
+    SHADOW_NUMERIC: (_SHADOW_REVISION, ""),
+    SHADOW_ABSOLUTE_ERROR: (_SHADOW_REVISION, ""),
 }
 _PREFIXES = tuple(f"{name}{{".encode() for name in (*_LABELS, _START_TIME))
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"[ ]?,?[ ]?')
@@ -51,6 +67,8 @@ class Exposition:
 
     samples: Mapping[Series, float] = field(default_factory=dict)
     started: float | None = None  # when its first process began, as Unix time
+    # Those of copies of requests apart: they begin again with each other shadow.
+    shadow: Mapping[Series, float] = field(default_factory=dict)
 
 
 class ExpositionParser:
@@ -61,6 +79,7 @@ class ExpositionParser:
         self._revision = revision
         self._rest = b""
         self._samples: dict[Series, float] = {}
+        self._shadow: dict[Series, float] = {}
         self._started: float | None = None
 
     def feed(self, chunk: bytes) -> None:
@@ -76,7 +95,7 @@ class ExpositionParser:
         self._read(self._rest)
         if self._started is None:
             raise InvalidExposition("it has no metrics of the scoring server")
-        return Exposition(self._samples, self._started)
+        return Exposition(self._samples, self._started, self._shadow)
 
     def _read(self, line: bytes) -> None:
         if not line.startswith(_PREFIXES):
@@ -90,9 +109,10 @@ class ExpositionParser:
             self._started = value
             return
         first, second = _LABELS[name]
-        if len(self._samples) >= MAX_SERIES:
+        if len(self._samples) + len(self._shadow) >= MAX_SERIES:
             raise InvalidExposition(f"it has more than {MAX_SERIES} series")
-        self._samples[Series(name, labels.get(first, ""), labels.get(second, ""))] = value
+        samples = self._shadow if first == _SHADOW_REVISION else self._samples
+        samples[Series(name, labels.get(first, ""), labels.get(second, ""))] = value
 
 
 def _parse(line: str) -> tuple[str, dict[str, str], float]:
@@ -105,15 +125,18 @@ def _parse(line: str) -> tuple[str, dict[str, str], float]:
         position = match.end()
     if rest[position : position + 1] != "}":
         raise InvalidExposition("a line has invalid labels")
-    return name, labels, _number(rest[position + 1 :].split(maxsplit=1))
+    words = rest[position + 1 :].split(maxsplit=1)
+    return name, labels, _number(words, may_be_infinite=name == SHADOW_ABSOLUTE_ERROR)
 
 
-def _number(words: list[str]) -> float:
-    """A counter's value: finite, and not below zero."""
+def _number(words: list[str], *, may_be_infinite: bool) -> float:
+    """A counter's value: not below zero, and finite unless it is a sum of what models predict."""
     try:
         value = float(words[0])
     except (IndexError, ValueError):
         raise InvalidExposition("a line has no value") from None
+    if may_be_infinite and not math.isfinite(value):
+        return math.inf
     if not math.isfinite(value) or value < 0:
         raise InvalidExposition("a counter is not a number of at least 0")
     return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlflow_model_operator.analysis.bounds import (
     Bounds,
@@ -20,6 +20,7 @@ from mlflow_model_operator.analysis.bounds import (
 from mlflow_model_operator.analysis.counts import Counts
 from mlflow_model_operator.analysis.distributions import comparable, outputs
 from mlflow_model_operator.analysis.report import MetricReport, Reading
+from mlflow_model_operator.analysis.shadow import ShadowCounts
 from mlflow_model_operator.api import quantity
 from mlflow_model_operator.api.spec import (
     Analysis,
@@ -48,6 +49,8 @@ class Window:
 
     target: Counts
     stable: Counts
+    # Of the copies that the stable revision has sent to the target.
+    shadow: ShadowCounts = field(default_factory=ShadowCounts)
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,15 @@ class _Limit:
         return Verdict.INCONCLUSIVE
 
 
-def levels(analysis: Analysis, steps: int, test: int) -> Levels:
-    """The levels of a test of a step, where `test` counts from 1.
+def levels(analysis: Analysis, steps: int, test: int, *, is_shadow: bool = False) -> Levels:
+    """The levels of a test of a step, where `test` counts from 1; of one with a shadow or without.
 
     Over all steps, limits and tests of a rollout, however many there are, a good target is called
     bad with at most the probability that the spec accepts: the shares 1/(k (k + 1)) sum to 1.
     """
     alpha = 1 - analysis.confidence / 100
-    return Levels(alpha / (steps * _limit_count(analysis) * test * (test + 1)), alpha)
+    limits = _shadow_limit_count(analysis) if is_shadow else _limit_count(analysis)
+    return Levels(alpha / (steps * limits * test * (test + 1)), alpha)
 
 
 def judge(
@@ -89,6 +93,27 @@ def judge(
         reports.append(_staleness(analysis, window, analysis.staleness, accepted))
     reports += _predictions(analysis, window, accepted)
     reports += [_query(query, reading.queries.get(query.name)) for query in analysis.queries]
+    return tuple(reports)
+
+
+def judge_shadow(
+    analysis: Analysis, counted: ShadowCounts, accepted: Levels
+) -> tuple[MetricReport, ...]:
+    """What each metric says of a version that gets copies of requests only."""
+    limits = analysis.shadow_limits
+    reports = []
+    if limits.max_error_percent is not None:
+        limit = limits.max_error_percent
+        text = f"maxErrorPercent {limit:g}"
+        pair = (counted.errors, counted.requests)
+        reports.append(_part(analysis, "shadow errors", "copies", pair, limit, text, accepted))
+    if limits.max_disagreement_percent is not None:
+        limit = limits.max_disagreement_percent
+        text = f"maxDisagreementPercent {limit:g}"
+        pair = (counted.disagreed_rows, counted.compared_rows)
+        reports.append(_part(analysis, "disagreement", "rows", pair, limit, text, accepted))
+    if limits.max_mean_absolute_error is not None:
+        reports.append(_mean_error(analysis, counted, limits.max_mean_absolute_error))
     return tuple(reports)
 
 
@@ -108,6 +133,44 @@ def _limit_count(analysis: Analysis) -> int:
         limits += [latency.max, latency.max_ratio]
     limits += [analysis.predictions, analysis.staleness]
     return max(sum(limit is not None for limit in limits), 1)
+
+
+def _shadow_limit_count(analysis: Analysis) -> int:
+    """How many limits of shares are tested. The mean error is compared as it is."""
+    limits = analysis.shadow_limits
+    shares = (limits.max_error_percent, limits.max_disagreement_percent)
+    return max(sum(limit is not None for limit in shares), 1)
+
+
+def _part(
+    analysis: Analysis,
+    name: str,
+    unit: str,
+    counted: tuple[float, float],
+    limit_percent: float,
+    limit_text: str,
+    accepted: Levels,
+) -> MetricReport:
+    """A share of copies, or of their rows, that must not be above a limit."""
+    count, total = counted
+    share = _share(count, total)
+    text = f"{name} {share} of {total:,.0f} {unit}"
+    limit = _Limit(limit_percent / 100, lambda alpha: share_bounds(count, total, alpha), limit_text)
+    return _tested(name, text, [limit], accepted, _too_few(analysis, total), share, "")
+
+
+def _mean_error(analysis: Analysis, counted: ShadowCounts, limit: float) -> MetricReport:
+    """Compared as it is: the pods do not say how much it varies."""
+    name, mean = "mean absolute error", counted.mean_absolute_error
+    value = "-" if mean is None else f"{mean:.3g}"
+    text = f"{name} {value} of {counted.numeric_rows:,.0f} rows"
+    few = _too_few(analysis, counted.numeric_rows)
+    if few or mean is None:
+        return MetricReport(name, Verdict.INCONCLUSIVE, f"{text}: {few}", target=value)
+    if mean <= limit:
+        return MetricReport(name, Verdict.GOOD, text, target=value)
+    beyond = f"{text} (beyond maxMeanAbsoluteError {limit:g})"
+    return MetricReport(name, Verdict.BAD, beyond, target=value)
 
 
 def _shares(

@@ -36,6 +36,14 @@ class Measurement:
     # Tests and bad looks so far, by an operator that ended since.
     tests: int = field(default=0, compare=False)
     failures: int = field(default=0, compare=False)
+    # Whether the target gets copies of requests only, which the stable revision's pods compare.
+    is_shadow: bool = False
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """The revisions whose pods have counted what is judged."""
+        stable = self.step.stable
+        return (stable,) if self.is_shadow else (self.step.target, stable)
 
 
 @dataclass(frozen=True)

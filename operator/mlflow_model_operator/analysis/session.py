@@ -10,7 +10,7 @@ from collections import deque
 
 from mlflow_model_operator.analysis.counts import Counts, growth
 from mlflow_model_operator.analysis.exposition import Exposition
-from mlflow_model_operator.analysis.judge import Window, judge, levels, worst
+from mlflow_model_operator.analysis.judge import Window, judge, judge_shadow, levels, worst
 from mlflow_model_operator.analysis.report import (
     Measurement,
     MetricReport,
@@ -18,6 +18,7 @@ from mlflow_model_operator.analysis.report import (
     Reading,
     Report,
 )
+from mlflow_model_operator.analysis.shadow import ShadowCounts, shadow_growth
 from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.rollout.progress import Verdict
 
@@ -26,7 +27,8 @@ MAX_LOOKS = 60
 MAX_MESSAGE = 500  # characters
 MAX_REMEMBERED = 1000  # pods, gone ones among them
 
-_Totals = tuple[Counts, Counts]  # of the target and of the stable revision
+# Of the target, of the stable revision, and of the copies that this sends to the target.
+_Totals = tuple[Counts, Counts, ShadowCounts]
 
 
 class Session:
@@ -38,7 +40,7 @@ class Session:
         self._carried = carried
         self._previous: dict[str, Exposition] = {}  # by pod
         self._present_at_start: frozenset[str] = frozenset()  # pods
-        self._target, self._stable = Counts(), Counts()
+        self._target, self._stable, self._shadow = Counts(), Counts(), ShadowCounts()
         self._history: deque[tuple[float, _Totals]] = deque(maxlen=MAX_LOOKS + 1)
         self._tested_requests = 0.0
         self._tests = measurement.tests
@@ -60,7 +62,7 @@ class Session:
         for pod in reading.pods:
             self._count(pod)
         self._forget_absent(reading)
-        self._history.append((at, (self._target, self._stable)))
+        self._history.append((at, (self._target, self._stable, self._shadow)))
         return None if is_first else self._report(at, reading)
 
     def _without_counts(self, at: float, problem: str) -> Report:
@@ -92,8 +94,11 @@ class Session:
         self._resets += grown.is_reset
         if pod.revision == self.measurement.step.target:
             self._target += grown.counts
-        else:
-            self._stable += grown.counts
+            return
+        self._stable += grown.counts
+        if self.measurement.is_shadow:
+            since = None if grown.is_reset else before
+            self._shadow += shadow_growth(since, pod.result, self.measurement.step.target)
 
     def _forget_absent(self, reading: Reading) -> None:
         """A pod that is not listed for once, and is again, must not count from zero."""
@@ -103,8 +108,8 @@ class Session:
     @property
     def _window(self) -> Window:
         """What was counted since the oldest look that is remembered."""
-        _, (target, stable) = self._history[0]
-        return Window(self._target - target, self._stable - stable)
+        _, (target, stable, shadow) = self._history[0]
+        return Window(self._target - target, self._stable - stable, self._shadow - shadow)
 
     def _report(self, at: float, reading: Reading) -> Report:
         window = self._compared(self._window)
@@ -119,7 +124,7 @@ class Session:
             at=at,
             metrics=metrics,
             stable_requests=round(window.stable.requests),
-            target_requests=round(window.target.requests),
+            target_requests=round(self._judged_requests(window)),
             pods=len(reading.pods) - len(unreachable),
             unreachable_count=len(unreachable),
             unreachable_reason=single_line(next(iter(unreachable), "")),
@@ -135,15 +140,25 @@ class Session:
             return Window(window.target, self._carried)
         return window
 
+    def _judged_requests(self, window: Window) -> float:
+        """The requests to the target, or the copies that it got instead."""
+        is_shadow = self.measurement.is_shadow
+        return window.shadow.requests if is_shadow else window.target.requests
+
     def _judge(self, window: Window, reading: Reading) -> tuple[MetricReport, ...]:
         """A test is one that has something new to judge."""
-        analysis, requests = self.measurement.analysis, window.target.requests
+        analysis, requests = self.measurement.analysis, self._judged_requests(window)
+        is_shadow = self.measurement.is_shadow
         is_test = requests >= analysis.min_requests and requests != self._tested_requests
         if is_test:
             self._tests += 1
             self._tested_requests = requests
-        accepted = levels(analysis, self.measurement.steps, max(self._tests, 1))
-        metrics = judge(analysis, window, reading, accepted)
+        steps, test = self.measurement.steps, max(self._tests, 1)
+        accepted = levels(analysis, steps, test, is_shadow=is_shadow)
+        if is_shadow:
+            metrics = judge_shadow(analysis, window.shadow, accepted)
+        else:
+            metrics = judge(analysis, window, reading, accepted)
         if any(metric.verdict is Verdict.BAD for metric in metrics):
             self._failures += 1
         return metrics
@@ -169,7 +184,9 @@ class Session:
 
     def _observed_weight(self) -> int | None:
         """The target's share of the requests since the look before, in percent."""
-        _, (target, stable) = self._history[-2]
+        if self.measurement.is_shadow:
+            return None
+        _, (target, stable, _) = self._history[-2]
         of_target = self._target.requests - target.requests
         total = of_target + self._stable.requests - stable.requests
         return round(100 * of_target / total) if total > 0 else None

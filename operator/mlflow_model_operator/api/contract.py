@@ -24,7 +24,12 @@ API_KEYS_FILE = f"{ACCESS_DIR}/keys"
 # is read-only. Volume name → folder.
 BUILD_DOCKER_DIRS = {"nginx-log": "/var/log/nginx", "nginx-lib": "/var/lib/nginx"}
 ACCESS_VOLUME = "access"
-RESERVED_VOLUMES = ("model", "tmp", "ca", ACCESS_VOLUME, *BUILD_DOCKER_DIRS)
+# The shadow that the pods of the stable revision send copies to. Each revision has a file of its
+# own: kubelet replaces $(REVISION), so that no other revision's pods send any.
+SHADOW_DIR = "/etc/mlflow-model-operator/shadow"
+SHADOW_VOLUME = "shadow"
+SHADOW_FILE = f"{SHADOW_DIR}/$(REVISION).json"
+RESERVED_VOLUMES = ("model", "tmp", "ca", ACCESS_VOLUME, SHADOW_VOLUME, *BUILD_DOCKER_DIRS)
 
 
 class Variable(StrEnum):
@@ -65,6 +70,7 @@ class Variable(StrEnum):
     STALENESS_COLUMN = "STALENESS_COLUMN"
     INPUT_EXAMPLE = "INPUT_EXAMPLE"
     INPUT_EXAMPLE_TIMEOUT = "INPUT_EXAMPLE_TIMEOUT"
+    SHADOW_FILE = "SHADOW_FILE"
 
 
 # The field of spec to write instead, where there is one.
@@ -94,6 +100,7 @@ FIELDS: Mapping[str, str] = {
     Variable.STALENESS_COLUMN: "spec.server.staleness.column",
     Variable.INPUT_EXAMPLE: "spec.rollout.gates.inputExample",
     Variable.INPUT_EXAMPLE_TIMEOUT: "spec.rollout.gates.inputExample.timeout",
+    Variable.SHADOW_FILE: "spec.shadow",
 }
 
 # The other settings of the scoring server, which users may write into spec.server.env.

@@ -22,3 +22,12 @@ class Phase(StrEnum):
     PROMOTING = "Promoting"
     FAILED = "Failed"
     UNDOING = "Undoing"
+
+
+class ShadowPhase(StrEnum):
+    """Where a shadow is, as shown in `status.shadow.phase`."""
+
+    STARTING = "Starting"  # its pods are starting, or none of those that send copies reports it yet
+    SHADOWING = "Shadowing"
+    STOPPED = "Stopped"  # scaled to zero with the resource
+    FAILED = "Failed"  # its pods do not start

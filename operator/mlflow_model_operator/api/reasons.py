@@ -96,6 +96,10 @@ class Reason(StrEnum):
     APPROXIMATE = "Approximate"
     UPDATE_IN_PROGRESS = "UpdateInProgress"
     STABLE_NOT_READY = "StableNotReady"
+    # The shadow
+    SHADOWING = "Shadowing"
+    SHADOW_PENDING = "ShadowPending"
+    SHADOW_UNREACHABLE = "ShadowUnreachable"
 
 
 # A new revision waits for its time: what is served is what is to be served for now.

@@ -14,6 +14,7 @@ from typing import Any
 from mlflow_model_operator.api import quantity
 
 MINUTE = 60.0  # seconds
+DEFAULT_COPIES = 10  # percent of the requests
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Step:
     weight: int  # percent
     hold: float = 0.0  # seconds
     pods: int | None = None  # that it takes; None: by the share
+    shadow: int = 0  # the share of the requests that it gets copies of, in percent
 
 
 Schedule = tuple[Step, ...]
@@ -40,7 +42,8 @@ def schedule_of(spec: Mapping[str, Any]) -> Schedule:
     """The steps that a spec asks for; none beside a canary or variants, which split requests too.
 
     >>> schedule_of({"rollout": {"steps": [{"weight": 10, "hold": "2m"}, {"pause": {}}]}})
-    (Step(weight=10, hold=120.0, pods=None), Step(weight=10, hold=inf, pods=None))
+    (Step(weight=10, hold=120.0, pods=None, shadow=0), Step(weight=10, hold=inf, pods=None, \
+shadow=0))
     """
     if spec.get("canary") is not None or spec.get("variants"):
         return DIRECT
@@ -51,11 +54,16 @@ def schedule_of(spec: Mapping[str, Any]) -> Schedule:
 
 
 def _steps(written: Iterable[Mapping[str, Any]]) -> Iterable[Step]:
-    weight = 0  # a pause before the first weight: the revision is ready, and gets no requests
+    """A pause goes on as the step before it: before the first, the revision gets no requests."""
+    weight = shadow = 0
     for step in written:
+        copies, hold = step.get("shadow"), step.get("hold")
         if step.get("weight") is not None:
-            weight, hold = step["weight"], step.get("hold")
-            yield Step(weight, quantity.seconds(hold) if hold else 0.0)
+            weight, shadow = step["weight"], 0
+        elif copies is not None:
+            weight, shadow = 0, int(copies.get("percent") or DEFAULT_COPIES)
         else:
             duration = (step.get("pause") or {}).get("duration")
-            yield Step(weight, quantity.seconds(duration) if duration else math.inf)
+            yield Step(weight, quantity.seconds(duration) if duration else math.inf, shadow=shadow)
+            continue
+        yield Step(weight, quantity.seconds(hold) if hold else 0.0, shadow=shadow)

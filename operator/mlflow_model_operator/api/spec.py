@@ -14,6 +14,7 @@ from mlflow_model_operator.api.contract import (
     HTTP_PORT,
     MODEL_DIR,
     RESERVED_VOLUMES,
+    SHADOW_DIR,
     Variable,
 )
 from mlflow_model_operator.api.match_fields import Matches, Sticky, Variants
@@ -34,6 +35,7 @@ from mlflow_model_operator.api.schema import (
     map_by,
     matches,
 )
+from mlflow_model_operator.api.shadow_fields import Shadow, ShadowCopies, ShadowLimits
 from mlflow_model_operator.api.values import (
     AbsolutePath,
     AnnotationMap,
@@ -61,7 +63,7 @@ from mlflow_model_operator.api.values import (
     TrackingUri,
 )
 
-_RESERVED_PATHS = f"/|({MODEL_DIR}|{CA_DIR}|{ACCESS_DIR})(/.*)?|/tmp/?"
+_RESERVED_PATHS = f"/|({MODEL_DIR}|{CA_DIR}|{ACCESS_DIR}|{SHADOW_DIR})(/.*)?|/tmp/?"
 # For CEL: the fields of spec to write instead of variables that the operator sets.
 _FIELDS = literal(contract.FIELDS)
 RESERVED_LABELS = (
@@ -528,16 +530,16 @@ class Pause(KubeModel):
 
 
 class RolloutStep(KubeModel):
-    """One step of a rollout: a weight, or a pause."""
+    """One step of a rollout: a weight, a pause, or copies of requests."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "has(self.weight) != has(self.pause)",
-            "a step is a weight or a pause: write one of the two, like {weight: 10, hold: 2m} or "
-            "{pause: {}}",
+            "[has(self.weight), has(self.pause), has(self.shadow)].filter(part, part).size() == 1",
+            "a step is a weight, a pause or a shadow: write one of them, like "
+            "{weight: 10, hold: 2m}, {pause: {}} or {shadow: {percent: 10}, hold: 10m}",
         ),
         Rule(
-            "!has(self.hold) || has(self.weight)",
+            "!has(self.hold) || has(self.weight) || has(self.shadow)",
             "hold is the time for which a weight is held: write {weight: 10, hold: 2m}, or "
             "{pause: {duration: 2m}}",
             field_path=".hold",
@@ -551,11 +553,19 @@ class RolloutStep(KubeModel):
         default=None,
         description=(
             "How long to hold the weight, counted from when the gateway has applied "
-            "it. If omitted, the next step follows immediately."
+            "it, or the shadow, counted from when pods send copies. If omitted, the next step "
+            "follows immediately."
         ),
     )
     pause: Pause | None = Field(
         default=None, description="Pause the rollout at the current weight."
+    )
+    shadow: ShadowCopies | None = Field(
+        default=None,
+        description=(
+            "The new revision receives copies of requests, and nobody receives its responses. "
+            "Only before the first weight."
+        ),
     )
 
 
@@ -705,6 +715,9 @@ class PrometheusQuery(KubeModel):
     max: float | None = Field(default=None, description="The maximum of the value.")
 
 
+DEFAULT_SHADOW_LIMITS = ShadowLimits(max_error_percent=1)
+
+
 class Analysis(KubeModel):
     """Which metrics are compared during a step, and what follows from them."""
 
@@ -768,6 +781,22 @@ class Analysis(KubeModel):
     queries: Annotated[list[PrometheusQuery], Field(max_length=8), map_by("name")] = Field(
         default_factory=list, description="Queries to Prometheus servers."
     )
+    shadow: ShadowLimits | None = Field(
+        default=None,
+        description=(
+            "Limits for steps with a shadow, to which the other limits do not apply. If omitted, "
+            "maxErrorPercent is 1."
+        ),
+    )
+
+    @property
+    def shadow_limits(self) -> ShadowLimits:
+        """shadow, or its default."""
+        return self.shadow or DEFAULT_SHADOW_LIMITS
+
+
+MAX_STEPS = 32
+_PLACES = list(range(MAX_STEPS))  # CEL has no other way to compare places in a list
 
 
 class Rollout(KubeModel):
@@ -800,6 +829,14 @@ class Rollout(KubeModel):
             "steps, or strategy: canary, or leave out match",
             field_path=".match",
         ),
+        Rule(
+            f"!has(self.steps) || {_PLACES}.all(i, i >= self.steps.size() || "
+            f"!has(self.steps[i].shadow) || {_PLACES}.all(j, j >= i || "
+            "!has(self.steps[j].weight)))",
+            "a revision with requests of its own is no shadow: write the steps with shadow before "
+            "the first weight",
+            field_path=".steps",
+        ),
     )
 
     strategy: Literal["direct", "canary", "blueGreen"] | None = Field(
@@ -812,7 +849,9 @@ class Rollout(KubeModel):
             "minutes. If neither this nor steps is set, direct."
         ),
     )
-    steps: Annotated[list[RolloutStep], Field(min_length=1, max_length=32), ATOMIC] | None = Field(
+    steps: (
+        Annotated[list[RolloutStep], Field(min_length=1, max_length=MAX_STEPS), ATOMIC] | None
+    ) = Field(
         default=None,
         description=(
             "The weights that the new revision receives one after the other before "
@@ -1196,7 +1235,7 @@ class VolumeMount(KubeModel):
         Rule(
             # /model is read-only in the server container: nothing can be mounted inside either.
             f"!{matches(_RESERVED_PATHS, 'self.mountPath')}",
-            f"{MODEL_DIR}, {CA_DIR}, {ACCESS_DIR} and /tmp are the operator's own "
+            f"{MODEL_DIR}, {CA_DIR}, {ACCESS_DIR}, {SHADOW_DIR} and /tmp are the operator's own "
             "volumes: mount this one elsewhere, like /mnt/models",
             field_path=".mountPath",
         ),
@@ -1286,6 +1325,12 @@ class Pod(KubeModel):
     priority_class_name: ObjectName | None = Field(
         default=None, description="The PriorityClass of the pods."
     )
+
+
+_HAS_SHADOW_STEP = (
+    "has(self.rollout) && has(self.rollout.steps) && "
+    "self.rollout.steps.exists(step, has(step.shadow))"
+)
 
 
 class Spec(KubeModel):
@@ -1395,6 +1440,33 @@ class Spec(KubeModel):
             field_path=".rollout",
         ),
         Rule(
+            "!has(self.shadow) || self.shadow.uri != self.model.uri",
+            "the shadow is the same as the model: write another URI, like models:/wine@challenger",
+            field_path=".shadow.uri",
+        ),
+        Rule(
+            f"!has(self.server.image) || !(has(self.shadow) || {_HAS_SHADOW_STEP})",
+            "only the scoring image sends copies of requests: leave out server.image, or leave out "
+            "shadow and the steps with a shadow",
+            field_path=".server.image",
+        ),
+        Rule(
+            f"!has(self.shadow) || !({_HAS_SHADOW_STEP})",
+            "the pods send copies to one shadow: leave out shadow, or leave out the steps with a "
+            "shadow",
+            field_path=".shadow",
+        ),
+        Rule(
+            "!has(self.shadow) || has(self.routing.gateway) || !(has(self.canary) || "
+            "(has(self.rollout) && (has(self.rollout.steps) || (has(self.rollout.strategy) && "
+            "self.rollout.strategy != 'direct') || (has(self.rollout.surge) && "
+            "self.rollout.surge < 100))))",
+            "without a gateway, requests are split by numbers of pods, and the shadow's pods "
+            "would get some: write routing.gateway, or leave out shadow, or leave out canary and "
+            "everything in rollout that splits requests (steps, strategy, surge)",
+            field_path=".shadow",
+        ),
+        Rule(
             "!has(self.scaling.maxReplicas) || self.scaling.maxReplicas <= "
             "self.scaling.minReplicas || (!has(self.scaling.targetCPUUtilization) && "
             "has(self.scaling.metrics) && size(self.scaling.metrics) > 0) || "
@@ -1427,6 +1499,13 @@ class Spec(KubeModel):
             "only with routing.gateway."
         ),
     )
+    shadow: Shadow | None = Field(
+        default=None,
+        description=(
+            "A second model that receives copies of requests, to compare it with the one that "
+            "serves: nobody receives its responses."
+        ),
+    )
     rollout: Rollout = Field(
         default=Rollout(),
         description=(
@@ -1456,3 +1535,9 @@ class Spec(KubeModel):
         """Whether any requests are recognized by a header or a cookie."""
         matches = [self.rollout.match, self.canary.match if self.canary else []]
         return any([*matches, *(variant.match for variant in self.variants)])
+
+    @property
+    def may_shadow(self) -> bool:
+        """Whether pods of this resource may send copies of requests to each other."""
+        steps = self.rollout.steps or ()
+        return self.shadow is not None or any(step.shadow is not None for step in steps)

@@ -106,6 +106,68 @@ class VariantStatus(RevisionStatus):
     variant: str = Field(default="", description="The variant's name.")
 
 
+class ShadowStatus(RevisionStatus):
+    """The revision that receives copies of requests, as the pods that send them count."""
+
+    phase: str = Field(
+        default="",
+        description=(
+            "Starting, Shadowing (pods of the stable revision have reported that they send "
+            "copies), Stopped or Failed; see the condition ShadowReady."
+        ),
+    )
+    percent: int | None = Field(
+        default=None, description="The share of the requests that is copied, in percent."
+    )
+    senders: int = Field(
+        default=0, description="The number of pods of the stable revision that send copies."
+    )
+    checked_at: Time | None = Field(
+        default=None, description="When the metrics of these pods were read last."
+    )
+    unreachable_pods: int = Field(
+        default=0, description="The number of ready pods whose metrics could not be read."
+    )
+    unreachable_reason: str | None = Field(
+        default=None, description="Why the metrics of one of them could not be read."
+    )
+    requests: int = Field(
+        default=0,
+        description=(
+            "The number of copies sent by the pods that send copies now; like the following "
+            "fields, since each of them has sent copies to this revision."
+        ),
+    )
+    errors: int = Field(
+        default=0,
+        description=(
+            "The number of copies that failed: another status than 2xx, no response in time, or "
+            "no connection."
+        ),
+    )
+    dropped: int = Field(
+        default=0, description="The number of copies that were not sent, to spare the pods."
+    )
+    incomparable: int = Field(
+        default=0, description="The number of responses that could not be compared."
+    )
+    compared_rows: int = Field(default=0, description="The number of compared rows.")
+    disagreement_percent: float | None = Field(
+        default=None, description="The share of these rows with another prediction, in percent."
+    )
+    mean_absolute_error: float | None = Field(
+        default=None, description="The mean absolute difference between predicted numbers."
+    )
+    latency_p95_milliseconds: float | None = Field(
+        default=None,
+        alias="latencyP95Milliseconds",
+        description=(
+            "The 95th percentile of the time to the response, measured by the sending pods at low "
+            "priority: longer than clients would wait."
+        ),
+    )
+
+
 class TrafficTarget(StatusModel):
     """A revision's share of the requests."""
 
@@ -221,7 +283,7 @@ class RolloutStatus(StatusModel):
         default=None,
         description=(
             "What a rollout with steps waits for: Gates, Pods, Route, Stable, Hold, "
-            "Resume or Analysis."
+            "Resume, Analysis or Shadow."
         ),
     )
     step: int | None = Field(
@@ -229,6 +291,11 @@ class RolloutStatus(StatusModel):
     )
     steps: int | None = Field(default=None, description="The number of steps of the rollout.")
     weight: int | None = Field(default=None, description="The weight of this step, in percent.")
+    shadow_percent: int | None = Field(
+        default=None,
+        description="The share of the requests that the new revision receives copies of at this "
+        "step, in percent.",
+    )
     accepted_weight: int | None = Field(
         default=None,
         description="The weight that the Gateway has accepted, in percent; only with a Gateway.",
@@ -359,9 +426,9 @@ class Status(StatusModel):
         default_factory=list,
         description=(
             "The conditions: Ready summarizes ModelResolved, Available, Progressing, "
-            "RouteAccepted, RulesAccepted, CanaryReady, VariantsReady and TrafficSplit. While it "
-            "is False, Reconciling or Stalled is present. True is the desired status, except for "
-            "Progressing, Reconciling and Stalled."
+            "RouteAccepted, RulesAccepted, CanaryReady, VariantsReady and TrafficSplit, but not "
+            "ShadowReady. While it is False, Reconciling or Stalled is present. True is the "
+            "desired status, except for Progressing, Reconciling and Stalled."
         ),
     )
     url: str | None = Field(default=None, description="The URL for requests.")
@@ -381,6 +448,9 @@ class Status(StatusModel):
     canary: RevisionStatus | None = Field(default=None, description="The canary revision.")
     variants: Annotated[list[VariantStatus], ATOMIC] = Field(
         default_factory=list, description="The revisions of spec.variants."
+    )
+    shadow: ShadowStatus | None = Field(
+        default=None, description="The revision that receives copies of requests, if any."
     )
     traffic: Annotated[list[TrafficTarget], ATOMIC] = Field(
         default_factory=list,

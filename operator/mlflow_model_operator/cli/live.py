@@ -38,7 +38,7 @@ def live_state(kubectl: Kubectl, manifest: Manifest) -> LiveState:
 
 def _children(kubectl: Kubectl, name: str) -> LiveChildren:
     children = LiveChildren()
-    for kind in kinds.CHILDREN:
+    for kind in (*kinds.CHILDREN, *kinds.UNWATCHED_CHILDREN):
         plural = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         for obj in _objects(kubectl, plural, name):
             children.of_kind(kind.kind)[name_of(obj)] = transform(obj)

@@ -81,10 +81,17 @@ def _detail(obj: KubeObject) -> str:
             return f"drains at most {_count(spec['maxUnavailable'])} at a time"
         case "HTTPRoute":
             return f"{_hosts(spec)} -> {_backends(spec)}"
+        case "ConfigMap":
+            return f"read by the pods of {', '.join(_readers(obj))}"
         case "Service":
             return ", ".join(f"{port['name']} {port['port']}" for port in spec.get("ports", ()))
         case _:
             return ""
+
+
+def _readers(config_map: KubeObject) -> Iterable[str]:
+    """The revisions whose pods send copies of requests to a shadow."""
+    return (file.removesuffix(".json") for file in config_map.get("data") or ())
 
 
 def _count(pods: int) -> str:
@@ -119,7 +126,7 @@ def _rollout(planned: Planned) -> str:
 
 def _steps(steps: Schedule) -> str:
     return steps_text(
-        {"weight": step.weight}
+        {"weight": step.weight, "shadow": step.shadow}
         | ({"until": "someone resumes it"} if math.isinf(step.hold) else {"seconds": step.hold})
         for step in steps
     )

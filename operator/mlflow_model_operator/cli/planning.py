@@ -123,6 +123,7 @@ def _planned(resource: MLflowModelDeployment, state: LiveState, version: str) ->
         variants={
             variant.name: _stand_in(variant.uri, resource, settings) for variant in spec.variants
         },
+        shadow=_stand_in(spec.shadow.uri, resource, settings) if spec.shadow else None,
     )
     now = 0.0
     plan = make_plan(resource, resolution, children, names, settings, now)

@@ -16,6 +16,7 @@ WAITS = {
     "Stable": "the old revision has a ready pod",
     "Hold": "the hold time of the step is over",
     "Resume": "someone resumes the rollout: kubectl mmd resume {name} -n {namespace}",
+    "Shadow": "a pod of the old revision reports that it sends copies",
     "Analysis": "there are enough measurements, or someone resumes it",
 }
 
@@ -46,13 +47,18 @@ def history_text(history: Iterable[Json], stable: str) -> str:
 def steps_text(steps: Iterable[Json]) -> str:
     """The schedule of a rollout, as a table."""
     rows = [
-        (str(index), f"{step['weight']} %", _until(step), step.get("state", ""))
+        (str(index), _share(step), _until(step), step.get("state", ""))
         for index, step in enumerate(steps, start=1)
     ]
     rows.append(("end", "100 %", "-", ""))
     if not any(state for *_, state in rows):
         return table(("STEP", "WEIGHT", "UNTIL"), [row[:-1] for row in rows])
     return table(("STEP", "WEIGHT", "UNTIL", "STATE"), rows)
+
+
+def _share(step: Json) -> str:
+    """Its share of the requests; of one that gets copies only, those."""
+    return f"copies of {step['shadow']} %" if step.get("shadow") else f"{step['weight']} %"
 
 
 def seconds_text(seconds: float) -> str:
@@ -119,11 +125,9 @@ def _steps(view: Json) -> str:
 def _until(step: Json) -> str:
     if "until" in step:
         return str(step["until"])
-    return (
-        f"{seconds_text(step['seconds'])} have passed"
-        if step["seconds"]
-        else "the gateway applies it"
-    )
+    if step["seconds"]:
+        return f"{seconds_text(step['seconds'])} have passed"
+    return "pods send copies" if step.get("shadow") else "the gateway applies it"
 
 
 def _conditions(view: Json) -> str:

@@ -12,7 +12,7 @@ from mlflow_model_operator.api.schedule import Step, schedule_of
 
 Json = dict[str, Any]
 
-ROLES = ("stable", "target", "canary")
+ROLES = ("stable", "target", "canary", "shadow")
 # Phases in which a rollout in steps is on its way.
 IN_STEPS = (Phase.PREPARING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING)
 # Phases after which nothing happens by itself.
@@ -77,6 +77,7 @@ def _step(step: Step, index: int, position: int | None) -> Json:
         shown: Json = {"weight": step.weight, "until": "someone resumes it"}
     else:
         shown = {"weight": step.weight, "seconds": step.hold}
+    shown |= {"shadow": step.shadow} if step.shadow else {}
     if position is not None:
         shown["state"] = "done" if index < position else "now" if index == position else "next"
     return shown

@@ -185,6 +185,13 @@ class Cache:
         if self._child(key, kind, name) is not None:
             self._remove(kind, key, name)
 
+    def forget_unwatched(self, key: Key) -> None:
+        """Drops what no watch will ever report as deleted, for the resource `key` is gone."""
+        for kind in kinds.UNWATCHED_CHILDREN:
+            for of_kind, name in list(self._children.get(key, {})):
+                if of_kind == kind.kind:
+                    self._remove(kind, key, name)
+
     def delete_absent(self, kind: Kind, namespace: str, present: Iterable[str], as_of: str) -> None:
         """Deletes the objects of a kind whose uid is not `present`, and reports them.
 
@@ -414,6 +421,7 @@ def _fingerprint(kind: Kind, obj: KubeObject) -> int:
     stated: dict[str, Any] = {
         # Where changes of the spec are counted, the count says it all.
         "spec": metadata.get("generation") or obj.get("spec"),
+        "data": obj.get("data"),
         "uid": metadata.get("uid"),
         "labels": metadata.get("labels"),
         "annotations": metadata.get("annotations"),

@@ -40,10 +40,14 @@ AUTOSCALER = Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpod
 BUDGET = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
 ROUTE = Kind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes")
 NETWORK_POLICY = Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies")
+CONFIG_MAP = Kind("ConfigMap", "", "v1", "configmaps")
 POD = Kind("Pod", "", "v1", "pods")
 GATEWAY = Kind("Gateway", "gateway.networking.k8s.io", "v1", "gateways")
 EVENT = Kind("Event", "events.k8s.io", "v1", "events")
 
-# What a resource owns directly.
+# What a resource owns directly, and the operator watches.
 CHILDREN = (DEPLOYMENT, SERVICE, AUTOSCALER, BUDGET, ROUTE, NETWORK_POLICY)
-BY_NAME = {kind.kind: kind for kind in (*CHILDREN, POD, RESOURCE)}
+# What it owns too, but is not watched: that would take the right to read everybody's. These are
+# looked up by name, in each reconcile that expects one.
+UNWATCHED_CHILDREN = (CONFIG_MAP,)
+BY_NAME = {kind.kind: kind for kind in (*CHILDREN, *UNWATCHED_CHILDREN, POD, RESOURCE)}

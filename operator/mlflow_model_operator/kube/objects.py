@@ -27,6 +27,7 @@ _FIELD_BY_KIND = {
     "HTTPRoute": "routes",
     "PodDisruptionBudget": "budgets",
     "NetworkPolicy": "network_policies",
+    "ConfigMap": "config_maps",
     "Pod": "pods",
 }
 
@@ -41,6 +42,7 @@ class LiveChildren:
     routes: dict[str, KubeObject] = field(default_factory=dict)
     budgets: dict[str, KubeObject] = field(default_factory=dict)
     network_policies: dict[str, KubeObject] = field(default_factory=dict)
+    config_maps: dict[str, KubeObject] = field(default_factory=dict)
     pods: dict[str, KubeObject] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> dict[str, KubeObject]:

@@ -32,7 +32,7 @@ def transform(obj: KubeObject) -> KubeObject:
     annotations = _without_controllers_own(metadata.pop("annotations", {}))
     if annotations:
         metadata["annotations"] = annotations
-    transformed = {"kind": kind, "metadata": metadata, **_subset(obj, ("spec",))}
+    transformed = {"kind": kind, "metadata": metadata, **_subset(obj, ("spec", "data"))}
     if kind == "HTTPRoute":
         transformed |= _subset(obj, ("status",))
     elif kind == "Deployment":

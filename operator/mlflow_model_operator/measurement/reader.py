@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import aiohttp
 
-from mlflow_model_operator.analysis import Exposition, ExpositionParser, InvalidExposition
+from mlflow_model_operator.analysis import (
+    Exposition,
+    ExpositionParser,
+    InvalidExposition,
+    ShadowMeasurement,
+)
 from mlflow_model_operator.analysis.prometheus import PATH, parameters, value
 from mlflow_model_operator.analysis.report import Measurement, PodReading, Reading
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.contract import METRICS_PORT
+from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.api.spec import PrometheusQuery
 from mlflow_model_operator.api.text import single_line
 from mlflow_model_operator.kube.client import ApiError, Cluster
@@ -47,17 +54,28 @@ class Reader:
         self._session: aiohttp.ClientSession | None = None
 
     async def read(self, measurement: Measurement) -> Reading:
-        """The counters of all pods of both revisions, and the values of the queries."""
-        step, key = measurement.step, measurement.key
+        """The counters of all pods that are judged, and the values of the queries."""
+        reading = await self.read_pods(measurement.key, measurement.revisions)
+        if reading.problem or measurement.is_shadow:
+            return reading
+        queries = measurement.analysis.queries
+        values = await asyncio.gather(*(_ask(query, measurement) for query in queries))
+        by_name = {query.name: of for query, of in zip(queries, values, strict=True)}
+        return replace(reading, queries=by_name)
+
+    async def read_shadow(self, measurement: ShadowMeasurement) -> Reading:
+        """The counters of the pods that send copies."""
+        return await self.read_pods(measurement.key, (measurement.stable,))
+
+    async def read_pods(self, key: Key, revisions: Collection[str]) -> Reading:
+        """The counters of all pods of these revisions of a resource."""
         try:
             pods = await self._cluster.list_pods(key.namespace, {names.DEPLOYMENT: key.name})
         except ApiError as error:
             return Reading(problem=f"the pods can't be listed: {error.status} {error.reason}")
-        present = addresses(pods, (step.target, step.stable))
+        present = addresses(pods, revisions)
         turns = asyncio.Semaphore(MAX_READS_OF_ROLLOUT)
         readings = await asyncio.gather(*(self._read_pod(pod, turns) for pod in present[:MAX_PODS]))
-        queries = measurement.analysis.queries
-        values = await asyncio.gather(*(_ask(query, measurement) for query in queries))
         return Reading(
             # One that is not ready yet, or no more, needs not answer.
             pods=tuple(
@@ -66,7 +84,6 @@ class Reader:
                 if pod.is_ready or not isinstance(reading.result, str)
             ),
             listed=frozenset(pod.uid for pod in present),
-            queries={query.name: of for query, of in zip(queries, values, strict=True)},
         )
 
     async def close(self) -> None:

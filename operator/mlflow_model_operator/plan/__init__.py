@@ -14,11 +14,14 @@ from mlflow_model_operator.plan.revisions import (
     Surroundings,
     make_plan,
 )
+from mlflow_model_operator.plan.rollout import Reports
+from mlflow_model_operator.plan.shadow import shadow_measurement
 
 __all__ = [
     "Change",
     "Changes",
     "Plan",
+    "Reports",
     "Resolution",
     "RevisionNames",
     "Surroundings",
@@ -26,5 +29,6 @@ __all__ = [
     "desired_objects",
     "make_plan",
     "measurement",
+    "shadow_measurement",
     "unseen_objects",
 ]

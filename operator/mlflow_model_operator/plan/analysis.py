@@ -35,7 +35,9 @@ class Judgement:
 def measurement(resource: MLflowModelDeployment, decision: Decision | None) -> Measurement | None:
     """What is to be measured now; None where no rollout with an analysis holds a step."""
     analysis, trial = resource.spec.rollout.analysis, decision.trial if decision else None
-    if analysis is None or trial is None or decision is None or trial.weight == 0:
+    if analysis is None or trial is None or decision is None:
+        return None
+    if trial.weight == 0 and trial.shadow == 0:
         return None
     step = step_id(trial.progress, decision.target.name, decision.stable.name)
     if trial.progress.stage not in _MEASURED or step is None:
@@ -53,6 +55,7 @@ def measurement(resource: MLflowModelDeployment, decision: Decision | None) -> M
         until=None if math.isinf(hold) else step.since + hold,
         tests=recorded.tests if recorded and is_same else 0,
         failures=recorded.failures if recorded and is_same else 0,
+        is_shadow=trial.shadow > 0,
     )
 
 

@@ -118,5 +118,6 @@ def _all(live: LiveChildren) -> Iterable[KubeObject]:
         live.deployments,
         live.services,
         live.network_policies,
+        live.config_maps,
     ):
         yield from objects.values()

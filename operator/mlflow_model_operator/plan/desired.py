@@ -7,6 +7,7 @@ from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
 from mlflow_model_operator.plan.replicas import scale_of
 from mlflow_model_operator.plan.revisions import Plan
+from mlflow_model_operator.plan.shadow import active_shadow
 from mlflow_model_operator.rollout import Decision
 from mlflow_model_operator.rollout.route_features import RouteFeature
 from mlflow_model_operator.settings import Settings
@@ -17,13 +18,19 @@ def desired_objects(
 ) -> list[KubeObject]:
     """All objects that must exist, in the order in which to apply them."""
     objects = render.network_objects(resource)
+    shadow = active_shadow(plan.decision)
     for revision in plan.renderable:
         scale = scale_of(resource, plan.decision, revision, live)
-        objects += render.revision_objects(resource, revision, settings, scale)
+        is_shadow = shadow is not None and shadow.revision == revision
+        objects += render.revision_objects(
+            resource, revision, settings, scale, has_service=is_shadow
+        )
     if plan.stale:
         scale = scale_of(resource, plan.decision, plan.stale, live)
         objects += render.scaling_objects(resource, plan.stale, scale)
     objects += _missing_services(resource, plan, live)
+    if shadow is not None:
+        objects.append(render.shadow_config(resource, plan.decision.stable, shadow))
     return objects + render.routing_objects(
         resource,
         plan.decision.listed,

@@ -37,7 +37,7 @@ _EXACT_MAPS = {"selector", "matchLabels", "nodeSelector"}
 
 def needs_apply(desired: KubeObject, live: KubeObject) -> str | None:
     """The path of the first field of `desired` that differs in `live`; None if none does."""
-    for part in ("metadata", "spec"):
+    for part in ("metadata", "spec", "data"):
         difference = _differs(desired.get(part, {}), live.get(part, {}), part)
         if difference:
             return difference

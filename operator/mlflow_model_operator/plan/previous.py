@@ -20,7 +20,12 @@ from mlflow_model_operator.kube.objects import (
     parse_time,
     selector_of,
 )
-from mlflow_model_operator.rollout import Previous, deployment_state, selected_revisions
+from mlflow_model_operator.rollout import (
+    Previous,
+    Shadow,
+    deployment_state,
+    selected_revisions,
+)
 from mlflow_model_operator.rollout.state import Revision, Weight
 from mlflow_model_operator.settings import Settings
 
@@ -31,15 +36,18 @@ def previous_decision(
     others: Collection[Revision],
     settings: Settings,
     now: float,
+    shadow: Shadow | None = None,
 ) -> Previous:
     """The decision that the resource's status records; where that is lost, what the objects show.
 
-    `others` are the canary, or the variants, that the spec asks for now.
+    `others` are the canary, or the variants, that the spec asks for now, and `shadow` the shadow.
     """
     status = resource.status
     stable = revision_from_status(status.stable)
     revisions = {} if stable and not status.draining else live_revisions(live, settings)
     if stable is None:
+        if shadow is not None and shadow.revision.name not in _reached(resource, live):
+            revisions = {k: v for k, v in revisions.items() if k != shadow.revision.name}
         return _from_objects(resource, live, revisions, {other.name for other in others}, now)
     draining = {
         entry.revision: since
@@ -59,12 +67,18 @@ def previous_decision(
     )
 
 
+def _reached(resource: MLflowModelDeployment, live: LiveChildren) -> frozenset[str]:
+    """The revisions that the Service or the route leads to."""
+    selected = selected_revisions(live.services.get(resource.name), live)
+    return selected | frozenset(_route_weights(resource, live))
+
+
 def _expected_objects(
     resource: MLflowModelDeployment, live: LiveChildren
 ) -> list[tuple[Kind, str]]:
     """The objects that there should be, by the spec, the status, and what others lead to."""
     status = resource.status
-    named = (status.stable, status.target, status.canary, *status.variants)
+    named = (status.stable, status.target, status.canary, status.shadow, *status.variants)
     roles = [entry.revision for entry in named if entry]
     draining = [entry.revision for entry in status.draining]
     selected = selector_of(live.services.get(resource.name)).get(names.REVISION)
@@ -78,7 +92,20 @@ def _expected_objects(
     guards = [
         (kinds.BY_NAME[obj["kind"]], name_of(obj)) for obj in render.network_objects(resource)
     ]
+    if _may_have_config(resource, live):
+        objects.append((kinds.CONFIG_MAP, render.shadow_config_name(resource)))
     return objects + guards
+
+
+def _may_have_config(resource: MLflowModelDeployment, live: LiveChildren) -> bool:
+    """Whether there is, or should be, a ConfigMap with the shadow.
+
+    Where the whole status is lost, nobody knows.
+    """
+    is_lost = resource.status.stable is None and any(
+        deployment_state(deployment).answers for deployment in live.deployments.values()
+    )
+    return resource.spec.may_shadow or resource.status.shadow is not None or is_lost
 
 
 def unseen_objects(resource: MLflowModelDeployment, live: LiveChildren) -> list[tuple[Kind, str]]:
@@ -86,7 +113,9 @@ def unseen_objects(resource: MLflowModelDeployment, live: LiveChildren) -> list[
     return [
         (kind, name)
         for kind, name in _expected_objects(resource, live)
-        if name not in live.of_kind(kind.kind) or is_hidden(live.of_kind(kind.kind)[name])
+        if kind in kinds.UNWATCHED_CHILDREN
+        or name not in live.of_kind(kind.kind)
+        or is_hidden(live.of_kind(kind.kind)[name])
     ]
 
 

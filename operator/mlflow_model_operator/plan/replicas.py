@@ -22,6 +22,9 @@ def scale_of(
     """
     scaling = resource.spec.scaling
     minimum = scaling.min_replicas
+    shadow = decision.shadow
+    if shadow is not None and shadow.revision == revision and shadow.replicas is not None:
+        return Scale(shadow.replicas if minimum > 0 else 0)
     stable_now = _live_replicas(live, decision.stable.name) or minimum
     required = _required_on_trial(decision, revision)
     if required is not None and minimum > 0:

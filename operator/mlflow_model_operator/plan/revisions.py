@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from mlflow_model_operator import render
-from mlflow_model_operator.analysis import Report
+from mlflow_model_operator.analysis import Report, ShadowReport
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.gateway import GatewayState
@@ -21,7 +21,8 @@ from mlflow_model_operator.plan.previous import (
     previous_models,
     revision_from_status,
 )
-from mlflow_model_operator.plan.rollout import RolloutPlan, plan_rollout, progress_of
+from mlflow_model_operator.plan.rollout import Reports, RolloutPlan, plan_rollout, progress_of
+from mlflow_model_operator.plan.shadow import requested_shadow
 from mlflow_model_operator.plan.start import postponement
 from mlflow_model_operator.plan.undo import earlier_revision
 from mlflow_model_operator.rollout import (
@@ -29,6 +30,7 @@ from mlflow_model_operator.rollout import (
     Desired,
     Postponement,
     Previous,
+    Shadow,
     decide,
     deployment_state,
     live_routing,
@@ -48,6 +50,7 @@ class Resolution:
     canary: ResolutionResult | None = None
     variants: Mapping[str, ResolutionResult] = field(default_factory=dict)  # by name
     stable: ResolutionResult | None = None  # of the stable version, where signatures are compared
+    shadow: ResolutionResult | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,12 @@ class Surroundings:
     may_update: bool = True  # whether it is this resource's turn to get the operator's new template
     analysis: Report | None = None  # of the step that a rollout holds
     query_denial: str | None = None  # why the analysis must not ask a Prometheus
+    shadow: ShadowReport | None = None  # of the copies that the stable revision's pods send
+
+    @property
+    def reports(self) -> Reports:
+        """What was read of the pods."""
+        return Reports(self.analysis, self.shadow)
 
 
 class _Others(NamedTuple):
@@ -142,7 +151,8 @@ def make_plan(
 ) -> Plan | None:
     """Plans for one resource; None where its URI was never resolved, so nothing can be served."""
     others = _others(resource, resolution, names)
-    previous = previous_decision(resource, live, others.revisions, settings, now)
+    shadow = requested_shadow(resource, resolution.shadow, names.of(resource))
+    previous = previous_decision(resource, live, others.revisions, settings, now, shadow)
     model = model_to_serve(resolution.model, previous_models(resource, previous))
     if model is None:
         return None
@@ -155,11 +165,11 @@ def make_plan(
     gates = gates.beside(query_obstacle(resource, around.query_denial))
     snapshot = _snapshot(resource, resolution, live, now, around)
     earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
-    rollout = plan_rollout(resource, target, stable, snapshot, gates, around.analysis, earlier)
-    renderable = _renderable(resource, previous, rollout.target, others.revisions, names)
+    rollout = plan_rollout(resource, target, stable, snapshot, gates, around.reports, earlier)
+    renderable = _renderable(resource, previous, rollout.target, others.revisions, names, shadow)
     refused = refused_features(resource, live)
     decision = decide(
-        _desired(resource, rollout, others, can_match=RouteFeature.MATCH not in refused),
+        _desired(resource, rollout, others, shadow, can_match=RouteFeature.MATCH not in refused),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -198,6 +208,7 @@ def _desired(
     resource: MLflowModelDeployment,
     rollout: RolloutPlan,
     others: _Others,
+    shadow: Shadow | None,
     *,
     can_match: bool,
 ) -> Desired:
@@ -218,6 +229,7 @@ def _desired(
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
         takes_over=rollout.takes_over,
+        shadow=shadow,
     )
 
 
@@ -302,6 +314,7 @@ def _renderable(
     target: Revision,
     others: Iterable[Revision],
     names: RevisionNames,
+    shadow: Shadow | None,
 ) -> list[Revision]:
     """The revisions that the present spec renders; not those of an older pod template."""
     stable = previous.stable
@@ -309,6 +322,8 @@ def _renderable(
     revisions = {target.name: target} if is_rendered else {}
     for other in others:
         revisions.setdefault(other.name, other)
+    if shadow is not None:
+        revisions.setdefault(shadow.revision.name, shadow.revision)
     if stable is not None and names.revision(resource, stable.model).name == stable.name:
         revisions.setdefault(stable.name, stable)
     return list(revisions.values())

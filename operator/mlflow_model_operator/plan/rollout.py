@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from mlflow_model_operator.analysis import Report
+from mlflow_model_operator.analysis import Report, ShadowReport
 from mlflow_model_operator.api.quantity import format_seconds
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.api.resource import MLflowModelDeployment
@@ -20,6 +20,7 @@ from mlflow_model_operator.kube.objects import (
 from mlflow_model_operator.plan.analysis import judgement
 from mlflow_model_operator.plan.gates import GatesResult, has_gates
 from mlflow_model_operator.plan.previous import revision_from_status
+from mlflow_model_operator.plan.shadow import sends_copies
 from mlflow_model_operator.render import progress_deadline
 from mlflow_model_operator.render.metadata import short_hash
 from mlflow_model_operator.rollout import (
@@ -45,8 +46,10 @@ from mlflow_model_operator.rollout.progress import (
     Stage,
     advance,
     is_overdue,
+    load_with_copies,
     next_weight,
     parse_control,
+    shadow_of,
     weight_of,
 )
 from mlflow_model_operator.rollout.state import Revision
@@ -81,25 +84,33 @@ class RolloutPlan:
     takes_over: bool = False  # also before it has all pods: the others come in the room of the old
 
 
+class Reports(NamedTuple):
+    """What was read of the pods."""
+
+    analysis: Report | None = None  # of the step that the status records
+    shadow: ShadowReport | None = None  # of the copies that the stable revision's pods send
+
+
 def plan_rollout(
     resource: MLflowModelDeployment,
     target: Revision,
     stable: Revision | None,
     snapshot: Snapshot,
     gates: GatesResult,
-    report: Report | None = None,
+    reports: Reports,
     earlier: Revision | None = None,
 ) -> RolloutPlan:
     """How `target` takes over from `stable`. `snapshot` is of what is live, without a decision.
 
-    `report` is what an analysis says of the step that the status records, if it says anything.
     `earlier` is the revision that an undo leads to, if there is one under way or asked for.
     """
     if stable is None:
         return RolloutPlan(target)
     recorded = progress_of(resource, target)
     observed = _observe(resource, target, stable, snapshot, recorded, gates.obstacle, earlier)
-    observed = _judged(observed, resource, report, recorded)
+    observed = _judged(observed, resource, reports.analysis, recorded)
+    is_shadowing = sends_copies(reports.shadow, stable.name, target.name)
+    observed = replace(observed, is_shadowing=is_shadowing)
     result = advance(recorded, observed)
     progress = result.progress
     if progress is not None and progress.earlier is not None and earlier is not None:
@@ -391,6 +402,9 @@ def _trial(
 ) -> Trial:
     weight, following = result.weight, next_weight(progress, observed.steps)
     replicas = _target_replicas(resource, progress, weight, following)
+    if resource.gateway is not None:
+        load = load_with_copies(progress, observed.steps)
+        replicas = max(replicas, required_replicas(progress.stable_replicas, load))
     stable_replicas = progress.stable_replicas
     if observed.exchange is not None:
         # A target whose Deployment the API server refuses costs the stable revision no pod either.
@@ -409,6 +423,7 @@ def _trial(
         obstacle=gates.obstacle,
         notice=gates.notice,
         may_match=_may_match(resource, observed),
+        shadow=shadow_of(progress, observed.steps),
     )
 
 

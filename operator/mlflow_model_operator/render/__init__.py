@@ -13,6 +13,7 @@ from mlflow_model_operator.render.network import network_objects
 from mlflow_model_operator.render.readback import live_revision
 from mlflow_model_operator.render.route_rules import Pin
 from mlflow_model_operator.render.routing import routing_objects
+from mlflow_model_operator.render.shadow import shadow_config, shadow_config_name
 
 __all__ = [
     "Pin",
@@ -26,4 +27,6 @@ __all__ = [
     "revision_service",
     "routing_objects",
     "scaling_objects",
+    "shadow_config",
+    "shadow_config_name",
 ]

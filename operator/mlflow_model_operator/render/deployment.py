@@ -48,10 +48,13 @@ def revision_objects(
     rendered: Revision,
     settings: Settings,
     scale: Scale,
+    *,
+    has_service: bool = False,
 ) -> list[KubeObject]:
     """Deployment, Service, HorizontalPodAutoscaler and PodDisruptionBudget of a revision.
 
-    The Service only where a gateway is named, whose route refers to it.
+    The Service only where a gateway is named, whose route refers to it, or where it `has_service`
+    for another reason.
     """
     metadata = revision_metadata(resource, rendered.name)
     selector = _selector(resource, rendered.name)
@@ -68,7 +71,7 @@ def revision_objects(
         ),
     ]
     # The API server allocates addresses one at a time: a Service that nothing refers to is costly.
-    if resource.spec.routing.gateway is not None:
+    if has_service or resource.spec.routing.gateway is not None:
         objects.append(
             revision_service(resource, rendered.name, serves_grpc=resource.spec.server.grpc)
         )

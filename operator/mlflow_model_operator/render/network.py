@@ -20,6 +20,7 @@ def network_objects(resource: MLflowModelDeployment) -> list[KubeObject]:
         metadata=object_metadata(resource, resource.name, common_labels(resource)),
         selector={names.DEPLOYMENT: resource.name},
         namespaces=list(namespaces),
+        may_shadow=resource.spec.may_shadow,
         ports=[HTTP_PORT, GRPC_PORT],
         metrics_port=METRICS_PORT,
     )

@@ -18,6 +18,9 @@ from mlflow_model_operator.api.contract import (
     HTTP_PORT,
     METRICS_PORT,
     MODEL_DIR,
+    SHADOW_DIR,
+    SHADOW_FILE,
+    SHADOW_VOLUME,
     Variable,
 )
 from mlflow_model_operator.api.model_version import ModelVersion
@@ -26,6 +29,7 @@ from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.policy import allowed_formats, required_signatures
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels
+from mlflow_model_operator.render.shadow import shadow_config_name
 from mlflow_model_operator.settings import Settings
 
 # The revision's name holds the template's hash, so the template can't: the pod reads its label.
@@ -33,6 +37,8 @@ _REVISION: KubeObject = {
     "name": Variable.REVISION.value,
     "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.REVISION}']"}},
 }
+# After the variable that it refers to.
+_SHADOW: KubeObject = {"name": Variable.SHADOW_FILE.value, "value": SHADOW_FILE}
 # For so long a terminating pod serves on: until endpoints and gateways have removed it.
 PRE_STOP_PAUSE = 5  # seconds
 SHUTDOWN_MARGIN = 5
@@ -104,6 +110,9 @@ def _volumes(resource: MLflowModelDeployment) -> dict[str, Any]:
         "scratch": BUILD_DOCKER_DIRS if spec.server.image else {},
         "ca": spec.dependencies.ca_config_map,
         "ca_dir": CA_DIR,
+        "shadow_volume": SHADOW_VOLUME,
+        "shadow_config": shadow_config_name(resource),
+        "shadow_dir": SHADOW_DIR,
     }
 
 
@@ -198,7 +207,7 @@ def _environment(
         for variable, value in values.items()
         if value is not None
     ]
-    revision = [] if resource.spec.server.image else [_REVISION]
+    revision = [] if resource.spec.server.image else [_REVISION, _SHADOW]
     return [*ours, *revision, *_plain(resource.spec.server.env)]
 
 

@@ -19,6 +19,7 @@ from mlflow_model_operator.rollout.routing import (
     programmed_weights,
     selected_revisions,
 )
+from mlflow_model_operator.rollout.shadow import Shadow
 from mlflow_model_operator.rollout.state import deployment_state
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Postponement",
     "Previous",
     "Rejected",
+    "Shadow",
     "Trial",
     "accepted_revisions",
     "approximate_canary_replicas",

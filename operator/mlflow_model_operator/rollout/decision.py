@@ -15,6 +15,7 @@ from mlflow_model_operator.api.phase import Phase
 from mlflow_model_operator.api.reasons import Reason
 from mlflow_model_operator.rollout.progress import Obstacle, Progress
 from mlflow_model_operator.rollout.routing import LiveRouting
+from mlflow_model_operator.rollout.shadow import Shadow, effective_shadow
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
 from mlflow_model_operator.rollout.steps import Schedule
 from mlflow_model_operator.rollout.variants import Variant, beside, split
@@ -36,6 +37,7 @@ class Trial:
     undone: Revision | None = None  # the revision that is rolled back, where this is an undo
     # Whether requests that match go to it: gates passed, and the data plane has it.
     may_match: bool = False
+    shadow: int = 0  # the share of the requests that it gets copies of now, in percent
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Desired:
     rejected: Rejected | None = None
     keep_delay: float = 0.0  # seconds for which the pods of a revision stay after its traffic
     takes_over: bool = False  # the target, with the pods that it has
+    shadow: Shadow | None = None  # the one that the spec names
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,14 @@ class Decision:
     matched: tuple[str, ...] = ()  # revisions that get the requests that match, at any weight
     # Draining revisions whose requests have ended; their pods stay for spec.rollout.keepOld.
     drained: frozenset[str] = frozenset()
+    shadow: Shadow | None = None  # it may be the target, before its first share
 
     @property
     def identity(self) -> Hashable:
         """Equal for decisions that ask for the same objects."""
         pods = self.trial and (self.trial.replicas, self.trial.stable_replicas)
         routed = (self.traffic, self.matched)
-        others = (self.canary, self.variants)
+        others = (self.canary, self.variants, self.shadow)
         return (self.stable, self.target, others, routed, self.retained, pods)
 
     @property
@@ -129,12 +133,13 @@ class Decision:
 
     @property
     def revisions(self) -> frozenset[Revision]:
-        """The stable revision, the target, the canary, the variants: all but the draining ones."""
+        """All roles, the shadow and the variants among them: all but the draining ones."""
         return frozenset(self._roles)
 
     @property
     def _roles(self) -> Iterable[Revision]:
-        yield from filter(None, (self.stable, self.target, self.canary))
+        shadow = self.shadow.revision if self.shadow else None
+        yield from filter(None, (self.stable, self.target, self.canary, shadow))
         yield from (variant.revision for variant in self.variants)
 
     @property
@@ -182,7 +187,24 @@ def decide(
         variants=variants,
         matched=matched,
         drained=ending.drained,
+        shadow=_shadow(desired, stable, current | dict(traffic).keys() | routing.reached, ending),
     )
+
+
+def _shadow(
+    desired: Desired, stable: Revision, serving: set[str], ending: Draining
+) -> Shadow | None:
+    """The shadow, of which nothing else serves, and which does not finish any requests."""
+    finishing = set(ending.since) - ending.drained
+    on_trial = _shadow_on_trial(desired, stable)
+    return on_trial or effective_shadow(desired.shadow, serving | finishing)
+
+
+def _shadow_on_trial(desired: Desired, stable: Revision) -> Shadow | None:
+    """The target, where it is at a step at which it gets copies only."""
+    if desired.trial is None or desired.trial.shadow == 0 or stable.name == desired.target.name:
+        return None
+    return Shadow(desired.target, desired.trial.shadow)
 
 
 def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionState]) -> Revision:

@@ -104,6 +104,7 @@ class Cause(StrEnum):
     HOLD = "Hold"  # the weight is held for a time
     RESUME = "Resume"  # a person has to resume it
     ANALYSIS = "Analysis"  # what was measured says neither good nor bad
+    SHADOW = "Shadow"  # no pod of the stable revision reports yet that it sends copies
 
 
 class Verdict(StrEnum):
@@ -236,6 +237,7 @@ class Observation:
     earlier: Earlier | None = None  # where an undo leads: the one under way, or the one asked for
     exchange: Exchange | None = None  # None: there is room for both revisions
     ready_timeout: float = math.inf  # seconds within which pods that are exchanged get ready
+    is_shadowing: bool = False  # pods of the stable revision report that they send copies to it
 
     @property
     def is_listed(self) -> bool:
@@ -290,6 +292,14 @@ def weight_of(progress: Progress, steps: Schedule) -> int:
     return steps[progress.step].weight
 
 
+def shadow_of(progress: Progress, steps: Schedule) -> int:
+    """The share of the requests that the target gets copies of, in percent."""
+    is_at_step = progress.stage in (Stage.PROGRESSING, Stage.PAUSED)
+    if not is_at_step or not 0 <= progress.step < len(steps):
+        return 0
+    return steps[progress.step].shadow
+
+
 def next_weight(progress: Progress, steps: Schedule) -> int:
     """Its share at the next step; 100 where it takes over next."""
     following = progress.step + 1
@@ -297,6 +307,18 @@ def next_weight(progress: Progress, steps: Schedule) -> int:
     if is_last or following >= len(steps):
         return 100
     return steps[following].weight
+
+
+def load_with_copies(progress: Progress, steps: Schedule) -> int:
+    """The share of the requests that the target must have pods for beside a shadow, in percent.
+
+    Pods go on sending copies for a moment after the step, when it gets its first share. 0 where no
+    step with a shadow is near.
+    """
+    present = max(progress.step, 0)
+    following = 100 if present + 1 >= len(steps) else steps[present + 1].weight
+    copies = max((step.shadow for step in steps[max(present - 1, 0) : present + 2]), default=0)
+    return min(copies + max(weight_of(progress, steps), following), 100) if copies else 0
 
 
 def _for_target(progress: Progress | None, observed: Observation) -> Progress | None:
@@ -489,21 +511,30 @@ def _prepare(progress: Progress, observed: Observation) -> Progress:
 def _timed(progress: Progress, observed: Observation) -> Progress:
     """The same with the time since when the data plane has the weights of the step.
 
-    It begins again where the target has lost its pods, and so its share. A time in the future is
-    that of another leader's clock.
+    Or since when pods send copies, at a step with a shadow. It begins again where the target has
+    lost its pods, and so its share. A time in the future is that of another leader's clock.
     """
     if not observed.target_state.answers:
         return replace(progress, step_started_at=None)
     if progress.step_started_at is not None:
         return replace(progress, step_started_at=min(progress.step_started_at, observed.now))
+    is_unreported = _is_shadow(progress, observed) and not observed.is_shadowing
+    is_in_effect = _has_shares(progress, observed) and not is_unreported
+    return replace(progress, step_started_at=observed.now) if is_in_effect else progress
+
+
+def _has_shares(progress: Progress, observed: Observation) -> bool:
+    """Whether the data plane has the weights of the step, and knows the target."""
     weight = weight_of(progress, observed.steps)
     shares = {observed.target: weight, observed.stable: 100 - weight}
-    has_them = (
-        observed.weights is not None
-        and observed.is_listed
-        and _shares(observed.weights) == _shares(shares)
-    )
-    return replace(progress, step_started_at=observed.now) if has_them else progress
+    if observed.weights is None or not observed.is_listed:
+        return False
+    return _shares(observed.weights) == _shares(shares)
+
+
+def _is_shadow(progress: Progress, observed: Observation) -> bool:
+    """Whether the target gets copies only, at this step."""
+    return observed.steps[progress.step].shadow > 0
 
 
 def _hold(progress: Progress, observed: Observation) -> Progress:
@@ -588,7 +619,10 @@ def _obstacle_at_step(progress: Progress, observed: Observation) -> Cause | None
         return Cause.PODS
     if not observed.stable_answers:
         return Cause.STABLE
-    return Cause.ROUTE if progress.step_started_at is None else None
+    if progress.step_started_at is not None:
+        return None
+    is_unreported = _is_shadow(progress, observed) and _has_shares(progress, observed)
+    return Cause.SHADOW if is_unreported else Cause.ROUTE
 
 
 def _obstacle_to_takeover(progress: Progress, observed: Observation) -> Cause | None:

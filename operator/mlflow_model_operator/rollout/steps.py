@@ -15,8 +15,8 @@ def schedule(spec: Spec) -> Schedule:
 
     >>> schedule(Spec.model_validate({"model": {"uri": "models:/wine@champion"}, "rollout":
     ...     {"steps": [{"weight": 10, "hold": "2m"}, {"pause": {}}, {"weight": 50}]}}))
-    (Step(weight=10, hold=120.0, pods=None), Step(weight=10, hold=inf, pods=None), \
-Step(weight=50, hold=0.0, pods=None))
+    (Step(weight=10, hold=120.0, pods=None, shadow=0), \
+Step(weight=10, hold=inf, pods=None, shadow=0), Step(weight=50, hold=0.0, pods=None, shadow=0))
     """
     others = {"canary": spec.canary, "variants": spec.variants}
     return schedule_of({"rollout": spec.rollout.dump(), **others})

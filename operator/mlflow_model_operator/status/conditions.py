@@ -23,6 +23,7 @@ from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.status.condition import Condition, ConditionStatus, met, unmet
 from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
 from mlflow_model_operator.status.rollout_text import control_command, rollout_message
+from mlflow_model_operator.status.shadow import shadow_ready
 from mlflow_model_operator.status.snapshot import ApplyError, Snapshot
 from mlflow_model_operator.status.summary import summary
 from mlflow_model_operator.status.variants import variants_ready, variants_split
@@ -58,6 +59,7 @@ def conditions(snapshot: Snapshot) -> list[Condition]:
         canary_ready(snapshot),
         variants_ready(snapshot),
         traffic_split(snapshot),
+        shadow_ready(snapshot),
         registry_updated(snapshot),
     ]
     applicable = [condition for condition in parts if condition is not None]
@@ -516,11 +518,12 @@ def _has_min_replicas(snapshot: Snapshot, state: RevisionState) -> bool:
 
 def _apply_failure(snapshot: Snapshot, decision: Decision) -> Failure | None:
     """An object that could not be applied, and that no other condition is about."""
-    others = {variant.revision.name for variant in decision.variants}
-    others |= {decision.canary.name} if decision.canary else set()
-    others -= {decision.target.name}
+    shadow = decision.shadow.revision if decision.shadow else None
+    others = (decision.canary, shadow, *(variant.revision for variant in decision.variants))
+    names = {revision.name for revision in others if revision} - {decision.target.name}
     for error in snapshot.apply_errors:
-        if error.kind == "HTTPRoute" or error.name in others:
+        is_shadows = error.kind == "ConfigMap" and snapshot.resource.spec.shadow is not None
+        if error.kind == "HTTPRoute" or is_shadows or error.name in names:
             continue
         failure = diagnose_apply_failure(error)
         if error.name == decision.target.name:

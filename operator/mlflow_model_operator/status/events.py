@@ -9,6 +9,7 @@ from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_NOTE_BYTES = 1024  # of an event; the API server refuses longer ones
 
+_ROLES = ("stable", "target", "canary", "shadow")
 # Reasons that say "not yet" or "as requested", which are not worth an event.
 _QUIET = {
     Reason.STARTING,
@@ -23,6 +24,7 @@ _QUIET = {
     Reason.CANARY_UNRESOLVED,
     Reason.UPDATE_IN_PROGRESS,
     Reason.SAME_VERSION,
+    Reason.SHADOW_PENDING,
     Reason.TAGS_MISSING,
     Reason.FROZEN,
     Reason.DEBOUNCING,
@@ -102,7 +104,9 @@ def _stepped(old: KubeObject, new: KubeObject) -> list[Event]:
     if after.get("step") and _position(before) != _position(after):
         version = new.get("target", {}).get("modelVersion")
         text = f"Step {after['step']} of {after.get('steps')}: version {version} gets "
-        events.append(_event(EventReason.STEP_REACHED, f"{text}{after.get('weight')} %"))
+        copies = after.get("shadowPercent")
+        share = f"copies of {copies} %" if copies else f"{after.get('weight')} %"
+        events.append(_event(EventReason.STEP_REACHED, f"{text}{share}"))
     if after.get("phase") == Phase.PAUSED and before.get("phase") != Phase.PAUSED:
         events.append(_event(EventReason.ROLLOUT_PAUSED, after["message"]))
     return events
@@ -126,7 +130,7 @@ def _turned_back(old: KubeObject, new: KubeObject) -> list[Event]:
 
 def _drained(old: KubeObject, new: KubeObject) -> list[Event]:
     """Revisions that are removed; one that only lost its traffic, like a canary at 0 %, stays."""
-    staying = {new[role]["revision"] for role in ("stable", "target", "canary") if role in new}
+    staying = {new[role]["revision"] for role in _ROLES if role in new}
     staying |= {entry["revision"] for entry in new.get("variants", ())}
     staying |= {*_draining(new)}
     return [

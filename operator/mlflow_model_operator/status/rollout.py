@@ -102,6 +102,7 @@ def _progress_fields(decision: Decision) -> dict[str, Any]:
     if decision.trial is not None:
         trial = decision.trial
         steps = {"steps": len(trial.steps), "weight": trial.weight}
+        steps |= {"shadowPercent": trial.shadow} if trial.shadow else {}
         undone = {"failed": [_failed(trial.undone, trial.progress)]} if trial.undone else {}
         return _recorded(trial.progress) | steps | undone
     if decision.rejected is not None:

@@ -13,6 +13,8 @@ _WAITS = {
     "RouteAccepted",
     Cause.STABLE: "waiting for the stable version to have a ready pod; see condition Available",
     Cause.RESUME: "paused",
+    Cause.SHADOW: "waiting for a pod of the stable version to report that it sends copies, which "
+    "takes about a minute",
     Cause.ANALYSIS: "the hold is over, but the analysis has no verdict yet",
 }
 
@@ -25,7 +27,9 @@ def rollout_message(decision: Decision, trial: Trial) -> str:
     elif progress.step < 0:
         text = f"Version {version} gets no requests yet"
     else:
-        share = f"version {version} gets {trial.weight} % of the requests"
+        copies = f"copies of {trial.shadow} % of the requests, and none of its own"
+        gets = copies if trial.shadow else f"{trial.weight} % of the requests"
+        share = f"version {version} gets {gets}"
         text = f"Step {progress.step + 1} of {len(trial.steps)}: {share}"
     wait = _wait(trial)
     return f"{text}; {wait}" if wait else text

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mlflow_model_operator.analysis import Report
+from mlflow_model_operator.analysis import Report, ShadowReport
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.registry_writes import WriteState
@@ -79,6 +79,8 @@ class Snapshot:
     # Those that there are scoring images for, the default first: ("3.11", "3.12").
     scoring_python_versions: tuple[str, ...] = ()
     analysis: Report | None = None  # what the metrics say of the step that a rollout held
+    shadow_resolution: ModelVersion | ResolutionError | None = None
+    shadow: ShadowReport | None = None  # what pods have counted of the copies that they send
 
     @cached_property
     def routing(self) -> LiveRouting:

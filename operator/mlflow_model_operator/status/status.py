@@ -31,6 +31,7 @@ from mlflow_model_operator.status.rollout import (
     rollout_status,
     variant_trigger,
 )
+from mlflow_model_operator.status.shadow import shadow_status
 from mlflow_model_operator.status.snapshot import Snapshot
 
 _SUMMARY = ("Ready", "Reconciling", "Stalled")
@@ -66,6 +67,8 @@ def status(snapshot: Snapshot) -> KubeObject:
         new["history"] = history(snapshot, decision)
         if waiting := postponed(snapshot):
             new["postponed"] = waiting
+        if shadow := shadow_status(snapshot, decision):
+            new["shadow"] = shadow
         if registry := registry_status(snapshot, decision):
             new["registry"] = registry
     return new

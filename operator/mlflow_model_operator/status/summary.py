@@ -130,7 +130,7 @@ def _allows_ready(snapshot: Snapshot, condition: Condition) -> bool:
         "TrafficSplit",
     ):
         return True
-    if condition.type == "RegistryUpdated":
+    if condition.type in ("RegistryUpdated", "ShadowReady"):
         return True
     if condition.type == "Progressing":
         is_done = condition.reason in (Reason.COMPLETE, Reason.STOPPED)

@@ -25,10 +25,11 @@ from tests.unit.chart.rendering import NAMESPACE, RELEASE, container
 Until = Callable[[Callable[[], bool], str], None]
 
 GATEWAY_NAMESPACE = "gateways"
+OWNED = (*kinds.CHILDREN, *kinds.UNWATCHED_CHILDREN)
 # The API server asks for these within another request, so the audit log does not tell of them:
 # a server-side apply of a new object is a patch that needs "create" too.
 UNSEEN = {
-    *(("create", kind.group, kind.plural) for kind in kinds.CHILDREN),
+    *(("create", kind.group, kind.plural) for kind in OWNED),
     ("update", kinds.RESOURCE.group, f"{kinds.RESOURCE.plural}/finalizers"),
 }
 
@@ -49,6 +50,7 @@ FULL = {
     "scaling": {"minReplicas": 2, "maxReplicas": 3},
     "routing": {"gateway": {"name": "shared", "namespace": GATEWAY_NAMESPACE}},
     "access": {"allowedCallers": {"namespaces": [GATEWAY_NAMESPACE]}},
+    "shadow": {"uri": "s3://models/wine/shadow"},
 }
 
 
@@ -58,7 +60,13 @@ def children(cluster: Cluster, kind: Kind, namespace: str) -> list[KubeObject]:
 
 
 def counts(cluster: Cluster, namespace: str) -> dict[str, int]:
-    return {kind.kind: len(children(cluster, kind, namespace)) for kind in kinds.CHILDREN}
+    return {kind.kind: len(own_children(cluster, kind, namespace)) for kind in OWNED}
+
+
+def own_children(cluster: Cluster, kind: Kind, namespace: str) -> list[KubeObject]:
+    """Without what each namespace has, like a ConfigMap with the cluster's certificates."""
+    found = children(cluster, kind, namespace)
+    return [obj for obj in found if obj["metadata"].get("ownerReferences")]
 
 
 def make_ready(cluster: Cluster, namespace: str) -> None:
@@ -90,9 +98,9 @@ def apply(cluster: Cluster, obj: KubeObject) -> None:
 def lead_through_everything(cluster: Cluster, namespace: str, until: Until) -> None:
     """Has the operator make, change and remove every kind of child."""
     apply(cluster, resource(namespace, 1, **FULL))
-    one_each = dict.fromkeys((kind.kind for kind in kinds.CHILDREN), 1)
-    # The public Service and the revision's own.
-    full = one_each | {"Service": 2}
+    one_each = dict.fromkeys((kind.kind for kind in OWNED), 1)
+    # The public Service, and those of the revision and of its shadow.
+    full = one_each | {"Service": 3, "Deployment": 2}
     until(lambda: counts(cluster, namespace) == full, f"{full}")
     until(lambda: asked_for_the_gateway(cluster), "a look for the Gateway")
 

@@ -128,7 +128,11 @@ JUDGED: Resource = {
         "routing": {"gateway": {"name": "shared"}},
         "rollout": {
             "match": [{"header": {"name": "x-tester", "value": "true"}}],
-            "steps": [{"weight": 10, "hold": "2m"}, {"pause": {"duration": "1m"}}],
+            "steps": [
+                {"shadow": {"percent": 20}, "hold": "10m"},
+                {"weight": 10, "hold": "2m"},
+                {"pause": {"duration": "1m"}},
+            ],
             "analysis": {
                 "interval": "15s",
                 "minRequests": 200,
@@ -144,6 +148,11 @@ JUDGED: Resource = {
                 ],
                 "staleness": {"percentile": 99, "maxAge": "6h"},
                 "predictions": {"maxPsi": 0.1},
+                "shadow": {
+                    "maxDisagreementPercent": 2.5,
+                    "maxErrorPercent": 1,
+                    "maxMeanAbsoluteError": 0.05,
+                },
                 "queries": [
                     {
                         "name": "cost",
@@ -173,6 +182,21 @@ SPLIT: Resource = {
             },
         ],
         "routing": {"gateway": {"name": "shared"}},
+    },
+}
+# What a custom image excludes: copies of requests.
+SHADOWED: Resource = {
+    **MINIMAL,
+    "spec": {
+        "model": {"uri": "models:/wine@champion"},
+        "shadow": {
+            "uri": "models:/wine@challenger",
+            "percent": 20,
+            "timeout": "5s",
+            "maxBodySize": "2Mi",
+            "examples": 5,
+            "replicas": 2,
+        },
     },
 }
 

@@ -16,6 +16,7 @@ from tests.integration.crd.resources import (
     FULL,
     JUDGED,
     MINIMAL,
+    SHADOWED,
     SPLIT,
     create,
     created,
@@ -40,7 +41,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(
-    "resource", [MINIMAL, FULL, JUDGED, SPLIT], ids=["minimal", "full", "judged", "split"]
+    "resource",
+    [MINIMAL, FULL, JUDGED, SHADOWED, SPLIT],
+    ids=["minimal", "full", "judged", "shadowed", "split"],
 )
 def test_the_operator_parses_the_answer_of_the_api_server(
     resource: dict[str, Any], crds: ApiServer, namespace: str

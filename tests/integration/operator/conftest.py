@@ -173,6 +173,7 @@ class World:
             "mmd": f"apis/{names.API_VERSION}",
             "deployments": "apis/apps/v1",
             "services": "api/v1",
+            "configmaps": "api/v1",
             "horizontalpodautoscalers": "apis/autoscaling/v2",
             "poddisruptionbudgets": "apis/policy/v1",
             "networkpolicies": "apis/networking.k8s.io/v1",

@@ -61,11 +61,28 @@ class ModelPod:
         self.revision = revision
         self.codes = {200: 0, 500: 0}
         self.started = 1000.0
+        self.copies: dict[str, dict[str, float]] = {}  # by shadow: what was counted, by series
         self.server = HttpServer(address, METRICS_PORT, self._answer)
 
     def count(self, good: int, failed: int = 0) -> None:
         """It has answered so many requests more."""
         self.codes = {200: self.codes[200] + good, 500: self.codes[500] + failed}
+
+    def send_copies(self, shadow: str, rows: int = 0, disagreed: int = 0, failed: int = 0) -> None:
+        """It sends copies to that revision alone, and has counted so many so far."""
+        counted = {
+            "info": 1,
+            'requests_total,outcome="ok"': rows,
+            'requests_total,outcome="error"': failed,
+            "compared_rows_total": rows,
+            "disagreed_rows_total": disagreed,
+            "numeric_rows_total": rows,
+            "absolute_error_total": rows / 4,
+            'duration_seconds_bucket,le="0.05"': rows // 2,
+            'duration_seconds_bucket,le="0.1"': rows,
+            'duration_seconds_bucket,le="+Inf"': rows,
+        }
+        self.copies = {shadow: counted}
 
     def restart(self) -> None:
         """Its container begins again."""
@@ -79,6 +96,12 @@ class ModelPod:
             f'mlflow_model_server_requests_total{{{labels},route="/invocations",code="{code}"}} {n}'
             for code, n in self.codes.items()
         ]
+        for shadow, counted in self.copies.items():
+            of_shadow = f'{labels},shadow_revision="{shadow}"'
+            for series, number in counted.items():
+                name, _, rest = series.partition(",")
+                more = f",{rest}" if rest else ""
+                lines.append(f"mlflow_model_server_shadow_{name}{{{of_shadow}{more}}} {number}")
         lines.append(f"process_start_time_seconds{{{labels}}} {self.started}")
         return 200, "\n".join([*lines, ""]).encode()
 

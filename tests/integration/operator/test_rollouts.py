@@ -382,7 +382,7 @@ def test_a_version_that_fails_on_its_input_example_is_turned_back(world: Rollout
 class MeasuredPods:
     """The pods of both versions, as the API server lists them, whose metrics are real."""
 
-    def __init__(self, world: Rollouts) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._pods: list[ModelPod] = []
 

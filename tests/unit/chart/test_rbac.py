@@ -25,6 +25,8 @@ WATCHED: Rights = {
     ("policy", "poddisruptionbudgets"): OWN,
     ("gateway.networking.k8s.io", "httproutes"): OWN | {"get"},
     ("networking.k8s.io", "networkpolicies"): OWN | {"get"},
+    # By name alone: a right to list them would show everybody's.
+    ("", "configmaps"): (OWN - WATCH) | {"get"},
     ("gateway.networking.k8s.io", "gateways"): {"get"},
     ("", "pods"): WATCH,
     ("events.k8s.io", "events"): {"create"},
@@ -99,6 +101,11 @@ def test_of_leases_it_may_change_its_own_only(helm: Helm) -> None:
 @pytest.mark.parametrize("kind", kinds.CHILDREN, ids=lambda kind: kind.kind)
 def test_every_kind_of_child_may_be_kept(kind: Kind) -> None:
     assert WATCHED[kind.group, kind.plural] >= OWN
+
+
+@pytest.mark.parametrize("kind", kinds.UNWATCHED_CHILDREN, ids=lambda kind: kind.kind)
+def test_what_is_not_watched_cannot_be_listed(kind: Kind) -> None:
+    assert not WATCHED[kind.group, kind.plural] & WATCH
 
 
 def test_rights_may_be_left_to_others(helm: Helm) -> None:

@@ -30,7 +30,7 @@ def test_the_documentation_explains_each_reason_and_no_other() -> None:
     explained = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
     conditions = {"ModelResolved", "Available", "Progressing", "RouteAccepted"}
     conditions |= {"CanaryReady", "TrafficSplit", "Reconciling", "Stalled"}
-    conditions |= {"RegistryUpdated", "RulesAccepted", "VariantsReady"}
+    conditions |= {"RegistryUpdated", "RulesAccepted", "ShadowReady", "VariantsReady"}
     in_text = {"InvalidSpec"}
     assert explained - conditions | in_text == {*Reason, *EventReason}
 

@@ -15,6 +15,7 @@ from mlflow_model_operator.rollout import (
     LiveRouting,
     Phase,
     Previous,
+    Shadow,
     decide,
 )
 from mlflow_model_operator.rollout.state import Revision, RevisionState, Weight
@@ -222,6 +223,24 @@ def test_what_the_route_leads_to_no_more_goes_though_the_gateway_is_silent() -> 
     assert set(decision.draining) == {"3"}
 
 
+def test_a_shadow_stays_and_has_no_share() -> None:
+    shadow = Shadow(V5, 10, replicas=1)
+    decision = decided(Desired(V3, shadow=shadow), serving(V3), v3=READY, v5=READY)
+    assert decision.shadow == shadow
+    assert decision.traffic == (("3", 100),)
+    assert decision.retained == {"3", "5"}
+    assert decision.phase == Phase.STABLE
+
+
+def test_a_revision_that_serves_or_did_so_a_moment_ago_is_no_shadow() -> None:
+    for revision_, previous in ((V4, serving(V4)), (V3, serving(V4, v3=999.0))):
+        desired = Desired(V4, shadow=Shadow(revision_, 10))
+        decision = decided(desired, previous, v3=READY, v4=READY)
+        assert decision.shadow is None
+    kept = Desired(V4, shadow=Shadow(V3, 10), keep_delay=3600.0)
+    assert decided(kept, serving(V4, v3=900.0), v3=READY, v4=READY).shadow == kept.shadow
+
+
 NAMES = st.sampled_from(["3", "4", "5"])
 
 
@@ -264,6 +283,15 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     @rule()
     def canary_is_removed(self) -> None:
         self.desired = replace(self.desired, canary=None, canary_weight=0)
+
+    @rule(name=NAMES)
+    def a_shadow_is_set(self, name: str) -> None:
+        if self.has_gateway:  # else a Service for several revisions would select it too
+            self.desired = replace(self.desired, shadow=Shadow(revision(name), 10, replicas=1))
+
+    @rule()
+    def the_shadow_is_removed(self) -> None:
+        self.desired = replace(self.desired, shadow=None)
 
     @rule(stopped=st.booleans())
     def it_is_stopped_or_started(self, stopped: bool) -> None:
@@ -336,7 +364,9 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         )
         replicas = 0 if self.desired.stopped else 2
         gone = RevisionState(replicas, 0)
-        renderable = {entry.name for entry in (self.desired.target, self.desired.canary) if entry}
+        shadow = self.desired.shadow.revision if self.desired.shadow else None
+        roles = (self.desired.target, self.desired.canary, shadow)
+        renderable = {entry.name for entry in roles if entry}
         world.states = {
             name: world.states.get(name, gone)
             for name in decision.retained
@@ -359,6 +389,15 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         assert not removed & world.reached, "a revision was removed that requests still reach"
         had_traffic = {share.revision for share in world.previous.traffic}
         assert not removed & had_traffic, "a revision was removed in the step that took its traffic"
+        self._never_a_shadow_that_serves(decision, serving)
+
+    def _never_a_shadow_that_serves(self, decision: Decision, serving: set[str]) -> None:
+        if decision.shadow is None:
+            return
+        name = decision.shadow.revision.name
+        assert name not in serving | self.world.reached
+        assert name not in {decision.stable.name, decision.target.name}
+        assert name in decision.retained
 
     def _never_to_a_revision_without_ready_pods_while_another_has_some(
         self, decision: Decision, serving: set[str]

@@ -30,8 +30,10 @@ from mlflow_model_operator.rollout.progress import (
     Verdict,
     advance,
     is_overdue,
+    load_with_copies,
     next_weight,
     parse_control,
+    shadow_of,
 )
 from mlflow_model_operator.rollout.state import RevisionState
 from mlflow_model_operator.rollout.steps import Schedule, Step, required_replicas
@@ -129,6 +131,44 @@ def test_a_weight_is_held_from_when_the_gateway_has_it() -> None:
     held = advance(waiting.progress, with_weight(10, now=NOW + 5))
     assert progress_of(held).step_started_at == NOW + 5
     assert (progress_of(held).waiting_for, held.requeue_after) == (Cause.HOLD, 60.0)
+
+
+SHADOWED: Schedule = (Step(0, 60.0, shadow=20), Step(10, 60.0), Step(50, 60.0))
+
+
+def test_a_shadow_is_held_from_when_pods_send_copies() -> None:
+    waiting = advance(None, seen(steps=SHADOWED))
+    assert (waiting.weight, progress_of(waiting).waiting_for) == (0, Cause.SHADOW)
+    assert shadow_of(progress_of(waiting), SHADOWED) == 20
+    later = advance(waiting.progress, seen(steps=SHADOWED, now=NOW + 600))
+    assert progress_of(later).step_started_at is None
+    held = advance(later.progress, seen(steps=SHADOWED, now=NOW + 600, is_shadowing=True))
+    assert (progress_of(held).waiting_for, held.requeue_after) == (Cause.HOLD, 60.0)
+    following = advance(held.progress, seen(steps=SHADOWED, now=NOW + 660))
+    assert (following.weight, progress_of(following).step) == (10, 1)
+    assert shadow_of(progress_of(following), SHADOWED) == 0
+
+
+def test_copies_do_not_replace_the_route_that_lists_the_target() -> None:
+    result = advance(None, seen(steps=SHADOWED, weights={"old": 100}, is_shadowing=True))
+    assert progress_of(result).waiting_for == Cause.ROUTE
+
+
+@pytest.mark.parametrize(
+    ("step", "load"),
+    # Before: the copies and the first weight. At the first weight, copies may still arrive.
+    [(-1, 30), (0, 30), (1, 70), (2, 0)],
+)
+def test_pods_are_there_for_copies_and_the_next_weight(step: int, load: int) -> None:
+    progress = at(Stage.PROGRESSING if step >= 0 else Stage.PREPARING, step)
+    assert load_with_copies(progress, SHADOWED) == load
+    assert load_with_copies(progress, STEPS) == 0
+
+
+def test_a_shadow_that_is_bad_fails_before_any_weight() -> None:
+    bad = seen(steps=SHADOWED, is_shadowing=True, verdict=Verdict.BAD, judged_step=0)
+    result = advance(at(Stage.PROGRESSING, 0), bad)
+    assert (progress_of(result).stage, result.weight) == (Stage.FAILED, 0)
 
 
 def test_a_pause_waits_for_a_person() -> None:
@@ -410,6 +450,7 @@ SCHEDULES: dict[str, Schedule] = {
     "s1": STEPS,
     "s2": (Step(0, math.inf), Step(100, 30.0)),
     "s3": (Step(50), Step(20, 5.0)),
+    "s4": (Step(0, 30.0, shadow=20), Step(0, math.inf, shadow=20), Step(10, 30.0)),
 }
 
 
@@ -431,6 +472,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         self.on_inconclusive = OnInconclusive.WAIT
         self.failure: Rejection | None = None
         self.is_stopped = False
+        self.is_shadowing = False
         self.last: Advance = Advance(None)
 
     @rule(name=NAMES)
@@ -460,6 +502,10 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     )
     def the_analysis_says(self, verdict: Verdict | None, step: int, what: OnInconclusive) -> None:
         self.verdict, self.judged_step, self.on_inconclusive = verdict, step, what
+
+    @rule(is_shadowing=st.booleans())
+    def the_pods_send_copies_or_not(self, is_shadowing: bool) -> None:
+        self.is_shadowing = is_shadowing
 
     @rule()
     def the_pods_fail_for_good(self) -> None:
@@ -513,6 +559,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
             on_inconclusive=self.on_inconclusive,
             action=action,
             earlier=self.earlier(action),
+            is_shadowing=self.is_shadowing,
         )
 
     def earlier(self, action: Action | None) -> Earlier | None:
@@ -556,6 +603,12 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     def check(self, result: Advance, observation: Observation) -> None:
         before, after = self.progress, result.progress
         assert 0 <= result.weight <= 100
+        if after is not None and shadow_of(after, observation.steps) > 0:
+            assert result.weight == 0, "a shadow with requests of its own"
+            has_begun = after.step_started_at is not None and after.step > (
+                before.step if before else -1
+            )
+            assert not has_begun or observation.is_shadowing
         self.check_transitions(before, after, result, observation)
         if after is not None and after.earlier is not None:
             self.check_undo(result, observation)
@@ -598,6 +651,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         """With good pods, an accepting gateway, open gates and a person, every run ends."""
         self.obstacle = self.verdict = self.failure = None
         self.is_stopped = False
+        self.is_shadowing = True
         self.ready = dict.fromkeys(self.ready, 4)
         if self.progress is not None and not self.progress.is_running:
             self.schedule = "s1" if self.progress.schedule != "s1" else "s2"

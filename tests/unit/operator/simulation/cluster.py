@@ -210,7 +210,7 @@ class DataPlane:
 
 
 def _is_watched(kind: Kind, obj: Json) -> bool:
-    if kind in (kinds.RESOURCE, kinds.GATEWAY):
+    if kind in (kinds.RESOURCE, kinds.GATEWAY, *kinds.UNWATCHED_CHILDREN):
         return kind is kinds.RESOURCE
     return labels_of(obj).get(names.MANAGED_BY) == names.MANAGED_BY_VALUE
 

@@ -6,7 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from mlflow_model_operator.analysis import Measurement, Report
+from mlflow_model_operator.analysis import (
+    Measurement,
+    Report,
+    ShadowCounts,
+    ShadowMeasurement,
+    ShadowReport,
+)
 from mlflow_model_operator.api import names
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionError
 from mlflow_model_operator.api.reasons import Reason
@@ -17,7 +23,7 @@ from mlflow_model_operator.kube.cache import Cache
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.kube.gateway import GatewayState, gateway_state
 from mlflow_model_operator.kube.gateway_poller import GatewayPoller
-from mlflow_model_operator.measurement import MeasurementPoller
+from mlflow_model_operator.measurement import MeasurementPoller, ShadowPoller
 from mlflow_model_operator.reconcile import Reconciler
 from mlflow_model_operator.registry import Registry
 from mlflow_model_operator.rollout.progress import Verdict
@@ -102,6 +108,37 @@ class FakeMeasurements:
             self.last = Report(step, verdict, figures, step.since, now, observed_weight=9)
 
 
+class FakeShadows:
+    """What the pods say of the copies that they send, which tests decide."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.followed: ShadowMeasurement | None = None
+        self.last: ShadowReport | None = None
+
+    def follow(self, key: Key, measurement: ShadowMeasurement | None) -> None:
+        if measurement != self.followed:
+            self.last = None
+        self.followed = measurement
+
+    def unsubscribe(self, key: Key) -> None:
+        self.follow(key, None)
+
+    def report(self, key: Key) -> ShadowReport | None:
+        return self.last
+
+    def look(self, senders: int = 1, **counts: Any) -> None:
+        """So many pods report that they send copies, and what they have counted."""
+        if self.followed is not None:
+            self.last = ShadowReport(
+                self.followed.stable,
+                self.followed.shadow,
+                self._clock(),
+                senders,
+                counts=ShadowCounts(**counts),
+            )
+
+
 class World:
     """One resource called wine, and all that happens to it."""
 
@@ -121,10 +158,13 @@ class World:
         """A new process of the operator: nothing is left but what the API server has."""
         self.cluster.events.clear()
         self.measurements = FakeMeasurements(lambda: self.now)
+        self.shadows = FakeShadows(lambda: self.now)
         cache = Cache(on_change=self.enqueued.add)
         self.cluster.cache = cache
         for (kind, _, _), obj in self.cluster.objects.items():
             is_ours = obj["metadata"].get("labels", {}).get(names.MANAGED_BY)
+            if kinds.BY_NAME.get(kind) in kinds.UNWATCHED_CHILDREN:
+                continue
             if kind == names.KIND or is_ours == names.MANAGED_BY_VALUE:
                 cache.ingest_event(kinds.BY_NAME[kind], None, obj)
         self.reconciler = Reconciler(
@@ -134,6 +174,7 @@ class World:
             cast(Registry, self.registry),
             cast(GatewayPoller, FakeGateways(self.cluster)),
             cast(MeasurementPoller, self.measurements),
+            cast(ShadowPoller, self.shadows),
             self.enqueued.add,
             clock=lambda: self.now,
         )
