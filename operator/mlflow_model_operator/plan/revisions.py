@@ -177,8 +177,7 @@ def make_plan(
         drain_delay=settings.drain_delay,
         requeue_after=postponed.until - now if postponed else rollout.requeue_after,
     )
-    rendered = _with_role(renderable, decision)
-    draining = _draining(decision, live, settings)
+    rendered, draining = _with_role(renderable, decision), _draining(decision, live, settings)
     hostnames = around.excluded_hostnames
     return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused)
 

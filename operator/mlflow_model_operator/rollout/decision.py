@@ -160,8 +160,7 @@ def decide(
 ) -> Decision:
     """Decides which revision is stable, how the traffic splits, and which revisions may end.
 
-    `states` holds every revision that exists, by name. `routing` is what the data plane does.
-    `now`, `drain_delay` and `requeue_after` (when to look again at the latest) are in seconds.
+    `states`: every existing revision, by name. `routing`: what the data plane does. Times are in seconds.
     """
     stable = _stable(desired, previous, states)
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
