@@ -160,7 +160,7 @@ def decide(
 ) -> Decision:
     """Decides which revision is stable, how the traffic splits, and which revisions may end.
 
-    `states`: every existing revision, by name. `routing`: what the data plane does. Times are in seconds.
+    `states`: all that exist, by name. `routing`: what the data plane does. Times are in seconds.
     """
     stable = _stable(desired, previous, states)
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
