@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from uuid import uuid4
 
+import pytest
 from mlflow import MlflowClient
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, DataType, Schema
 
 from mlflow_model_operator.api.resource import Key
 from tests.integration.registry.conftest import KEY, Follow, Following, Wine, move_to_stage
@@ -128,10 +132,24 @@ async def test_however_many_resources_their_first_use_is_one_request(
         }
 
 
+@pytest.fixture
+def new_model_with_files(mlflow_server: TrackingServer) -> NewModel:
+    """The same as new_model, whose versions have the MLmodel file."""
+
+    def register() -> str:
+        name, column = f"model-{uuid4().hex}", ColSpec(DataType.double, "price")
+        signature = ModelSignature(Schema([column]), Schema([column]))
+        mlflow_server.register_with_signature(name, signature, signature)
+        mlflow_server.point(name, "champion", "1")
+        return name
+
+    return register
+
+
 async def test_however_many_resources_a_poll_is_one_request(
-    follow: Follow, front: Front, mlflow_server: TrackingServer, new_model: NewModel
+    follow: Follow, front: Front, mlflow_server: TrackingServer, new_model_with_files: NewModel
 ) -> None:
-    name = new_model()
+    name = new_model_with_files()
     following = follow(front.url)
     uri = f"models:/{name}@champion"
     keys = [Key("default", f"wine-{number}") for number in range(200)]
@@ -165,10 +183,27 @@ async def test_what_never_changes_is_queried_once(
     assert len([request for request in front.requests if fixed in request.path]) == 2
 
 
-async def test_the_files_of_a_version_are_read_once(
+async def test_files_that_cannot_be_read_are_tried_again_less_and_less_often(
     follow: Follow, front: Front, new_model: NewModel
 ) -> None:
     fixed = new_model()
+    following = follow(front.url)
+    await following.resolve(f"models:/{fixed}/2")
+
+    await following.until_polled(6)
+
+    endpoints = [request.endpoint for request in front.requests]
+    polls, reads = endpoints.count("model-versions/get"), 0
+    while 1 << reads < polls:
+        reads += 1
+    # At first, and at the 1st, 2nd, 4th poll and so on; the last one may be under way.
+    assert endpoints.count("model-versions/get-artifact") in (reads, reads + 1)
+
+
+async def test_the_files_of_a_version_are_read_once(
+    follow: Follow, front: Front, new_model_with_files: NewModel
+) -> None:
+    fixed = new_model_with_files()
     following = follow(front.url)
     await following.resolve(f"models:/{fixed}/2")
 
