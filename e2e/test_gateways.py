@@ -83,7 +83,7 @@ def test_of_two_resources_with_a_host_name_the_older_one_has_it(
 
 def test_a_gateway_comes_goes_and_comes_back(namespace: str, facts: Facts) -> None:
     model = given_a_registered_model(facts, "1", "2", champion=1)
-    own = {"gateway": {"name": "own"}, "hostnames": [hostname("wine", namespace)]}
+    own = {"gateway": {"name": "own", "namespace": namespace}}
     given_objects(namespace, an_envoy(replicas=1), GATEWAY)
     wine = given_a_deployment(namespace, model.at("champion"), routing=own)
     then_condition(wine, "RouteAccepted", "True", "Accepted")
@@ -107,7 +107,7 @@ def test_a_gateway_comes_goes_and_comes_back(namespace: str, facts: Facts) -> No
 
 
 def test_a_gateway_that_nothing_serves_is_not_programmed(namespace: str, facts: Facts) -> None:
-    own = {"gateway": {"name": "own"}, "hostnames": [hostname("wine", namespace)]}
+    own = {"gateway": {"name": "own", "namespace": namespace}}
     given_objects(namespace, an_envoy(replicas=0), GATEWAY)
     wine = given_a_deployment(namespace, facts.logged["1"].uri, routing=own)
     says = [f"Gateway {namespace}/own is not programmed"]
@@ -163,7 +163,10 @@ GATEWAY: KubeObject = {
 
 def an_envoy(replicas: int) -> KubeObject:
     """That is reached from inside the cluster only: the node's port is the shared Gateway's."""
-    container = {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}}
+    container = {
+        "image": _image_of_shared_envoy(),  # the default is not in each cluster
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+    }
     return {
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "EnvoyProxy",
@@ -178,6 +181,13 @@ def an_envoy(replicas: int) -> KubeObject:
             }
         },
     }
+
+
+def _image_of_shared_envoy() -> str:
+    selector = f"gateway.envoyproxy.io/owning-gateway-name={SHARED_GATEWAY['name']}"
+    pod = kube.get_all(kube.POD, ENVOY_NAMESPACE, selector)[0]
+    images = {entry["name"]: entry["image"] for entry in pod["spec"]["containers"]}
+    return str(images["envoy"])
 
 
 def _stable(deployed: DeployedModel) -> str:

@@ -12,11 +12,13 @@ from pathlib import Path
 from urllib3.exceptions import HTTPError
 
 from dev import installation, kube
+from dev.kube import DynamicApiError
 
 TROUBLE = re.compile(r"\b(ERROR|CRITICAL)\b|^Traceback")
 LOOK_SECONDS = 1.0
-# The API server says so for a second after an upgrade of the CRD; the watch is tried again.
-PASSING = "storage is (re)initializing"
+# A watch ends so for a second after an upgrade of the CRD, or while the API server is away; it is
+# tried again.
+PASSING = re.compile(r"storage is \(re\)initializing|Request attempt .* failed; will retry: GET")
 
 
 class OperatorLog:
@@ -46,11 +48,12 @@ class OperatorLog:
     @property
     def troubles(self) -> list[str]:
         """The lines that say that the operator has met an error of its own."""
-        return [line for line in self.lines if TROUBLE.search(line) and PASSING not in line]
+        return [line for line in self.lines if TROUBLE.search(line) and not PASSING.search(line)]
 
     def _look_for_pods(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            with contextlib.suppress(HTTPError):  # a test may restart the API server
+            # A test may restart the API server.
+            with contextlib.suppress(HTTPError, DynamicApiError):
                 for pod in kube.get_all(kube.POD, installation.NAMESPACE, installation.SELECTOR):
                     self._follow(pod)
 

@@ -112,16 +112,28 @@ class Operator:
 
     async def _wait_for_crd(self) -> None:
         is_logged = False
-        while not await self.cluster.serves(kinds.RESOURCE):
+        while not await self._serves(kinds.RESOURCE):
             if not is_logged:
                 log.warning("waiting for CRD %s to be installed", kinds.RESOURCE.plural)
                 is_logged = True
             self.last_heartbeat = time.monotonic()
             await asyncio.sleep(CRD_POLL_INTERVAL)
 
+    async def _serves(self, kind: kinds.Kind) -> bool:
+        """Whether the API has `kind`; waits while the API server is starting or away."""
+        while True:
+            try:
+                return await self.cluster.serves(kind)
+            except ApiError as error:
+                if not error.is_transient:
+                    raise
+                log.warning("failed to look up CRD %s, trying again: %s", kind.plural, error)
+            self.last_heartbeat = time.monotonic()
+            await asyncio.sleep(CRD_POLL_INTERVAL)
+
     async def _run_reflectors(self) -> None:
         """Watches the children and their pods; routes as soon as the API serves them."""
-        gateway_api = await self.cluster.serves(kinds.ROUTE)
+        gateway_api = await self._serves(kinds.ROUTE)
         children = [kind for kind in kinds.CHILDREN if gateway_api or kind is not kinds.ROUTE]
         async with asyncio.TaskGroup() as group:
             await self._start_reflectors(group, [*children, kinds.POD])
