@@ -18,7 +18,7 @@ Found = TypeVar("Found")
 SECONDS = 180
 CHILDREN = (
     *(kube.DEPLOYMENT, kube.SERVICE, kube.AUTOSCALER, kube.BUDGET, kube.ROUTE),
-    kube.NETWORK_POLICY,
+    *(kube.NETWORK_POLICY, kube.CONFIG_MAP),
 )
 
 

@@ -241,6 +241,13 @@ def test_a_revision_that_serves_or_did_so_a_moment_ago_is_no_shadow() -> None:
     assert decided(kept, serving(V4, v3=900.0), v3=READY, v4=READY).shadow == kept.shadow
 
 
+def test_what_requests_still_reach_is_no_shadow_though_its_pods_are_gone() -> None:
+    desired = Desired(V4, shadow=Shadow(V3, 10))
+    routing = LiveRouting(service=frozenset({"3"}))
+    assert decided(desired, serving(V4), routing, v4=READY).shadow is None
+    assert decided(desired, serving(V4), v4=READY).shadow == desired.shadow
+
+
 NAMES = st.sampled_from(["3", "4", "5"])
 
 
