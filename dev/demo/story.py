@@ -91,7 +91,7 @@ wine       178 bottles of three growers, 13 measurements each; {total} bottles h
         """A second version gets a share of the requests."""
         screen, wine = self.screen, self.wine
         screen.chapter("Release version 2 as a canary with a fifth of the requests")
-        screen.run(f"grep -A2 canary: {CANARY}")
+        screen.run(f"grep -A2 '^  canary:' {CANARY}")
         screen.run(f"kubectl apply -n {NAMESPACE} -f {CANARY}")
         self._wait_for("TrafficSplit")
         self._wait_for_an_answer("2")
