@@ -16,9 +16,6 @@ from dev.kube import DynamicApiError
 
 TROUBLE = re.compile(r"\b(ERROR|CRITICAL)\b|^Traceback")
 LOOK_SECONDS = 1.0
-# A watch ends so for a second after an upgrade of the CRD, or while the API server is away; it is
-# tried again.
-PASSING = re.compile(r"storage is \(re\)initializing|Request attempt .* failed; will retry: GET")
 
 
 class OperatorLog:
@@ -48,7 +45,7 @@ class OperatorLog:
     @property
     def troubles(self) -> list[str]:
         """The lines that say that the operator has met an error of its own."""
-        return [line for line in self.lines if TROUBLE.search(line) and not PASSING.search(line)]
+        return [line for line in self.lines if TROUBLE.search(line)]
 
     def _look_for_pods(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

@@ -11,6 +11,16 @@ from mlflow_model_operator.settings import Settings
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+class RetriedRequests(logging.Filter):
+    """Logs requests that kopf will repeat as warnings: only the last attempt is an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Changes the level of the record; always True."""
+        if record.levelno == logging.ERROR and "; will retry:" in record.getMessage():
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
 class JsonFormatter(logging.Formatter):
     """One object per record: time, level, logger, message, and exception where there is one."""
 
@@ -30,6 +40,7 @@ class JsonFormatter(logging.Formatter):
 def configure(settings: Settings) -> None:
     """Logs to standard error, as the settings say."""
     handler = logging.StreamHandler()
+    handler.addFilter(RetriedRequests())
     is_json = settings.log_format == "json"
     handler.setFormatter(JsonFormatter() if is_json else logging.Formatter(_TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)

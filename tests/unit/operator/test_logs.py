@@ -48,3 +48,15 @@ def test_the_level_is_the_one_that_is_set(capsys: pytest.CaptureFixture[str]) ->
 def test_kopf_is_quiet_unless_debugging(level: str, kopf: int) -> None:
     logs.configure(Settings(log_level=level))
     assert logging.getLogger("kopf").level == kopf
+
+
+def test_only_the_last_attempt_of_a_request_is_an_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure(Settings())
+    log = logging.getLogger("kopf._cogs.clients.watching")
+    log.error("Request attempt #1/9 failed; will retry: GET https://api -> 429")
+    log.error("Request attempt #9/9 failed; escalating: GET https://api -> 429")
+    first, last = capsys.readouterr().err.splitlines()
+    assert " WARNING kopf" in first
+    assert " ERROR kopf" in last
