@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dev import installation, kube
 from dev.cluster.progress import step
 from dev.cluster.settings import read_settings
+from dev.demo import story
 from dev.mlflow import server
 from e2e import models
 from e2e.models import Facts
@@ -34,6 +35,7 @@ def bring_up() -> Facts:
         ]
         authority = pool.submit(bring_up_packages)
         if ours:
+            others.append(pool.submit(_remove_demo))
             bring_up_gpus()
             others.append(pool.submit(bring_up_storages))
         for other in others:
@@ -45,6 +47,16 @@ def _remove_namespaces() -> None:
     """Those that an interrupted run has left."""
     for namespace in kube.get_all(kube.NAMESPACE, selector=TEST_LABEL):
         kube.delete(kube.NAMESPACE, namespace["metadata"]["name"])
+
+
+def _remove_demo() -> None:
+    """What `make demo` serves has the host name of the examples, which are applied as they are."""
+    kube.delete(kube.NAMESPACE, story.NAMESPACE)
+    kube.wait_until(
+        "the demo's namespace is gone",
+        lambda: kube.get(kube.NAMESPACE, story.NAMESPACE) is None,
+        seconds=120,
+    )
 
 
 def _models() -> Facts:
