@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.client import ApiError
 from mlflow_model_operator.kube.objects import name_of
 from mlflow_model_operator.rollout.progress import Verdict
 from tests.unit.operator.simulation.cluster import KEY, Json
@@ -109,6 +110,52 @@ def test_without_news_nothing_is_written() -> None:
     given.cluster.requests.clear()
     given.reconcile()
     assert given.cluster.requests == [f"get ConfigMap {KEY.name}-shadow"]
+
+
+def test_no_copy_is_sent_while_the_shadow_has_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = shadowed()
+    name, apply = given.revision_of("2"), given.cluster.apply
+    given.spec({"shadow": None})
+    given.settle()
+
+    async def refuse(kind: kinds.Kind, obj: Json) -> Json:
+        if (kind, name_of(obj)) == (kinds.SERVICE, name):
+            raise ApiError(403, "Forbidden", "exceeded quota: services, used: 5, limited: 5")
+        return await apply(kind, obj)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(given.cluster, "apply", refuse)
+        given.spec({"shadow": SHADOW})
+        go_on(given)
+        go_on(given)
+    assert config(given) == {}
+    assert given.condition("ShadowReady") == ("False", "QuotaExceeded")
+    assert given.condition("Ready") == ("True", "Ready")
+    go_on(given)
+    assert list(config(given)) == [given.revision_of("1")]
+
+
+def test_a_shadow_that_was_begun_just_before_a_restart_leaves_nothing() -> None:
+    given = shadowed()
+    given.cluster.edit(kinds.RESOURCE, KEY.name, {"status": {"shadow": None}})
+    given.spec({"shadow": None})
+    given.restart()
+    go_on(given)
+    assert config(given) == {}
+
+
+def test_a_target_that_serves_in_place_of_the_stable_one_is_no_shadow() -> None:
+    given = at_the_shadow_step()
+    look(given)
+    given.set_ready(given.revision_of("1"), 0)
+    given.reconcile()
+    assert weights(given) == {"1": 0, "2": 100}
+    assert config(given) == {}
+    assert "shadow" not in given.status
+    given.set_ready(given.revision_of("1"))
+    go_on(given)
+    assert weights(given) == {"1": 100, "2": 0}
+    assert list(config(given)) == [given.revision_of("1")]
 
 
 def test_what_somebody_has_changed_is_put_right() -> None:
