@@ -236,12 +236,10 @@ class Reconciler:
             # Others may have changed a child while we wrote. Between this look at what is live and
             # the note below nothing is awaited, so what is noted is what was looked at.
             live = self.cache.children(resource.key, resource.uid)
-            # What there is may lead to more: copies to a shadow's Service, say.
-            desired = desired_objects(resource, plan, live, self.settings)
             remaining = compute_changes(resource, plan, desired, live)
         if not remaining:
             self._in_sync[resource.key] = self._state(resource, plan)
-        has_created = not failures and bool(changes.missing_names - remaining.missing_names)
+        has_created = not failures and len(remaining.missing) < len(changes.missing)
         return Outcome(live, tuple(failures), has_created)
 
     def _state(self, resource: MLflowModelDeployment, plan: Plan) -> int:

@@ -45,11 +45,6 @@ class Changes:
         """The objects to create."""
         return [change for change in self.apply if change.is_missing]
 
-    @property
-    def missing_names(self) -> set[tuple[str, str]]:
-        """Their kinds and names."""
-        return {(change.desired["kind"], name_of(change.desired)) for change in self.missing}
-
 
 def compute_changes(
     resource: MLflowModelDeployment, plan: Plan, desired: Iterable[KubeObject], live: LiveChildren

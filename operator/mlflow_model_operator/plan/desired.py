@@ -29,8 +29,7 @@ def desired_objects(
         scale = scale_of(resource, plan.decision, plan.stale, live)
         objects += render.scaling_objects(resource, plan.stale, scale)
     objects += _missing_services(resource, plan, live)
-    # Where the Service is somebody else's, no copy may reach it.
-    if shadow is not None and shadow.revision.name in live.services:
+    if shadow is not None:
         objects.append(render.shadow_config(resource, plan.decision.stable, shadow))
     return objects + render.routing_objects(
         resource,

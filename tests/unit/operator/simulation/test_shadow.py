@@ -66,7 +66,7 @@ def test_a_shadow_has_pods_and_a_service_and_no_share(has_gateway: bool) -> None
         stable: {
             "revision": shadow,
             "modelVersion": "2",
-            "url": f"http://{shadow}.{KEY.namespace}.svc:80",
+            "url": f"http://{shadow}:80",
             "percent": 20,
             "timeoutSeconds": 10.0,
             "maxBodyBytes": 1_048_576,
