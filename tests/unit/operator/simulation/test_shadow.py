@@ -294,6 +294,21 @@ def test_a_rollout_may_begin_with_a_shadow() -> None:
     assert given.status["stable"]["modelVersion"] == "2"
 
 
+def test_a_report_that_ends_a_step_counts_until_that_is_recorded() -> None:
+    """Another pod needs a PodDisruptionBudget, and what is new is applied before any status."""
+    scaling = {"minReplicas": 4}
+    given = World(has_gateway=False, rollout={"steps": [{"shadow": {}}]}, scaling=scaling)
+    given.settle()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    go_on(given)
+    assert rollout(given)["waitingFor"] == "Shadow"
+    look(given)
+    assert rollout(given)["waitingFor"] == "Pods"
+    given.settle()
+    assert given.status["stable"]["modelVersion"] == "2"
+
+
 def test_a_pause_after_a_shadow_goes_on_with_it() -> None:
     steps = [{"shadow": {"percent": 5}}, {"pause": {}}, {"weight": 50, "hold": "1m"}]
     given = world(rollout={"steps": steps})
