@@ -49,6 +49,8 @@ class Applier:
         services, others = services_first(unguarded)
         failures = [await self._apply(key, change, foreign) for change in services]
         has_created = any(change.is_missing for change in services) and not any(failures)
+        if any(failures):
+            others = [change for change in others if not _leads_to_services(change)]
         for change in () if has_created else others:
             failures.append(await self._apply(key, change, foreign))
         for change in changes.adopt:
@@ -148,6 +150,11 @@ def services_first(changes: list[Change]) -> tuple[list[Change], list[Change]]:
     missing = [change for change in services if change.is_missing]
     first = missing or services
     return first, [change for change in changes if change not in first]
+
+
+def _leads_to_services(change: Change) -> bool:
+    """Whether it has pods send copies to a Service, which must be this resource's by then."""
+    return change.desired["kind"] == kinds.CONFIG_MAP.kind
 
 
 def _may_be_keyed(kind: Kind, change: Change, error: ApiError) -> bool:

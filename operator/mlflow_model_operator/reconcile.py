@@ -121,13 +121,14 @@ class Reconciler:
         live, foreign = await self._live(resource)
         reports = Reports(self.measurements.report(key), self.shadows.report(key))
         plan = self._plan(resource, resolution, live)
-        self._follow(resource, plan, reports)
         outcome = await self._apply(resource, plan, live, foreign) if plan else Outcome(live)
         # The others that wait in the queue get their children before anybody's status is written.
         if outcome.has_created:
             return REQUEUE_NOW
         snapshot = self._snapshot(resource, resolution, plan, outcome, reports)
         reported = await self._reporter.report(raw, snapshot)
+        # What a decision was made by is forgotten only once that is recorded.
+        self._follow(resource, plan, reports)
         self._write_back(resource, snapshot, reported)
         grace = status.grace_ends_after(reported["conditions"], snapshot.now)
         return _earliest(requeue_after(snapshot), grace)

@@ -60,6 +60,13 @@ CookieValue = Annotated[
         )
     ),
 ]
+_UNPREFIXED = Schema(
+    Rule(
+        "!self.startsWith('__')",
+        "browsers keep cookies like __Host-x and __Secure-x only with other attributes: write a name "
+        "without '__' in front",
+    )
+)
 MAX_AGE = Schema(
     Rule(
         f"!{matches(quantity.DURATION)} || "
@@ -138,7 +145,7 @@ Variants = Annotated[
 class Sticky(KubeModel):
     """Users that stay with the revision that answered them first, by a cookie."""
 
-    cookie: CookieName = Field(
+    cookie: Annotated[CookieName, _UNPREFIXED] = Field(
         default="model-revision",
         description="The cookie's name; its value is the name of the revision.",
     )

@@ -837,6 +837,13 @@ class Rollout(KubeModel):
             "the first weight",
             field_path=".steps",
         ),
+        Rule(
+            "!has(self.analysis) || !has(self.analysis.shadow) || "
+            "(has(self.steps) && self.steps.exists(step, has(step.shadow)))",
+            "analysis.shadow judges the steps with a shadow, and there is none: write one, like "
+            "{shadow: {percent: 10}, hold: 10m}, or leave out analysis.shadow",
+            field_path=".analysis",
+        ),
     )
 
     strategy: Literal["direct", "canary", "blueGreen"] | None = Field(

@@ -105,7 +105,10 @@ def _may_have_config(resource: MLflowModelDeployment, live: LiveChildren) -> boo
     is_lost = resource.status.stable is None and any(
         deployment_state(deployment).answers for deployment in live.deployments.values()
     )
-    return resource.spec.may_shadow or resource.status.shadow is not None or is_lost
+    # What was applied just before a restart is not in the status yet.
+    is_edited = resource.status.observed_generation != resource.generation
+    is_recorded = resource.status.shadow is not None
+    return resource.spec.may_shadow or is_recorded or is_lost or is_edited
 
 
 def unseen_objects(resource: MLflowModelDeployment, live: LiveChildren) -> list[tuple[Kind, str]]:

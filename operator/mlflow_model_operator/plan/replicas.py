@@ -36,8 +36,26 @@ def scale_of(
         return Scale(approximate_canary_replicas(stable_now, weight))
     if not scaling.is_autoscaled:
         return Scale(minimum)
+    if decision.trial is None and revision == decision.target != decision.stable and minimum > 0:
+        required = takeover_replicas(resource, decision.stable, live)
+        return _scale_on_trial(
+            resource, max(required, minimum), _live_replicas(live, revision.name)
+        )
     initial = min(max(minimum, stable_now), scaling.effective_max_replicas)
     return Scale(_live_replicas(live, revision.name) or initial, minimum)
+
+
+def takeover_replicas(
+    resource: MLflowModelDeployment, stable: Revision | None, live: LiveChildren
+) -> int:
+    """The pods that a target without steps needs to take over: as many as serve now.
+
+    It may run already, as a canary, a variant or a shadow, with the pods for that.
+    """
+    scaling = resource.spec.scaling
+    most = scaling.effective_max_replicas if scaling.is_autoscaled else scaling.min_replicas
+    serving = _live_replicas(live, stable.name) if stable else None
+    return max(min(serving or 1, most), 1)
 
 
 def _required_on_trial(decision: Decision, revision: Revision) -> int | None:

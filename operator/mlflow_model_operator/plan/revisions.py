@@ -21,6 +21,7 @@ from mlflow_model_operator.plan.previous import (
     previous_models,
     revision_from_status,
 )
+from mlflow_model_operator.plan.replicas import takeover_replicas
 from mlflow_model_operator.plan.rollout import Reports, RolloutPlan, plan_rollout, progress_of
 from mlflow_model_operator.plan.shadow import requested_shadow
 from mlflow_model_operator.plan.start import postponement
@@ -169,7 +170,14 @@ def make_plan(
     renderable = _renderable(resource, previous, rollout.target, others.revisions, names, shadow)
     refused = refused_features(resource, live)
     decision = decide(
-        _desired(resource, rollout, others, shadow, can_match=RouteFeature.MATCH not in refused),
+        _desired(
+            resource,
+            rollout,
+            others,
+            shadow,
+            can_match=RouteFeature.MATCH not in refused,
+            takeover_replicas=takeover_replicas(resource, stable, live),
+        ),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -210,6 +218,7 @@ def _desired(
     shadow: Shadow | None,
     *,
     can_match: bool,
+    takeover_replicas: int,
 ) -> Desired:
     """`can_match`: the gateway tells requests apart."""
     spec, trial = resource.spec, rollout.trial
@@ -228,6 +237,7 @@ def _desired(
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
         takes_over=rollout.takes_over,
+        takeover_replicas=takeover_replicas,
         shadow=shadow,
     )
 

@@ -81,7 +81,9 @@ class RolloutPlan:
     trial: Trial | None = None
     rejected: Rejected | None = None
     requeue_after: float | None = None
-    takes_over: bool = False  # also before it has all pods: the others come in the room of the old
+    # At the end of its steps. Amid an exchange before it has all pods: the others come in the room
+    # of the old.
+    takes_over: bool = False
 
 
 class Reports(NamedTuple):
@@ -116,8 +118,7 @@ def plan_rollout(
     if progress is not None and progress.earlier is not None and earlier is not None:
         return _plan_undo(resource, target, earlier, result, progress)
     if progress is None or result.takes_over:
-        is_exchanged = result.takes_over and observed.exchange is not None
-        return RolloutPlan(target, takes_over=is_exchanged)
+        return RolloutPlan(target, takes_over=result.takes_over)
     if not progress.is_running:
         return RolloutPlan(stable, rejected=Rejected(target, progress))
     trial = _trial(resource, result, progress, observed, gates)
@@ -133,7 +134,7 @@ def _plan_undo(
 ) -> RolloutPlan:
     """The earlier revision is the target, and the target of the spec is rolled back."""
     if result.takes_over:
-        return RolloutPlan(earlier, rejected=Rejected(target, progress))
+        return RolloutPlan(earlier, rejected=Rejected(target, progress), takes_over=True)
     replicas = _target_replicas(resource, progress, 0, 100)
     trial = Trial(
         progress=progress,

@@ -18,12 +18,16 @@ def shadow_config_name(resource: MLflowModelDeployment) -> str:
 
 
 def shadow_config(resource: MLflowModelDeployment, stable: Revision, shadow: Shadow) -> KubeObject:
-    """The ConfigMap. Its only key is the file of the stable revision: no others send copies."""
+    """The ConfigMap. Its only key is the file of the stable revision: no others send copies.
+
+    The host is a name of one label: it is looked up in the pods' own namespace first, and the pods
+    accept no other.
+    """
     name = shadow.revision.name
     content = {
         "revision": name,
         "modelVersion": shadow.revision.model.version,
-        "url": f"http://{name}.{resource.namespace}.svc:80",
+        "url": f"http://{name}:80",
         "percent": shadow.percent,
         "timeoutSeconds": shadow.timeout,
         "maxBodyBytes": shadow.max_body_bytes,

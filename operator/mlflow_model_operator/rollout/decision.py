@@ -7,7 +7,7 @@ the past is in the resource's status, so the operator may restart between any tw
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -76,6 +76,9 @@ class Desired:
     rejected: Rejected | None = None
     keep_delay: float = 0.0  # seconds for which the pods of a revision stay after its traffic
     takes_over: bool = False  # the target, with the pods that it has
+    # The pods that the target needs to take over otherwise: it may run already, for less than all
+    # requests.
+    takeover_replicas: int = 1
     shadow: Shadow | None = None  # the one that the spec names
 
 
@@ -166,10 +169,11 @@ def decide(
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
     variants = beside(stable, desired.variants)
     traffic = _traffic(desired, stable, canary, previous, states)
+    shares = dict(traffic).keys()
     matched = _matched(desired, stable, canary, previous, states)
     current = _names(stable, desired.target, canary, variants)
     unassigned = (routing.reached | _failed(desired.rejected, states)) - current
-    leaving = _leaving(previous, states, {*dict(traffic), *matched}, unassigned)
+    leaving = _leaving(previous, states, {*shares, *matched}, unassigned)
     since = _leaving_since(previous.draining, desired.rejected)
     ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
     is_draining = bool(set(ending.since) - current - ending.drained)
@@ -186,17 +190,27 @@ def decide(
         variants=variants,
         matched=matched,
         drained=ending.drained,
-        shadow=_shadow(desired, stable, current | dict(traffic).keys() | routing.reached, ending),
+        shadow=_shadow(desired, stable, shares, current | shares | routing.reached, ending),
     )
 
 
 def _shadow(
-    desired: Desired, stable: Revision, serving: set[str], ending: Draining
+    desired: Desired,
+    stable: Revision,
+    shares: Collection[str],
+    serving: set[str],
+    ending: Draining,
 ) -> Shadow | None:
-    """The shadow, of which nothing else serves, and which does not finish any requests."""
+    """The shadow, of which nothing else serves, and which does not finish any requests.
+
+    The target of a step with a shadow has a role and is in the route, but no share: it may get one
+    where the stable revision fails.
+    """
     finishing = set(ending.since) - ending.drained
     on_trial = _shadow_on_trial(desired, stable)
-    return on_trial or effective_shadow(desired.shadow, serving | finishing)
+    if on_trial is not None:
+        return effective_shadow(on_trial, shares)
+    return effective_shadow(desired.shadow, serving | finishing)
 
 
 def _shadow_on_trial(desired: Desired, stable: Revision) -> Shadow | None:
@@ -217,7 +231,7 @@ def _stable(desired: Desired, previous: Previous, states: Mapping[str, RevisionS
         current = target
     if desired.stopped:
         return current
-    if desired.trial is None and _is_ready(target, states):
+    if desired.trial is None and _is_ready_for_all(target, desired, states):
         return target
     if desired.takes_over and _answers(target, states):
         return target
@@ -237,6 +251,14 @@ def _fallbacks(desired: Desired, previous: Previous) -> Iterable[Revision]:
 
 def _is_ready(revision: Revision, states: Mapping[str, RevisionState]) -> bool:
     return revision.name in states and states[revision.name].is_ready
+
+
+def _is_ready_for_all(
+    target: Revision, desired: Desired, states: Mapping[str, RevisionState]
+) -> bool:
+    """Whether it has the pods for all requests, and not only those of a canary, say."""
+    is_ready = _is_ready(target, states)
+    return is_ready and states[target.name].ready >= desired.takeover_replicas
 
 
 def _answers(revision: Revision, states: Mapping[str, RevisionState]) -> bool:

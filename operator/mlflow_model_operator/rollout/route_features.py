@@ -61,7 +61,10 @@ def rules_hash(resource: MLflowModelDeployment) -> str:
 
 
 def refused_features(resource: MLflowModelDeployment, live: LiveChildren) -> Refusals:
-    """What the gateway has refused, by the status and the live route."""
+    """What the gateway has refused, by the status and the live route.
+
+    That of a spec which was edited since may be of other rules: it counts once these are applied.
+    """
     current = rules_hash(resource)
     refused = {
         RouteFeature(entry.rules): Refusal(entry.reason, entry.message)
@@ -70,7 +73,8 @@ def refused_features(resource: MLflowModelDeployment, live: LiveChildren) -> Ref
     }
     route = live.routes.get(resource.name)
     suspect, refusal = _suspect(route) if route else None, _refusal(resource, route)
-    if suspect is not None and refusal is not None:
+    is_of_spec = resource.status.observed_generation == resource.generation
+    if is_of_spec and suspect is not None and refusal is not None:
         refused.setdefault(suspect, refusal)
     return refused
 

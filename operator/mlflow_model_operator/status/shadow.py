@@ -13,8 +13,9 @@ from mlflow_model_operator.api.status import ShadowStatus
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.objects import KubeObject, format_time
 from mlflow_model_operator.rollout import Decision, Phase, Shadow
+from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.status.condition import Condition, met, unmet
-from mlflow_model_operator.status.diagnosis import diagnose, diagnose_apply_failure
+from mlflow_model_operator.status.diagnosis import Failure, diagnose, diagnose_apply_failure
 from mlflow_model_operator.status.rollout import past_revision
 from mlflow_model_operator.status.snapshot import Snapshot
 
@@ -57,15 +58,12 @@ def _with_pods(snapshot: Snapshot, decision: Decision, shadow: Shadow) -> Condit
     revision, version = shadow.revision, shadow.revision.model.version
     state = snapshot.state(revision)
     failure = None if state.is_ready else diagnose(snapshot, revision)
+    failure = failure or _apply_failure(snapshot, revision)
     if failure is not None:
         return unmet("ShadowReady", failure.reason, failure.message)
     if not state.answers:
         text = f"Version {version} ({revision.name}) is starting"
         return unmet("ShadowReady", Reason.STARTING, text)
-    refused = next((e for e in snapshot.apply_errors if e.kind == kinds.CONFIG_MAP.kind), None)
-    if refused is not None:
-        failure = diagnose_apply_failure(refused)
-        return unmet("ShadowReady", failure.reason, failure.message)
     report = _report(snapshot, decision, shadow)
     if report is None or report.senders == 0:
         return unmet("ShadowReady", Reason.SHADOW_PENDING, _pending(decision, report))
@@ -74,6 +72,14 @@ def _with_pods(snapshot: Snapshot, decision: Decision, shadow: Shadow) -> Condit
         return unmet("ShadowReady", Reason.SHADOW_UNREACHABLE, _unreachable(decision, shadow))
     text = f"Version {version} receives copies of {shadow.percent} % of the requests"
     return met("ShadowReady", Reason.SHADOWING, text)
+
+
+def _apply_failure(snapshot: Snapshot, revision: Revision) -> Failure | None:
+    """Why the ConfigMap, or an object of the shadow itself, could not be applied."""
+    for error in snapshot.apply_errors:
+        if error.kind == kinds.CONFIG_MAP.kind or error.name == revision.name:
+            return diagnose_apply_failure(error)
+    return None
 
 
 def _pending(decision: Decision, report: ShadowReport | None) -> str:

@@ -21,7 +21,10 @@ MAX_TIMEOUT = 300.0  # seconds
 MAX_BODY_BYTES = 8 * 2**20
 MAX_EXAMPLES = 20
 _REVISION = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]{{0,{MAX_REVISION_LENGTH - 1}}})")
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+# Copies have the callers' credentials, and whoever may edit a ConfigMap may not have those. A name
+# of one label is that of a Service of the pod's own namespace; one that begins with a digit may be
+# an address, like 2852039166. What listens on the loopback is of the pod itself.
+_HOST = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?|127\.0\.0\.1|::1")
 
 
 class InvalidTarget(ValueError):
@@ -130,7 +133,9 @@ def _address(url: Any) -> tuple[str, int]:
     if parts.scheme != "http" or "@" in parts.netloc or not is_bare or not _HOST.fullmatch(host):
         port = 0
     if port == 0:  # the URL is not repeated: it may have a password
-        raise InvalidTarget("url is not one of a Service: write one like http://name.namespace:80")
+        raise InvalidTarget(
+            "url is not one of a Service of this namespace: write one like http://wine-5d8c7:80"
+        )
     return host, port
 
 

@@ -49,7 +49,7 @@ def test_a_shadow_shadows_when_the_pods_say_so(world: World, pods: MeasuredPods)
     assert revision in world.children("services")
     told = copies(world)[sender.revision]
     assert (told["revision"], told["percent"]) == (revision, 20)
-    assert told["url"] == f"http://{revision}.{world.namespace}.svc:80"
+    assert told["url"] == f"http://{revision}:80"
     assert shadow(world)["phase"] == "Starting"
 
     sender.send_copies(revision, rows=200, disagreed=5, failed=3)

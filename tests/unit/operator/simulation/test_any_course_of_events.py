@@ -127,6 +127,7 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
     def it_reconciles(self) -> None:
         world = self.world
         world.cluster.deliver()
+        self.stable_before = world.status.get("stable", {}).get("revision")
         before, answering = self.shares(), self.answering()
         ready = {name for name in world.deployments if self.is_ready(name)}
         world.reconcile()
@@ -177,6 +178,16 @@ class AnyCourseOfEvents(RuleBasedStateMachine):
         if answering & set(before):
             moved = set(shares) - set(before)
             assert moved <= ready, "moved to what is not ready, from what answers"
+        self.check_capacity(status)
+
+    def check_capacity(self, status: Json) -> None:
+        """A revision takes over with as many pods as served before, as far as the spec has them."""
+        spec, stable = self.world.resource["spec"], status["stable"]["revision"]
+        if stable != self.stable_before and spec.get("rollout", {}).get("surge", 100) == 100:
+            ready = self.world.data_plane.ready
+            served = ready(self.stable_before) if self.stable_before else 0
+            asked_for = spec.get("scaling", {}).get("minReplicas", 1)
+            assert ready(stable) >= min(served, asked_for), "moved to fewer pods"
 
     def roles(self, status: Json) -> set[str]:
         named = {

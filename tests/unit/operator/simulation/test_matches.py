@@ -216,6 +216,15 @@ def test_other_refusals_are_no_matter_of_the_rules(reason: str) -> None:
     assert world.condition("RouteAccepted") == ("False", "RouteRefused")
 
 
+def test_what_is_refused_of_an_earlier_spec_is_tried_again() -> None:
+    world, _, _ = given_a_canary(20)
+    world.data_plane.gateway_looks("False")
+    world.spec({"canary": {"match": [{"header": {"name": "x-beta", "value": "yes"}}]}})
+    world.settle()
+    assert rules(world)[1][0] == "yes"
+    assert world.condition("Ready") == ("True", "Ready")
+
+
 class AnyCourseOfEventsOfMatches(AnyCourseOfEvents):
     """The same with testers, users that stay, and a gateway that may not support either."""
 

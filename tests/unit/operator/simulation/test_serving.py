@@ -433,3 +433,41 @@ def test_a_new_version_waits_for_nobody() -> None:
     world.reconciler._slots._limit = 0
     new = move(world, "2")
     assert world.data_plane.by_service() == {new}
+
+
+AUTOSCALED: Json = {
+    "scaling": {"minReplicas": 1, "maxReplicas": 20},
+    "server": {"resources": {"requests": {"cpu": "1"}}},
+}
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        {"canary": {"uri": "models:/wine/2", "weight": 5}},
+        {"variants": [{"name": "b", "uri": "models:/wine/2", "weight": 5}]},
+        {"shadow": {"uri": "models:/wine/2"}},
+    ],
+)
+@pytest.mark.parametrize("scaling", [AUTOSCALED, {"scaling": {"minReplicas": 10}}])
+def test_a_revision_with_a_few_pods_takes_over_once_it_has_them_all(
+    role: Json, scaling: Json
+) -> None:
+    world = World(has_gateway=True, **scaling, **role)
+    world.settle()
+    old, new = world.revision_of("1"), world.revision_of("2")
+    world.cluster.edit(kinds.DEPLOYMENT, old, {"spec": {"replicas": 10}})
+    if "canary" in role or "variants" in role:
+        world.cluster.edit(kinds.DEPLOYMENT, new, {"spec": {"replicas": 1}})
+    world.set_ready(old)
+    world.set_ready(new, 1)
+    world.registry.aliases[ALIAS] = "2"
+    world.cluster.requests.clear()
+    world.reconcile()
+    assert world.status["stable"]["revision"] == old
+    assert f"apply Service {KEY.name}" not in world.cluster.requests, "moved, and back again"
+    assert world.deployments[new]["spec"]["replicas"] == 10
+    world.set_ready(new)
+    world.reconcile()
+    assert world.status["stable"]["revision"] == new
+    assert world.deployments[new]["spec"]["replicas"] == 10

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube.client import ApiError
 from mlflow_model_operator.kube.objects import name_of
 from mlflow_model_operator.rollout.progress import Verdict
 from tests.unit.operator.simulation.cluster import KEY, Json
@@ -65,7 +66,7 @@ def test_a_shadow_has_pods_and_a_service_and_no_share(has_gateway: bool) -> None
         stable: {
             "revision": shadow,
             "modelVersion": "2",
-            "url": f"http://{shadow}.{KEY.namespace}.svc:80",
+            "url": f"http://{shadow}:80",
             "percent": 20,
             "timeoutSeconds": 10.0,
             "maxBodyBytes": 1_048_576,
@@ -109,6 +110,52 @@ def test_without_news_nothing_is_written() -> None:
     given.cluster.requests.clear()
     given.reconcile()
     assert given.cluster.requests == [f"get ConfigMap {KEY.name}-shadow"]
+
+
+def test_no_copy_is_sent_while_the_shadow_has_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = shadowed()
+    name, apply = given.revision_of("2"), given.cluster.apply
+    given.spec({"shadow": None})
+    given.settle()
+
+    async def refuse(kind: kinds.Kind, obj: Json) -> Json:
+        if (kind, name_of(obj)) == (kinds.SERVICE, name):
+            raise ApiError(403, "Forbidden", "exceeded quota: services, used: 5, limited: 5")
+        return await apply(kind, obj)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(given.cluster, "apply", refuse)
+        given.spec({"shadow": SHADOW})
+        go_on(given)
+        go_on(given)
+    assert config(given) == {}
+    assert given.condition("ShadowReady") == ("False", "QuotaExceeded")
+    assert given.condition("Ready") == ("True", "Ready")
+    go_on(given)
+    assert list(config(given)) == [given.revision_of("1")]
+
+
+def test_a_shadow_that_was_begun_just_before_a_restart_leaves_nothing() -> None:
+    given = shadowed()
+    given.cluster.edit(kinds.RESOURCE, KEY.name, {"status": {"shadow": None}})
+    given.spec({"shadow": None})
+    given.restart()
+    go_on(given)
+    assert config(given) == {}
+
+
+def test_a_target_that_serves_in_place_of_the_stable_one_is_no_shadow() -> None:
+    given = at_the_shadow_step()
+    look(given)
+    given.set_ready(given.revision_of("1"), 0)
+    given.reconcile()
+    assert weights(given) == {"1": 0, "2": 100}
+    assert config(given) == {}
+    assert "shadow" not in given.status
+    given.set_ready(given.revision_of("1"))
+    go_on(given)
+    assert weights(given) == {"1": 100, "2": 0}
+    assert list(config(given)) == [given.revision_of("1")]
 
 
 def test_what_somebody_has_changed_is_put_right() -> None:
@@ -243,6 +290,21 @@ def test_a_rollout_may_begin_with_a_shadow() -> None:
     assert (config(given), given.shadows.followed) == ({}, None)
     assert "shadow" not in given.status
     go_on(given, 61.0)
+    given.settle()
+    assert given.status["stable"]["modelVersion"] == "2"
+
+
+def test_a_report_that_ends_a_step_counts_until_that_is_recorded() -> None:
+    """Another pod needs a PodDisruptionBudget, and what is new is applied before any status."""
+    scaling = {"minReplicas": 4}
+    given = World(has_gateway=False, rollout={"steps": [{"shadow": {}}]}, scaling=scaling)
+    given.settle()
+    given.registry.aliases[ALIAS] = "2"
+    go_on(given)
+    go_on(given)
+    assert rollout(given)["waitingFor"] == "Shadow"
+    look(given)
+    assert rollout(given)["waitingFor"] == "Pods"
     given.settle()
     assert given.status["stable"]["modelVersion"] == "2"
 

@@ -19,7 +19,7 @@ from mlflow_model_server.shadow.target import (
     parse,
 )
 
-GOOD = {"revision": "wine-abc", "url": "http://wine-abc.ns.svc:8080", "percent": 20}
+GOOD = {"revision": "wine-abc", "url": "http://wine-abc:8080", "percent": 20}
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
@@ -33,7 +33,7 @@ def text(**fields: Any) -> bytes:
 
 def test_all_fields_are_read() -> None:
     content = text(modelVersion="3", timeoutSeconds=2, maxBodyBytes=1000, examples=5, later={})
-    assert parse(content) == Target("wine-abc", "3", "wine-abc.ns.svc", 8080, 20.0, 2.0, 1000, 5)
+    assert parse(content) == Target("wine-abc", "3", "wine-abc", 8080, 20.0, 2.0, 1000, 5)
 
 
 def test_fields_have_defaults() -> None:
@@ -56,6 +56,9 @@ def test_nothing_means_no_shadow(content: bytes) -> None:
                 *("https://wine", "http://", "wine:80", "http://user@wine", "http://u:p@wine"),
                 *("http://wine/path", "http://wine?x=1", "http://wine#x", "http://wine:0"),
                 *("http://wine:99999", "http://wine:x", "http://wi ne", "http://wine\r\nx: y"),
+                *("http://wine.models", "http://wine.models.svc:80", "http://example.com"),
+                *("http://169.254.169.254", "http://2852039166", "http://0xa9fea9fe"),
+                *("http://[fd00:ec2::254]", "http://[::ffff:169.254.169.254]", "http://wine."),
                 *("http://wíne", "", None, 3, ["http://wine"], "http://" + "a" * 300),
             )
         ),
