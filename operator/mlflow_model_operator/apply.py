@@ -154,7 +154,7 @@ def services_first(changes: list[Change]) -> tuple[list[Change], list[Change]]:
 
 def _leads_to_services(change: Change) -> bool:
     """Whether it has pods send copies to a Service, which must be this resource's by then."""
-    return change.desired["kind"] == kinds.CONFIG_MAP.kind
+    return bool(change.desired["kind"] == kinds.CONFIG_MAP.kind)
 
 
 def _may_be_keyed(kind: Kind, change: Change, error: ApiError) -> bool:

@@ -63,8 +63,8 @@ CookieValue = Annotated[
 _UNPREFIXED = Schema(
     Rule(
         "!self.startsWith('__')",
-        "browsers keep cookies like __Host-x and __Secure-x only with other attributes: write a name "
-        "without '__' in front",
+        "browsers keep cookies like __Host-x only with other attributes: write a name without '__' "
+        "in front",
     )
 )
 MAX_AGE = Schema(

@@ -170,14 +170,7 @@ def make_plan(
     renderable = _renderable(resource, previous, rollout.target, others.revisions, names, shadow)
     refused = refused_features(resource, live)
     decision = decide(
-        _desired(
-            resource,
-            rollout,
-            others,
-            shadow,
-            can_match=RouteFeature.MATCH not in refused,
-            takeover_replicas=takeover_replicas(resource, stable, live),
-        ),
+        _desired(resource, rollout, others, shadow, refused, stable, live),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -216,12 +209,12 @@ def _desired(
     rollout: RolloutPlan,
     others: _Others,
     shadow: Shadow | None,
-    *,
-    can_match: bool,
-    takeover_replicas: int,
+    refused: Refusals,
+    stable: Revision | None,
+    live: LiveChildren,
 ) -> Desired:
-    """`can_match`: the gateway tells requests apart."""
     spec, trial = resource.spec, rollout.trial
+    can_match = RouteFeature.MATCH not in refused  # the gateway tells requests apart
     return Desired(
         target=rollout.target,
         canary=others.canary,
@@ -237,7 +230,7 @@ def _desired(
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
         takes_over=rollout.takes_over,
-        takeover_replicas=takeover_replicas,
+        takeover_replicas=takeover_replicas(resource, stable, live),
         shadow=shadow,
     )
 

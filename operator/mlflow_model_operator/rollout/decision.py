@@ -7,7 +7,7 @@ the past is in the resource's status, so the operator may restart between any tw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -169,11 +169,10 @@ def decide(
     canary = desired.canary if desired.canary and desired.canary.name != stable.name else None
     variants = beside(stable, desired.variants)
     traffic = _traffic(desired, stable, canary, previous, states)
-    shares = dict(traffic).keys()
     matched = _matched(desired, stable, canary, previous, states)
     current = _names(stable, desired.target, canary, variants)
     unassigned = (routing.reached | _failed(desired.rejected, states)) - current
-    leaving = _leaving(previous, states, {*shares, *matched}, unassigned)
+    leaving = _leaving(previous, states, {*dict(traffic), *matched}, unassigned)
     since = _leaving_since(previous.draining, desired.rejected)
     ending = _drain(leaving, since, routing, now, Delays(drain_delay, desired.keep_delay))
     is_draining = bool(set(ending.since) - current - ending.drained)
@@ -190,14 +189,14 @@ def decide(
         variants=variants,
         matched=matched,
         drained=ending.drained,
-        shadow=_shadow(desired, stable, shares, current | shares | routing.reached, ending),
+        shadow=_shadow(desired, stable, traffic, current | routing.reached, ending),
     )
 
 
 def _shadow(
     desired: Desired,
     stable: Revision,
-    shares: Collection[str],
+    traffic: Iterable[Weight],
     serving: set[str],
     ending: Draining,
 ) -> Shadow | None:
@@ -207,10 +206,11 @@ def _shadow(
     where the stable revision fails.
     """
     finishing = set(ending.since) - ending.drained
+    shares = {share.revision for share in traffic}
     on_trial = _shadow_on_trial(desired, stable)
     if on_trial is not None:
         return effective_shadow(on_trial, shares)
-    return effective_shadow(desired.shadow, serving | finishing)
+    return effective_shadow(desired.shadow, serving | shares | finishing)
 
 
 def _shadow_on_trial(desired: Desired, stable: Revision) -> Shadow | None:

@@ -65,7 +65,7 @@ def combinations() -> Iterator[Any]:
             yield pytest.param(has_gateway, spec, id=name)
 
 
-@pytest.mark.parametrize(("has_gateway", "spec"), combinations())
+@pytest.mark.parametrize(("has_gateway", "spec"), list(combinations()))
 @pytest.mark.parametrize("replicas", [1, 4])
 def test_versions_come_and_go(has_gateway: bool, spec: Json, replicas: int) -> None:
     routing = {"routing": {**ROUTING, "sticky": {}}} if has_gateway else {}
@@ -85,7 +85,7 @@ def test_versions_come_and_go(has_gateway: bool, spec: Json, replicas: int) -> N
 
 
 def end(world: World, version: str) -> None:
-    """All goes well until nothing changes any more; then there is what is asked for, and no more."""
+    """All goes well until nothing changes; then there is what is asked for, and no more."""
     for _ in range(60):
         before = state(world)
         step(world)
