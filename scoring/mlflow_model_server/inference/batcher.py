@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from mlflow_model_server.inference.request import DeadlineExceeded
 log = logging.getLogger(__name__)
 
 QUICK = 0.001  # seconds: what the event loop may be held up
+_UNKNOWN = 1.0  # seconds: without a duration to go by it may take long
 # So many durations are remembered, and their median is expected: a busy machine, or a container at
 # its CPU limit, makes a quick prediction last many milliseconds now and then.
 _DURATIONS = 9
@@ -108,7 +108,7 @@ class Batcher:
         # By bits of the number of rows: the last durations, and what is expected of the next.
         self._durations: dict[int, deque[float]] = {}
         self._expected: dict[int, float] = {}
-        self._quickest = math.inf  # of what is expected
+        self._quickest = _UNKNOWN  # of what is expected
         self._thread = ThreadPoolExecutor(1, "predict")
         self._prepare_thread = prepare_thread
         self._prepared: set[int] = set()  # threads, by their identifiers
@@ -147,8 +147,7 @@ class Batcher:
             largest <= SMALL_BODY
             and self._inline
             and self._in_thread_since is None
-            # Without a duration to go by it may take long.
-            and self._expected.get(count.bit_length(), 1.0) < QUICK
+            and self._expected.get(count.bit_length(), _UNKNOWN) < QUICK
         )
 
     def may_be_quick(self) -> bool:
