@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -307,6 +309,41 @@ def test_a_report_that_ends_a_step_counts_until_that_is_recorded() -> None:
     assert rollout(given)["waitingFor"] == "Pods"
     given.settle()
     assert given.status["stable"]["modelVersion"] == "2"
+
+
+class Died(BaseException):
+    """The operator's process has ended."""
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_the_operator_dies_after_any_write_at_the_end_of_a_shadow_step(
+    writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = at_the_shadow_step()
+    look(given)
+    given.now += 601.0
+    remaining = [writes]
+
+    def mortal(write: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*arguments: Any) -> Any:
+            remaining[0] -= 1
+            if remaining[0] < 0:
+                raise Died
+            return await write(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch, suppress(Died):
+        for method in ("apply", "merge", "scale", "delete", "patch_status"):
+            patch.setattr(given.cluster, method, mortal(getattr(given.cluster, method)))
+        given.reconcile()
+    given.restart()
+    for _ in range(6):
+        go_on(given, 61.0)
+        look(given)
+    given.settle()
+    assert given.status["stable"]["modelVersion"] == "2"
+    assert (len(given.deployments), config(given)) == (1, {})
 
 
 def test_a_pause_after_a_shadow_goes_on_with_it() -> None:
