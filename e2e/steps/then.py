@@ -68,7 +68,8 @@ def then_is_served(deployed: DeployedModel, version: int | str | None = None) ->
             return None
         if version is not None and status["stable"]["modelVersion"] != str(version):
             return None
-        wanted = {status["stable"]["revision"], status.get("canary", {}).get("revision")} - {None}
+        roles = [status.get(role, {}) for role in ("stable", "canary", "shadow")]
+        wanted = {role.get("revision") for role in roles + status.get("variants", [])} - {None}
         deployments = {obj["metadata"]["name"] for obj in children_of(deployed, kube.DEPLOYMENT)}
         return status if deployments == wanted else None
 
