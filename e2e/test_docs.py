@@ -73,7 +73,8 @@ def bash(log: Path) -> Iterator[Shell]:
         **os.environ,
         "KIND_CLUSTER_NAME": read_settings().cluster_name,
         # Base images for other Pythons come from a registry that may be out of reach.
-        "PYTHON_VERSIONS": os.environ.get("PYTHON_VERSIONS", "3.11"),
+        # Empty where make exports it without a value.
+        "PYTHON_VERSIONS": os.environ.get("PYTHON_VERSIONS") or "3.11",
     }
     with subprocess.Popen(
         ("bash",),
