@@ -35,6 +35,7 @@ from mlflow_model_operator.plan import (
     compute_changes,
     desired_objects,
     make_plan,
+    may_receive_copies,
     measurement,
     shadow_measurement,
     unseen_objects,
@@ -227,7 +228,7 @@ class Reconciler:
         foreign: ForeignObjects,
     ) -> Outcome:
         """Makes the children what `plan` asks for, unless they are known to be."""
-        if self._in_sync.get(resource.key) == self._state(resource, plan):
+        if self._in_sync.get(resource.key) == self._state(resource, plan, live):
             return Outcome(live)
         desired = desired_objects(resource, plan, live, self.settings)
         changes = remaining = compute_changes(resource, plan, desired, live)
@@ -239,13 +240,14 @@ class Reconciler:
             live = self.cache.children(resource.key, resource.uid)
             remaining = compute_changes(resource, plan, desired, live)
         if not remaining:
-            self._in_sync[resource.key] = self._state(resource, plan)
+            self._in_sync[resource.key] = self._state(resource, plan, live)
         has_created = not failures and len(remaining.missing) < len(changes.missing)
         return Outcome(live, tuple(failures), has_created)
 
-    def _state(self, resource: MLflowModelDeployment, plan: Plan) -> int:
+    def _state(self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren) -> int:
         children = self.cache.fingerprint(resource.key)
-        return hash((resource.uid, resource.generation, plan.identity, children))
+        copies = may_receive_copies(resource, plan, live)
+        return hash((resource.uid, resource.generation, plan.identity, children, copies))
 
     def _snapshot(
         self,

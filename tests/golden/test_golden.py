@@ -51,7 +51,7 @@ def objects(case: str) -> list[dict[str, Any]]:
         shadow=ModelVersion(**given["shadow"]) if "shadow" in given else None,
     )
     live = LiveChildren()
-    if given.get("canary_is_ready"):
+    if given.get("others_are_ready"):
         resource, live = _ready(raw, resource, names, resolution)
     if "stable" in given:
         resource, live = _updating(raw, resource, names, given)
@@ -66,8 +66,9 @@ def _ready(
     names: RevisionNames,
     resolution: Resolution,
 ) -> tuple[MLflowModelDeployment, LiveChildren]:
-    """The same with the stable revision serving, and the pods of the canary or variants ready."""
-    models = (resolution.model, resolution.canary, *resolution.variants.values())
+    """The same with the stable revision serving, and the pods of all others ready."""
+    beside = (resolution.canary, resolution.shadow, *resolution.variants.values())
+    models = (resolution.model, *beside)
     stable, *others = (
         names.revision(resource, model) for model in models if isinstance(model, ModelVersion)
     )

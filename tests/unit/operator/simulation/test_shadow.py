@@ -77,6 +77,24 @@ def test_a_shadow_has_pods_and_a_service_and_no_share(has_gateway: bool) -> None
     }
 
 
+def test_no_copy_is_sent_before_the_shadow_answers() -> None:
+    given = World(has_gateway=True)
+    given.registry.aliases[CHALLENGER] = "2"
+    given.settle()
+    given.spec({"shadow": SHADOW})
+    for _ in range(3):
+        given.reconcile()
+    assert given.revision_of("2") in given.deployments
+    assert config(given) == {}
+    given.set_ready(given.revision_of("2"))
+    given.reconcile()
+    assert list(config(given)) == [given.revision_of("1")]
+    # From then on, that it does not answer is an error of its own, which counts.
+    given.set_ready(given.revision_of("2"), 0)
+    given.reconcile()
+    assert list(config(given)) == [given.revision_of("1")]
+
+
 def test_it_shadows_when_pods_report_it_and_not_before() -> None:
     given = shadowed()
     assert given.status["shadow"]["phase"] == "Starting"
