@@ -151,6 +151,7 @@ def test_in_a_rollout_testers_are_first_and_users_stay_from_step_to_step(
 
     when_a_person_says(wine, "resume")
     wait_for(wine, "both versions answer", lambda: set(answers(wine, 20)) == {"1", "2"})
+    wait_for(wine, "users of both are served", lambda: _served_again(wine) == {"1", "2"})
     for version, session in [_user(wine) for _ in range(10)]:
         assert answers(wine, 10, session=session) == {version: 10}
 
@@ -164,3 +165,15 @@ def _user(wine: DeployedModel) -> tuple[Any, requests.Session]:
     session = requests.Session()
     (version,) = answers(wine, 1, session=session)
     return version, session
+
+
+def _served_again(wine: DeployedModel) -> set[Any]:
+    """The versions whose users get a second answer: see `wait_until_testers_get`."""
+    served = set()
+    for version, session in [_user(wine) for _ in range(10)]:
+        try:
+            answers(wine, 1, session=session)
+        except RequestFailed:
+            continue
+        served.add(version)
+    return served
