@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+GENTLE = 16  # requests a second: on a small machine, new pods need the processors too
 REQUEST_SECONDS = 30
 LOAD_THREADS = 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dev import kube
 from dev.kube import KubeObject
-from dev.traffic import under_load
+from dev.traffic import GENTLE, under_load
 from e2e.models import Facts
 from e2e.steps import (
     DeployedModel,
@@ -25,7 +25,6 @@ from e2e.steps.inside import answer_inside, answers_from_inside
 
 PORT = 8085
 ENVOY_NAMESPACE = "envoy-gateway-system"
-GENTLE = 16
 
 
 def test_without_a_gateway_that_takes_the_route_old_revisions_go(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dev import kube
-from dev.traffic import under_load
+from dev.traffic import GENTLE, under_load
 from e2e.models import Facts
 from e2e.steps import (
     DeployedModel,
@@ -25,7 +25,6 @@ from e2e.steps import (
     when_the_operator_is_killed,
 )
 
-GENTLE = 16  # requests a second: new pods need the processors too
 Steps = list[dict[str, Any]]
 STEPS: Steps = [{"weight": 20, "hold": "10s"}, {"weight": 50, "hold": "10s"}]
 LONG_STEPS: Steps = [{"weight": 50, "hold": "1h"}]

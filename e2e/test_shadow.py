@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dev import kube
-from dev.traffic import under_load
+from dev.traffic import GENTLE, under_load
 from e2e.models import Facts
 from e2e.steps import (
     DeployedModel,
@@ -22,7 +22,6 @@ from e2e.steps import (
     when_the_spec_changes,
 )
 
-GENTLE = 16  # requests a second
 # The kubelet brings a changed ConfigMap to the pods within a minute and a half.
 SECONDS = 240
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dev import kube
-from dev.traffic import Load, under_load
+from dev.traffic import GENTLE, Load, under_load
 from e2e.models import Facts
 from e2e.steps import (
     children_of,
@@ -21,7 +21,6 @@ from e2e.steps import (
 from e2e.steps.inside import load_from_inside
 
 SLOW = 2.0  # seconds that a slow request takes the model
-GENTLE = 16  # requests a second: new pods need the processors too
 
 
 def test_an_alias_moves_and_no_request_is_lost(namespace: str, facts: Facts) -> None:

@@ -120,7 +120,7 @@ def _phase(seconds: float, working: Operator) -> Phase:
         peak_mebibytes=procfs.peak_mebibytes(working.pid),
         pod_reads=sum(after.values()) - sum(before.values()),
         failed_reads=after.get("error", 0) - before.get("error", 0),
-        errors_in_log=working.log.read_text().count(" ERROR "),
+        errors_in_log=working.errors_in_log,
     )
 
 

@@ -99,7 +99,7 @@ def _measure_good(options: Options, running: Plane, working: Operator) -> Figure
     ]
     figures.change_median = statistics.median(seconds)
     figures.peak_mebibytes = procfs.peak_mebibytes(working.pid)
-    figures.errors_in_log = working.log.read_text().count(" ERROR ")
+    figures.errors_in_log = working.errors_in_log
     return figures
 
 

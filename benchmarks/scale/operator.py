@@ -36,6 +36,11 @@ class Operator:
     url: str
     log: Path
 
+    @property
+    def errors_in_log(self) -> int:
+        """How many errors it has logged."""
+        return self.log.read_text().count(" ERROR ")
+
     def is_ready(self) -> bool:
         """Whether it says that its watches have brought everything."""
         try:

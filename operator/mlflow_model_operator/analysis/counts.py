@@ -13,6 +13,7 @@ from mlflow_model_operator.analysis.exposition import (
     REQUESTS,
     Exposition,
     Series,
+    bucket_bound,
 )
 
 # The routes of predictions. Probes, metadata and what no route has say nothing about a version.
@@ -117,10 +118,10 @@ def counts(samples: Mapping[Series, float]) -> Counts:
                 errors += value if _is_error(second) else 0.0
                 client_errors += value if _is_client_error(second) else 0.0
             case _ if counter == DURATIONS and first in PREDICTION_ROUTES:
-                bound = _bound(second)
+                bound = bucket_bound(second)
                 durations[bound] = durations.get(bound, 0.0) + value
             case _ if counter == FEATURE_AGES:
-                ages[_bound(first)] = value
+                ages[bucket_bound(first)] = value
             case _ if counter == PREDICTIONS:
                 values.setdefault(first, {})[second] = value
     predictions = {
@@ -139,14 +140,6 @@ def _is_error(code: str) -> bool:
 
 def _is_client_error(code: str) -> bool:
     return code.startswith("4") and code != str(CLIENT_CLOSED_REQUEST)
-
-
-def _bound(text: str) -> float:
-    """The upper bound of a bucket; of one that is no number, infinity."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("inf")
 
 
 def _is_reset(before: Exposition, now: Exposition) -> bool:

@@ -71,6 +71,14 @@ class Exposition:
     shadow: Mapping[Series, float] = field(default_factory=dict)
 
 
+def bucket_bound(text: str) -> float:
+    """The upper bound of a histogram's bucket; of one that is no number, infinity."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf
+
+
 class ExpositionParser:
     """Takes the text in chunks, as they arrive."""
 

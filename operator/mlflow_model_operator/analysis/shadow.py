@@ -17,6 +17,7 @@ from mlflow_model_operator.analysis.exposition import (
     SHADOW_REQUESTS,
     Exposition,
     Series,
+    bucket_bound,
 )
 from mlflow_model_operator.analysis.report import Reading
 from mlflow_model_operator.api.resource import Key
@@ -105,6 +106,10 @@ class ShadowReport:
     unreachable_reason: str = ""
     counts: ShadowCounts = field(default_factory=ShadowCounts)
 
+    def is_of(self, stable: str, shadow: str) -> bool:
+        """Whether it is about copies from one of these revisions to the other."""
+        return (self.stable, self.shadow) == (stable, shadow)
+
 
 def shadow_report(measurement: ShadowMeasurement, at: float, reading: Reading) -> ShadowReport:
     """Sums up one look at the pods of the stable revision."""
@@ -159,7 +164,7 @@ def shadow_counts(samples: Mapping[Series, float], revision: str) -> ShadowCount
         if counter == SHADOW_REQUESTS:
             outcomes[second] = outcomes.get(second, 0.0) + value
         elif counter == SHADOW_DURATIONS:
-            durations[_bound(second)] = value
+            durations[bucket_bound(second)] = value
         else:
             numbers[counter] = value
     return ShadowCounts(
@@ -178,11 +183,3 @@ def shadow_counts(samples: Mapping[Series, float], revision: str) -> ShadowCount
 
 def _sum(outcomes: Mapping[str, float], names: Iterable[str]) -> float:
     return sum(outcomes.get(name, 0.0) for name in names)
-
-
-def _bound(text: str) -> float:
-    """The upper bound of a bucket; of one that is no number, infinity."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.inf

@@ -69,5 +69,4 @@ def shadow_measurement(
 
 def sends_copies(report: ShadowReport | None, stable: str, shadow: str) -> bool:
     """Whether pods of the stable revision report that they send copies to that revision."""
-    is_of_both = report is not None and (report.stable, report.shadow) == (stable, shadow)
-    return is_of_both and report is not None and report.senders > 0
+    return report is not None and report.is_of(stable, shadow) and report.senders > 0

@@ -127,9 +127,10 @@ def _phase(snapshot: Snapshot, decision: Decision, shadow: Shadow, senders: int)
 
 def _report(snapshot: Snapshot, decision: Decision, shadow: Shadow) -> ShadowReport | None:
     """The last look, where it was at these two revisions."""
-    report, sides = snapshot.shadow, (decision.stable.name, shadow.revision.name)
-    is_of_both = report is not None and (report.stable, report.shadow) == sides
-    return report if is_of_both else None
+    report = snapshot.shadow
+    if report is None or not report.is_of(decision.stable.name, shadow.revision.name):
+        return None
+    return report
 
 
 def _counted(report: ShadowReport) -> dict[str, Any]:

@@ -145,8 +145,7 @@ class Batcher:
         """
         return (
             largest <= SMALL_BODY
-            and self._inline
-            and self._in_thread_since is None
+            and self.may_be_quick()
             and self._expected.get(count.bit_length(), _UNKNOWN) < QUICK
         )
 
