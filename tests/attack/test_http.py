@@ -304,18 +304,22 @@ def test_slow_clients_are_cut_off(server: Server) -> None:
 def test_connections_are_bounded(tmp_path: Path, unused_tcp_port: int) -> None:
     models.save_wine(tmp_path / "model" / "artifact")
     with serving(tmp_path / "model", unused_tcp_port, MAX_CONNECTIONS="8") as server:
-        idle = [Client(server) for _ in range(8)]
-        used = idle[0]
-        used.send(VERSION)
-        assert used.response()[0] == 200
+        longest, used = Client(server), Client(server)
+        for _ in range(2):  # `longest` came before the first answer, the others come after the next
+            used.send(VERSION)
+            assert used.response()[0] == 200
+        others = [Client(server) for _ in range(6)]
         for _ in range(5):
             with closing(Client(server)) as another:
                 another.send(VERSION)
                 assert another.response()[0] == 200, "the longest idle one makes room"
-        assert idle[1].is_closed()
+        assert longest.is_closed()
+        others[-1].send(VERSION)
+        assert others[-1].response()[0] == 200, "it was not the longest idle one"
         busy = [Client(server) for _ in range(8)]
         for client in busy:
-            client.send(POST + LENGTH + b"\r\n")
+            client.send(POST + LENGTH + b"Expect: 100-continue\r\n\r\n")
+            assert client.response(has_body=False)[0] == 100, "the head has been read"
         with closing(Client(server)) as another:
             assert another.response()[0] == 503
         for client in busy:
