@@ -21,11 +21,20 @@ def main() -> None:
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=6.0, help="of load for each figure")
     parser.add_argument("--rounds", type=int, default=3, help="turns that the servers take in that")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="start the servers so often for their figures"
+    )
     parser.add_argument("--starts", type=int, default=3, help="0: don't measure starts and memory")
     command.add_options(parser)
     given = parser.parse_args()
     options = Options(
-        given.cases, given.servers, given.clients, given.seconds, given.rounds, given.starts
+        given.cases,
+        given.servers,
+        given.clients,
+        given.seconds,
+        given.rounds,
+        given.processes,
+        given.starts,
     )
     command.run(given, lambda folder: measure(options, folder), report)
 

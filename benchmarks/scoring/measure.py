@@ -31,8 +31,28 @@ class Options:
     servers: list[str]
     clients: list[int]
     seconds: float  # of load for each server, case and number of clients, all rounds together
-    rounds: int  # how often the servers take turns in that
+    rounds: int  # how often the servers take turns in that, for each of their processes
+    processes: int  # how often the servers are started anew for that
     starts: int  # how often each server is started to see how long that takes
+
+    @property
+    def seconds_of_a_round(self) -> float:
+        """Of load, for one process of a server and one number of clients."""
+        return self.seconds / (self.rounds * self.processes)
+
+
+@dataclass
+class Load:
+    """What one server did under one load, in all rounds."""
+
+    runs: list[Measured] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+
+    def add(self, server: Running, clients: int, seconds: float) -> None:
+        """Loads one of its processes once more."""
+        before = server.cpu_seconds()
+        self.runs.append(load(server, clients, seconds))
+        self.cpu_seconds += server.cpu_seconds() - before
 
 
 @dataclass(frozen=True)
@@ -100,31 +120,53 @@ def save_model(folder: Path, case: str, pythons: Pythons) -> None:
 def _measure_case(
     options: Options, folder: Path, case: str, pythons: Pythons, result: Result
 ) -> None:
-    """All servers are up at once and take turns, so that what disturbs one disturbs all."""
-    with ExitStack() as stack:
-        up: dict[str, Running] = {}
-        for name in options.servers:
-            own = folder / "runs" / case / name
-            start = running(KINDS[name], folder / "cases" / case, own, pythons)
-            try:
-                up[name] = stack.enter_context(start)
-                up[name].predictions()
-            except (RuntimeError, OSError, KeyError, grpc.RpcError) as error:
-                up.pop(name, None)
-                result.failures[f"{case}, {name}"] = str(error)[-300:]
-        _check_same_predictions(case, up)
-        for clients in options.clients:
-            runs: dict[str, list[Measured]] = {name: [] for name in up}
-            cpu = dict.fromkeys(up, 0.0)
-            for _ in range(options.rounds):
-                for name, server in up.items():
-                    seconds, before = options.seconds / options.rounds, server.cpu_seconds()
-                    runs[name].append(load(server, clients, seconds))
-                    cpu[name] += server.cpu_seconds() - before
-            for name, measured in runs.items():
-                figures = _figures(case, name, clients, measured, cpu[name])
-                result.figures.append(figures)
-                _tell(figures)
+    """All servers are up at once and take turns, so that what disturbs one disturbs all.
+
+    One process of a program is some per cent faster than another for as long as it lives, so that
+    servers which differ by less are started several times.
+    """
+    loads = {(name, clients): Load() for clients in options.clients for name in options.servers}
+    for turn in range(options.processes):
+        with ExitStack() as stack:
+            up = _started(options, folder / "runs" / f"{case}-{turn}", stack, case, pythons, result)
+            _check_same_predictions(case, up)
+            for clients in options.clients:
+                for _ in range(options.rounds):
+                    for name, server in _in_turn(up, turn):
+                        loads[name, clients].add(server, clients, options.seconds_of_a_round)
+    for (name, clients), measured in loads.items():
+        if f"{case}, {name}" not in result.failures:
+            figures = _figures(case, name, clients, measured)
+            result.figures.append(figures)
+            _tell(figures)
+
+
+def _started(
+    options: Options,
+    folder: Path,
+    stack: ExitStack,
+    case: str,
+    pythons: Pythons,
+    result: Result,
+) -> dict[str, Running]:
+    """All servers that answer; why another does not is told in `failures`."""
+    up: dict[str, Running] = {}
+    for name in options.servers:
+        if f"{case}, {name}" in result.failures:
+            continue
+        start = running(KINDS[name], folder.parents[1] / "cases" / case, folder / name, pythons)
+        try:
+            up[name] = stack.enter_context(start)
+            up[name].predictions()
+        except (RuntimeError, OSError, KeyError, grpc.RpcError) as error:
+            up.pop(name, None)
+            result.failures[f"{case}, {name}"] = str(error)[-300:]
+    return up
+
+
+def _in_turn(up: dict[str, Running], turn: int) -> list[tuple[str, Running]]:
+    """Every other time from the last to the first: who follows whom must not matter."""
+    return list(up.items()) if turn % 2 == 0 else list(up.items())[::-1]
 
 
 def _check_same_predictions(case: str, up: dict[str, Running]) -> None:
@@ -160,14 +202,13 @@ def _load_command(server: Running) -> list[str]:
     return [*module, *where, "--headers", json.dumps(server.headers)]
 
 
-def _figures(
-    case: str, server: str, clients: int, runs: list[Measured], cpu_seconds: float
-) -> Figures:
+def _figures(case: str, server: str, clients: int, measured: Load) -> Figures:
+    runs = measured.runs
     times = sorted(took for run in runs for took in run.times)
     requests = sum(run.requests for run in runs)
     seconds = sum(run.seconds for run in runs)
     wrong = sum(run.wrong for run in runs)
-    cpu = 1000 * cpu_seconds / sum(run.answered for run in runs)
+    cpu = 1000 * measured.cpu_seconds / sum(run.answered for run in runs)
     p50, p99 = (1000 * _quantile(times, share) for share in (0.5, 0.99))
     return Figures(case, server, clients, requests, requests / seconds, p50, p99, cpu, wrong)
 
