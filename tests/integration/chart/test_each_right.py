@@ -164,7 +164,12 @@ def test_each_right_on_the_lease_is_missed(installed: Cluster, tmp_path: Path, v
 def until_all_is_there(cluster: Cluster, namespace: str) -> None:
     """Has the operator make one of each kind of child, and more Services."""
     apply(cluster, resource(namespace, 1, **FULL))
-    wait_for(lambda: 0 not in counts(cluster, namespace).values(), "all children to be there")
+
+    def all_are_there() -> bool:
+        make_ready(cluster, namespace)  # requests are copied once the shadow can answer
+        return 0 not in counts(cluster, namespace).values()
+
+    wait_for(all_are_there, "all children to be there")
 
 
 def have_children_deleted(cluster: Cluster, namespace: str, right: Right) -> None:
@@ -199,7 +204,12 @@ def until_missed(cluster: Cluster, right: Right, log: Callable[[], str]) -> None
             have_children_deleted(cluster, namespace, right)
         else:
             apply(cluster, resource(namespace, 1, **FULL))
-        wait_for(lambda: is_missed(cluster, right, namespace), f"{right} to be missed:\n{log()}")
+
+        def is_missed_by_now() -> bool:
+            make_ready(cluster, namespace)
+            return is_missed(cluster, right, namespace)
+
+        wait_for(is_missed_by_now, f"{right} to be missed:\n{log()}")
 
 
 def test_each_other_right_is_missed_at_work(installed: Cluster, tmp_path: Path) -> None:

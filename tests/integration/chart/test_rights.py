@@ -101,7 +101,12 @@ def lead_through_everything(cluster: Cluster, namespace: str, until: Until) -> N
     one_each = dict.fromkeys((kind.kind for kind in OWNED), 1)
     # The public Service, and those of the revision and of its shadow.
     full = one_each | {"Service": 3, "Deployment": 2}
-    until(lambda: counts(cluster, namespace) == full, f"{full}")
+
+    def everything() -> bool:
+        make_ready(cluster, namespace)  # requests are copied once the shadow can answer
+        return counts(cluster, namespace) == full
+
+    until(everything, f"{full}")
     until(lambda: asked_for_the_gateway(cluster), "a look for the Gateway")
 
     apply(cluster, resource(namespace, 1))

@@ -463,11 +463,11 @@ def test_a_version_that_fails_is_turned_back_by_its_pods_own_counters(
 def test_a_version_waits_until_it_is_known_to_be_good(world: Rollouts, pods: MeasuredPods) -> None:
     old, new = given_version_2_is_measured(world, pods, hold="1s")
     world.until_condition("Progressing", "True", "AnalysisInconclusive")
+    lost = pods.run(new.revision)
+    lost.server.close()
     new.restart()
     old.count(4000)
     new.count(1000)
-    lost = pods.run(new.revision)
-    lost.server.close()
 
     def is_open() -> bool:
         analysis = world.rollout().get("analysis", {})
