@@ -38,12 +38,12 @@ def give_up_dead_connections() -> None:
 
 
 class _Connection(HTTPConnection):
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         return _with_bounded_silence(self.sock, super().getresponse())
 
 
 class _TlsConnection(HTTPSConnection):
-    def getresponse(self) -> HTTPResponse:
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         return _with_bounded_silence(self.sock, super().getresponse())
 
 
