@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlflow_model_operator.api.names import KIND
+from mlflow_model_operator.cli.plan_shares import shares_text
 from mlflow_model_operator.cli.planning import Planned
 from mlflow_model_operator.cli.table import fields, table
 from mlflow_model_operator.cli.text import steps_text
@@ -18,7 +19,13 @@ Json = dict[str, Any]
 
 def plan_text(planned: Planned) -> str:
     """The objects, what would change, and how a revision takes over."""
-    parts = [_summary(planned), _objects(planned), _rollout(planned), _notes(planned.notes)]
+    parts = [
+        _summary(planned),
+        _objects(planned),
+        shares_text(planned.resource, planned.plan.decision),
+        _rollout(planned),
+        _notes(planned.notes),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

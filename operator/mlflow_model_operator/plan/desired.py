@@ -10,7 +10,6 @@ from mlflow_model_operator.plan.revisions import Plan
 from mlflow_model_operator.plan.shadow import active_shadow
 from mlflow_model_operator.rollout import Decision
 from mlflow_model_operator.rollout.route_features import RouteFeature
-from mlflow_model_operator.rollout.state import deployment_state
 from mlflow_model_operator.settings import Settings
 
 
@@ -30,8 +29,8 @@ def desired_objects(
         scale = scale_of(resource, plan.decision, plan.stale, live)
         objects += render.scaling_objects(resource, plan.stale, scale)
     objects += _missing_services(resource, plan, live)
-    if shadow is not None and may_receive_copies(resource, plan, live):
-        objects.append(render.shadow_config(resource, plan.decision.stable, shadow))
+    if plan.copies_to is not None:
+        objects.append(render.shadow_config(resource, plan.decision.stable, plan.copies_to))
     return objects + render.routing_objects(
         resource,
         plan.decision.listed,
@@ -40,17 +39,6 @@ def desired_objects(
         is_stale=plan.stale is not None,
         excluded_hostnames=plan.excluded_hostnames,
     )
-
-
-def may_receive_copies(resource: MLflowModelDeployment, plan: Plan, live: LiveChildren) -> bool:
-    """Whether there is a shadow that answers, or that gets copies already: its errors count."""
-    shadow = active_shadow(plan.decision)
-    if shadow is None:
-        return False
-    name = shadow.revision.name
-    config = live.config_maps.get(render.shadow_config_name(resource), {})
-    receives = any(f'"{name}"' in file for file in config.get("data", {}).values())
-    return receives or deployment_state(live.deployments.get(name)).answers
 
 
 def _may_be_sticky(plan: Plan) -> bool:

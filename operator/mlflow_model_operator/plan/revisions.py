@@ -23,7 +23,7 @@ from mlflow_model_operator.plan.previous import (
 )
 from mlflow_model_operator.plan.replicas import takeover_replicas
 from mlflow_model_operator.plan.rollout import Reports, RolloutPlan, plan_rollout, progress_of
-from mlflow_model_operator.plan.shadow import requested_shadow
+from mlflow_model_operator.plan.shadow import requested_shadow, shadow_with_copies
 from mlflow_model_operator.plan.start import postponement
 from mlflow_model_operator.plan.undo import earlier_revision
 from mlflow_model_operator.rollout import (
@@ -67,12 +67,13 @@ class Plan:
     postponed: Postponement | None = None  # the rollout that does not start yet
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
     refused: Refusals = field(default_factory=dict)  # what the route leaves out
+    copies_to: Shadow | None = None  # the shadow that the stable revision's pods send copies to
 
     @property
     def identity(self) -> Hashable:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
-        refused = frozenset(self.refused)
-        return (self.decision.identity, self.renderable, self.excluded_hostnames, refused)
+        routing = (self.excluded_hostnames, frozenset(self.refused))
+        return (self.decision.identity, self.renderable, routing, self.copies_to)
 
     @property
     def stale(self) -> Revision | None:
@@ -179,8 +180,8 @@ def make_plan(
         requeue_after=postponed.until - now if postponed else rollout.requeue_after,
     )
     rendered, draining = _with_role(renderable, decision), _draining(decision, live, settings)
-    hostnames = around.excluded_hostnames
-    return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused)
+    hostnames, copies_to = around.excluded_hostnames, shadow_with_copies(resource, decision, live)
+    return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused, copies_to)
 
 
 def _with_role(renderable: Iterable[Revision], decision: Decision) -> tuple[Revision, ...]:

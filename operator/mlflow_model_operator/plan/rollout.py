@@ -65,6 +65,9 @@ FINAL_REASONS = frozenset(
 LATE_REASONS = frozenset(
     {
         Reason.ARTIFACT_UNREADABLE,
+        Reason.ARTIFACT_UNAUTHORIZED,
+        Reason.ARTIFACT_SERVER_UNREACHABLE,
+        Reason.ARTIFACT_SERVER_UNTRUSTED,
         Reason.DEPENDENCY_INSTALL_FAILED,
         Reason.OUT_OF_MEMORY,
         Reason.CONTAINER_CRASHED,

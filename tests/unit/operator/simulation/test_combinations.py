@@ -16,6 +16,7 @@ from tests.unit.operator.simulation.operator import ALIAS, ROUTING, World
 from tests.unit.operator.simulation.test_matches import TESTER
 
 MAX_STATUS_BYTES = 40_000
+CHALLENGER = "models:/wine@challenger"
 COOKIE = [{"cookie": {"name": "beta", "value": "yes"}}]
 SPLITS: dict[str, Json] = {
     "nothing": {},
@@ -30,7 +31,7 @@ SPLITS: dict[str, Json] = {
 }
 SHADOWS: dict[str, Json] = {
     "nothing": {},
-    "shadow-2": {"shadow": {"uri": "models:/wine/2"}},
+    "shadow-2": {"shadow": {"uri": CHALLENGER}},
     "shadow-9": {"shadow": {"uri": "models:/wine/9"}},
 }
 SHADOW_STEPS = [{"shadow": {}, "hold": "1m"}, {"weight": 10, "hold": "1m"}]
@@ -70,6 +71,7 @@ def combinations() -> Iterator[Any]:
 def test_versions_come_and_go(has_gateway: bool, spec: Json, replicas: int) -> None:
     routing = {"routing": {**ROUTING, "sticky": {}}} if has_gateway else {}
     world = World(has_gateway=False, scaling={"minReplicas": replicas}, **spec, **routing)
+    world.registry.aliases[CHALLENGER] = "2"
     end(world, "1")
     for version in ("2", "4", "2", "3"):
         world.registry.aliases[ALIAS] = version
