@@ -42,7 +42,7 @@ class Rollback:
     requested: float  # the live route has the weights back
     accepted: float  # and the gateway has accepted them
     last_bad_answer: float
-    bad_answers: int
+    bad_answers: dict[str, int]  # by their status
 
     @property
     def reaction(self) -> float:
@@ -109,7 +109,7 @@ def _roll_back(model: ReleasedModel, timeline: Timeline, pause: float) -> Rollba
         requested=requested - failed_at,
         accepted=accepted - failed_at,
         last_bad_answer=max(at for at, _ in bad.failures) - failed_at,
-        bad_answers=len(bad.failures),
+        bad_answers=dict(Counter(text.partition(" ")[0] for _, text in bad.failures)),
     )
 
 

@@ -62,7 +62,8 @@ def _row(rollback: Rollback) -> str:
         *(rollback.accepted, rollback.last_bad_answer),
     )
     seconds = " | ".join(f"{time:.2f}" for time in times)
-    return f"| {seconds} | {rollback.bad_answers} |"
+    bad = ", ".join(f"{number} × {status}" for status, number in rollback.bad_answers.items())
+    return f"| {seconds} | {bad} |"
 
 
 def write(result: Result) -> None:
