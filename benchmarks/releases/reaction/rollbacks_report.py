@@ -17,9 +17,7 @@ PARTS: dict[str, Callable[[Rollback], float]] = {
     "weights back in the live route → accepted": lambda rollback: (
         rollback.accepted - rollback.requested
     ),
-    "weights accepted → last bad answer": lambda rollback: (
-        rollback.last_bad_answer - rollback.accepted
-    ),
+    "first bad answer → last bad answer": lambda rollback: rollback.last_bad_answer,
 }
 
 
