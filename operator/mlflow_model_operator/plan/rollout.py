@@ -61,7 +61,8 @@ from mlflow_model_operator.status.diagnosis import Failure, diagnose
 FINAL_REASONS = frozenset(
     {Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED, Reason.INPUT_EXAMPLE_FAILED}
 )
-# What may pass by itself while pods start, but not once they had requests or their time is over.
+# What may pass by itself while pods start, but not once they had requests, or copies of them, or
+# their time is over.
 LATE_REASONS = frozenset(
     {
         Reason.ARTIFACT_UNREADABLE,
@@ -369,7 +370,8 @@ def _failure(
         return _rejection_of(failure or _not_ready(target, deadline), snapshot.now)
     if failure is None:
         return None
-    is_late = is_due or weight_of(begun, steps) > 0 or _has_deadline_passed(deployment)
+    has_requests = weight_of(begun, steps) > 0 or shadow_of(begun, steps) > 0
+    is_late = is_due or has_requests or _has_deadline_passed(deployment)
     if failure.reason in FINAL_REASONS or (is_late and failure.reason in LATE_REASONS):
         return _rejection_of(failure, snapshot.now)
     return None
