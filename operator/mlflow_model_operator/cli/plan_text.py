@@ -103,9 +103,9 @@ def _hosts(spec: Json) -> str:
 
 
 def _backends(spec: Json) -> str:
-    references = [ref for rule in spec.get("rules", ()) for ref in rule.get("backendRefs", ())]
-    shares = dict.fromkeys(f"{ref['name']} {ref.get('weight', 1)} %" for ref in references)
-    return ", ".join(shares)
+    """Where requests go that no header and no cookie leads elsewhere."""
+    references = next((rule.get("backendRefs", ()) for rule in spec.get("rules", ())), ())
+    return ", ".join(f"{ref['name']} {ref.get('weight', 1)} %" for ref in references)
 
 
 def _rollout(planned: Planned) -> str:
