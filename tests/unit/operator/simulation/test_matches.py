@@ -323,8 +323,8 @@ class AnyCourseOfEventsOfMatches(AnyCourseOfEvents):
         if KEY.name not in world.cluster.live(kinds.ROUTE):
             assert not matched
             return
-        led = led_by_match(world)
-        assert matched <= led | set(shares := self.shares()), "testers do not get what it says"
+        led, shares = led_by_match(world), self.shares()
+        assert matched <= led | set(shares), "testers do not get what the status says"
         if not world.cluster.frozen:
             assert led <= answering, "testers get what does not answer"
             started = led - self.led_before - set(shares)
