@@ -66,6 +66,12 @@ def until_testers_get(wine: DeployedModel, version: str) -> None:
     )
 
 
+def accepted_weight(wine: DeployedModel) -> int | None:
+    """The share of the new version that the gateway has accepted."""
+    weight: int | None = wine.status.get("rollout", {}).get("acceptedWeight")
+    return weight
+
+
 def of_user(revision: str, cookie: str = "model-revision") -> dict[str, str]:
     """What a user sends who has got an answer of that revision."""
     return {"Cookie": f"{cookie}={revision}"}
@@ -123,6 +129,7 @@ def test_users_stay_with_their_version_while_requests_are_split(
     with steadily(wine, of_canary), steadily(wine, TESTER) as testers:
         when_the_spec_changes(wine, canary={"weight": 0})
         then_condition(wine, "TrafficSplit", "True", "Applied", says=[" 0 %"])
+        then_condition(wine, "RouteAccepted", "True")
         wait_for(wine, "the gateway follows", lambda: set(answers(wine, 20)) == {"1"})
         wait_for(wine, "users fall back", lambda: answers(wine, 5, of_canary) == {"1": 5})
     assert set(testers.counts()) == {"2"}
@@ -177,6 +184,7 @@ def test_in_a_rollout_testers_are_first_and_users_stay_from_step_to_step(
         of_new = of_user(wine.status["target"]["revision"])
         with steadily(wine, of_new):
             when_a_person_says(wine, "resume")
+            wait_for(wine, "the route is followed", lambda: accepted_weight(wine) == 50)
             wait_for(wine, "both versions answer", lambda: set(answers(wine, 20)) == {"1", "2"})
             for version, session in [_user(wine) for _ in range(10)]:
                 assert answers(wine, 10, session=session) == {version: 10}
