@@ -10,6 +10,7 @@ from mlflow_model_operator.api.names import KIND
 from mlflow_model_operator.cli.planning import Planned
 from mlflow_model_operator.cli.table import fields, table
 from mlflow_model_operator.cli.text import steps_text
+from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.objects import KubeObject, name_of
 from mlflow_model_operator.rollout.steps import Schedule
 
@@ -104,8 +105,8 @@ def _hosts(spec: Json) -> str:
 
 def _backends(spec: Json) -> str:
     """Where requests go that no header and no cookie leads elsewhere."""
-    references = next((rule.get("backendRefs", ()) for rule in spec.get("rules", ())), ())
-    return ", ".join(f"{ref['name']} {ref.get('weight', 1)} %" for ref in references)
+    shares = httproute.listed_weights({"spec": spec})
+    return ", ".join(f"{name} {weight} %" for name, weight in shares.items())
 
 
 def _rollout(planned: Planned) -> str:

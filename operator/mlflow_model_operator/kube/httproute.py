@@ -119,7 +119,11 @@ def _rules(route: KubeObject) -> list[KubeObject]:
 
 
 def _weights(rule: KubeObject) -> dict[str, int]:
-    return {ref["name"]: ref.get("weight", 1) for ref in rule.get("backendRefs") or ()}
+    """A Service that a rule lists more than once has the sum."""
+    weights: dict[str, int] = {}
+    for ref in rule.get("backendRefs") or ():
+        weights[ref["name"]] = weights.get(ref["name"], 0) + ref.get("weight", 1)
+    return weights
 
 
 def _headers(rule: KubeObject) -> frozenset[Header]:

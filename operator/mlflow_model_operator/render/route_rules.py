@@ -44,6 +44,7 @@ class Backend(NamedTuple):
     port: int
     weight: int
     set_cookie: str | None = None  # what its answers get
+    has_filter: bool = False  # be it one that changes nothing
 
 
 ANY: tuple[Header | None, ...] = (None,)  # whatever the headers
@@ -101,15 +102,32 @@ class RouteRule(NamedTuple):
 
         Only while requests are split: else all users would stay with the old revision of a rollout.
         """
-        if not sticky.is_assigned or sum(backend.weight > 0 for backend in self.backends) < 2:
+        if not sticky.revisions:
             return self
-        backends = (
-            backend._replace(set_cookie=sticky.assigning(backend.service))
-            if backend.weight > 0 and backend.service in sticky.revisions
-            else backend
-            for backend in self.backends
+        served, unserved = self._by_place(sticky.revisions)
+        is_split = sticky.is_assigned and len({backend.service for backend in served}) > 1
+        assigned = (
+            backend._replace(
+                has_filter=True, set_cookie=sticky.assigning(backend.service) if is_split else None
+            )
+            for backend in served
         )
-        return self._replace(backends=tuple(backends))
+        return self._replace(backends=(*assigned, *unserved))
+
+    def _by_place(self, revisions: tuple[str | None, ...]) -> tuple[list[Backend], list[Backend]]:
+        """The backends with a weight, one for each of the places at least, and those without.
+
+        Where backends have filters, Envoy Gateway makes a cluster for each that has a weight, named
+        by its index. So a place whose revision has none leads where the largest share does, with
+        1 % of that; and all that changes is where a place leads.
+        """
+        shares = {backend.service: backend for backend in self.backends if backend.weight > 0}
+        largest = max(shares.values(), key=lambda backend: backend.weight)
+        free = sum(revision not in shares for revision in revisions)
+        shares[largest.service] = largest._replace(weight=largest.weight - free)
+        places = [shares.pop(revision, None) if revision else None for revision in revisions]
+        served = [place or largest._replace(weight=1) for place in places]
+        return [*served, *shares.values()], [b for b in self.backends if b.weight == 0]
 
 
 def route_rules(

@@ -13,6 +13,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from dev.cluster.binaries import source_folder
 from mlflow_model_operator.api import names
+from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.settings import Settings
 from tests.integration import control_plane
 from tests.integration.control_plane import CRD_FOLDER, ApiServer
@@ -78,8 +79,8 @@ class Rollouts(World):
 
     def weights(self) -> dict[str, int]:
         """By version, as the route states them."""
-        refs = self.route()["spec"]["rules"][0]["backendRefs"]
-        return {self.version_of(ref["name"]): ref["weight"] for ref in refs}
+        weights = httproute.listed_weights(self.route())
+        return {self.version_of(name): weight for name, weight in weights.items()}
 
     def rules(self) -> dict[str, dict[str, int]]:
         """By the header's value that a rule of the route matches: where it leads, by revision."""
@@ -93,11 +94,10 @@ class Rollouts(World):
     def assigned(self) -> list[str]:
         """The revisions to which the route assigns users."""
         refs = self.route()["spec"]["rules"][0]["backendRefs"]
-        cookies = (
-            ref["filters"][0]["responseHeaderModifier"]["add"][0]["value"]
-            for ref in refs
-            if ref.get("filters")
+        changes = (
+            ref["filters"][0]["responseHeaderModifier"] for ref in refs if ref.get("filters")
         )
+        cookies = (header["value"] for change in changes for header in change.get("add", ()))
         return [cookie.split(";")[0].partition("=")[2] for cookie in cookies]
 
     def version_of(self, revision: str) -> str:

@@ -29,7 +29,12 @@ VALUES = st.from_regex(r"[!#-+.-:<-\[\]-~-]{1,20}", fullmatch=True)
 
 
 def weights(rules: list[RouteRule]) -> list[dict[str, int]]:
-    return [{backend.service: backend.weight for backend in rule.backends} for rule in rules]
+    """A backend that is listed more than once has the sum."""
+    services = [{backend.service for backend in rule.backends} for rule in rules]
+    return [
+        {name: sum(b.weight for b in rule.backends if b.service == name) for name in sorted(names)}
+        for rule, names in zip(rules, services, strict=True)
+    ]
 
 
 def test_by_weight_alone_there_is_one_rule() -> None:
@@ -87,8 +92,31 @@ def test_the_rules_of_users_stay_where_they_are() -> None:
         (cookie_header("user", "a"),),
         (cookie_header("user", NOBODY),),
     ]
+    assert route_rules("/", SPLIT, sticky=USER._replace(revisions=())) == route_rules("/", SPLIT)
     exchange = USER._replace(is_assigned=False)
     assert weights(route_rules("/", SPLIT, sticky=exchange)) == [{"a": 80, "b": 20}] * 3
+
+
+@given(
+    shares=st.lists(st.integers(0, 100), min_size=1, max_size=5).filter(any),
+    places=st.permutations(["a", "b", "c", "d", "e"]),
+    count=st.integers(2, 5),
+)
+def test_each_place_of_a_revision_has_a_share_and_a_filter_at_all_times(
+    shares: list[int], places: list[str], count: int
+) -> None:
+    """So a gateway with a cluster for each of them has the same ones, whatever happens."""
+    scaled = [100 * share // sum(shares) for share in shares]
+    scaled[scaled.index(max(scaled))] += 100 - sum(scaled)
+    traffic = [Weight(name, share) for name, share in zip("abcde", scaled, strict=False)]
+    sticky = USER._replace(revisions=tuple(places[:count]))
+    rule, *_ = route_rules("/", traffic, sticky=sticky)
+    assert weights([rule]) == [dict(traffic)]
+    assert all(backend.weight > 0 and backend.has_filter for backend in rule.backends[:count])
+    for place, backend in zip(places, rule.backends[:count], strict=False):
+        assert backend.service == place or not dict(traffic).get(place)
+    is_split = sum(share > 0 for share in scaled) > 1
+    assert all(bool(b.set_cookie) == is_split for b in rule.backends if b.weight > 0)
 
 
 @pytest.mark.parametrize("before", ["", "a=b; ", "a=b;", 'c="d e";  '])

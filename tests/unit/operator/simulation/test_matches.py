@@ -39,7 +39,9 @@ def rules(world: World) -> list[tuple[str, dict[str, int]]]:
     found = []
     for entry in route(world)["spec"]["rules"]:
         headers = entry["matches"][0].get("headers") or [{"name": "", "value": ""}]
-        weights = {ref["name"]: ref["weight"] for ref in entry["backendRefs"]}
+        weights: dict[str, int] = {}
+        for ref in entry["backendRefs"]:
+            weights[ref["name"]] = weights.get(ref["name"], 0) + ref["weight"]
         found.append((headers[0]["value"], weights))
     return found
 
@@ -62,8 +64,8 @@ def led_by_match(world: World) -> set[str]:
 def cookies(world: World) -> list[str]:
     """The names of the revisions that the route assigns users to."""
     refs = route(world)["spec"]["rules"][0]["backendRefs"]
-    added = [ref["filters"][0]["responseHeaderModifier"]["add"] for ref in refs if "filters" in ref]
-    return [header["value"].split(";")[0] for (header,) in added]
+    changed = [ref["filters"][0]["responseHeaderModifier"] for ref in refs if "filters" in ref]
+    return [header["value"].split(";")[0] for change in changed for header in change.get("add", ())]
 
 
 def given_a_canary(weight: int, **routing: Any) -> tuple[World, str, str]:
