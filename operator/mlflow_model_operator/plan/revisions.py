@@ -169,9 +169,7 @@ def make_plan(
     earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
     rollout = plan_rollout(resource, target, stable, snapshot, gates, around.reports, earlier)
     renderable = _renderable(resource, previous, rollout.target, others.revisions, names, shadow)
-    refused = refused_features(resource, live)
-    can_match = RouteFeature.MATCH not in refused  # the gateway tells requests apart
-    matches = live_matches(resource, live, around.gateway) if can_match else LiveMatches()
+    refused, matches = _live_rules(resource, live, around)
     decision = decide(
         _desired(resource, rollout, others, shadow, matches, stable, live),
         previous,
@@ -184,6 +182,15 @@ def make_plan(
     rendered, draining = _with_role(renderable, decision), _draining(decision, live, settings)
     hostnames = around.excluded_hostnames
     return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused)
+
+
+def _live_rules(
+    resource: MLflowModelDeployment, live: LiveChildren, around: Surroundings
+) -> tuple[Refusals, LiveMatches]:
+    """What the gateway refuses, and the rules for requests that match, if it can tell them apart."""
+    refused = refused_features(resource, live)
+    can_match = RouteFeature.MATCH not in refused
+    return refused, live_matches(resource, live, around.gateway) if can_match else LiveMatches()
 
 
 def _with_role(renderable: Iterable[Revision], decision: Decision) -> tuple[Revision, ...]:
