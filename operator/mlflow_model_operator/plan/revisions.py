@@ -187,7 +187,7 @@ def make_plan(
 def _live_rules(
     resource: MLflowModelDeployment, live: LiveChildren, around: Surroundings
 ) -> tuple[Refusals, LiveMatches]:
-    """What the gateway refuses, and the rules for requests that match, if it can tell them apart."""
+    """What the gateway refuses, and the live rules for requests that match, if it takes any."""
     refused = refused_features(resource, live)
     can_match = RouteFeature.MATCH not in refused
     return refused, live_matches(resource, live, around.gateway) if can_match else LiveMatches()
