@@ -434,13 +434,8 @@ def _trial(
 
 
 def _may_match(resource: MLflowModelDeployment, observed: Observation) -> bool:
-    """Whether requests that match may go to the target: gates passed, and in the route.
-
-    Once they do, they stay while the gateway follows another change of the route.
-    """
-    if not resource.spec.rollout.match or observed.obstacle is not None:
-        return False
-    return observed.is_listed or observed.target in resource.status.matched
+    """Whether requests that match may go to the target, once the data plane has their rule."""
+    return bool(resource.spec.rollout.match) and observed.obstacle is None
 
 
 def _exchanged_pods(progress: Progress, exchanged: Exchange, is_kept_back: bool) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.rollout.progress import Verdict
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, ROUTING, World
@@ -123,7 +123,7 @@ def step(world: World) -> None:
     assert len(json.dumps(world.status)) < MAX_STATUS_BYTES
     route = world.cluster.live(kinds.ROUTE).get(KEY.name)
     for rule in route["spec"]["rules"] if route else ():
-        weights = {ref["name"]: ref["weight"] for ref in rule["backendRefs"]}
+        weights = httproute.listed_weights({"spec": {"rules": [rule]}})
         assert sum(weights.values()) == 100
         assert set(weights) <= set(world.cluster.live(kinds.SERVICE))
         if answering & set(world.deployments):
