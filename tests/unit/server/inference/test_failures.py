@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
+from mlflow_model_operator.api.contract import LIVENESS_PATH, READINESS_PATH
 from mlflow_model_server.grpc.messages import SERVICE, message
 from tests.unit.server import models
 from tests.unit.server.process import Server, serving, wait_until
@@ -254,6 +255,34 @@ def test_a_server_that_can_not_answer_is_not_ready_and_then_not_alive(
         server.terminate()
         assert server.ended() == 0
         assert time.monotonic() - started < 10, "hanging predictions do not keep it"
+
+
+@pytest.mark.parametrize("restart_after", ["300", "0"])
+def test_a_server_that_is_full_and_stuck_is_alive_though_not_ready(
+    tmp_path: Path, unused_tcp_port: int, restart_after: str
+) -> None:
+    """As the pods' probes ask: below the limit nothing restarts it, and with 0 nothing ever."""
+    (tmp_path / "model").mkdir()
+    models.save_from_code(tmp_path / "model" / "artifact", HANGS)
+    variables = {
+        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "30",
+        "STUCK_RESTART_AFTER": restart_after,
+        "MAX_CONCURRENT_PREDICTIONS": "2",
+        "MAX_QUEUE": "4",
+        "GO": str(tmp_path / "go"),
+    }
+    with (
+        serving(tmp_path / "model", unused_tcp_port, **variables) as server,
+        ThreadPoolExecutor(4) as clients,
+    ):
+        waiting = [clients.submit(server.predict, rows(-1)) for _ in range(4)]
+        wait_until(lambda: server.predict(rows(1)).status_code == 503, "the queue is full")
+        assert [status(server, path) for path in (READINESS_PATH, LIVENESS_PATH)] == [200, 200]
+        wait_until(lambda: status(server, READINESS_PATH) == 503, "it is not ready")
+        assert status(server, LIVENESS_PATH) == 200
+        (tmp_path / "go").touch()
+        assert {answer.result().status_code for answer in waiting} == {504}
+        wait_until(lambda: status(server, READINESS_PATH) == 200, "it is ready again")
 
 
 def test_a_worker_that_can_not_answer_is_replaced(tmp_path: Path, unused_tcp_port: int) -> None:
