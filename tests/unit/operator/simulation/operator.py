@@ -142,8 +142,16 @@ class FakeShadows:
 class World:
     """One resource called wine, and all that happens to it."""
 
-    def __init__(self, *, has_gateway: bool, **spec: Any) -> None:
+    def __init__(
+        self,
+        *,
+        has_gateway: bool,
+        connect: Callable[[FakeCluster], object] = lambda cluster: cluster,
+        **spec: Any,
+    ) -> None:
+        """`connect` makes what the operator sends its requests to."""
         self.cluster = FakeCluster()
+        self._connection = connect(self.cluster)
         self.data_plane = DataPlane(self.cluster)
         self.registry = FakeRegistry()
         self.now = 1_700_000_000.0
@@ -169,7 +177,7 @@ class World:
                 cache.ingest_event(kinds.BY_NAME[kind], None, obj)
         self.reconciler = Reconciler(
             self.settings,
-            cast(Cluster, self.cluster),
+            cast(Cluster, self._connection),
             cache,
             cast(Registry, self.registry),
             cast(GatewayPoller, FakeGateways(self.cluster)),
