@@ -158,6 +158,12 @@ class InterleavedWrites(RuleBasedStateMachine):
 
     @rule(are_watches_slow=st.booleans())
     def nobody_writes_for_a_while(self, are_watches_slow: bool) -> None:
+        self._settle_and_check(are_watches_slow)
+
+    def teardown(self) -> None:
+        self._settle_and_check(are_watches_slow=False)
+
+    def _settle_and_check(self, are_watches_slow: bool) -> None:
         if are_watches_slow:
             self._end_reconcile()
         self._settle()
@@ -168,9 +174,6 @@ class InterleavedWrites(RuleBasedStateMachine):
         self._end_reconcile(begin=True)
         writes = [sent for sent in self.cluster.requests if not sent.startswith("get ")]
         assert not writes, "nobody asked for that reconcile"
-
-    def teardown(self) -> None:
-        self.nobody_writes_for_a_while(are_watches_slow=False)
 
     def _settle(self) -> None:
         for _ in range(MAX_ROUNDS):
@@ -190,7 +193,7 @@ class InterleavedWrites(RuleBasedStateMachine):
 
 TestInterleavedWrites = InterleavedWrites.TestCase
 TestInterleavedWrites.settings = settings(
-    max_examples=200,
+    max_examples=400,
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -142,6 +142,8 @@ class Waits(TransformerMixin, BaseEstimator):
 
         if (X["x"] < 0).any():
             time.sleep(float(-X["x"].min()))
+        if (X["x"] > 1e6).any():
+            raise SystemExit("leaving")
         return X
 
 
@@ -170,6 +172,10 @@ def rows(x: float) -> dict[str, Any]:
     return {"dataframe_split": {"columns": ["x"], "data": [[x]]}}
 
 
+def column(x: float) -> dict[str, Any]:
+    return {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [x]}]}
+
+
 def test_users_code_keeps_nobody_else_waiting(pipeline: Path, unused_tcp_port: int) -> None:
     timeout = {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "2"}
     with serving(pipeline, unused_tcp_port, **timeout) as server, ThreadPoolExecutor(1) as clients:
@@ -191,6 +197,37 @@ def test_users_code_runs_side_by_side(pipeline: Path, unused_tcp_port: int) -> N
         answers = list(clients.map(server.predict, [rows(-1.5)] * 6))
         assert all(answer.ok for answer in answers)
         assert time.monotonic() - started < 6, "6 requests that wait 1.5 s each"
+
+
+def test_what_breaks_out_of_a_batch_leaves_nothing_behind(
+    pipeline: Path, unused_tcp_port_factory: Ports
+) -> None:
+    metrics = unused_tcp_port_factory()
+    variables = {"BATCHING": "on", "METRICS_PORT": str(metrics)}
+    with serving(pipeline, unused_tcp_port_factory(), **variables) as server:
+        url = server.url("/v2/models/mlflow-model/infer")
+        for _ in range(3):
+            crashed = server.predict(rows(1e7))
+            assert crashed.status_code == 500
+            assert crashed.json()["message"] == "the model failed: SystemExit"
+            assert server.predict(rows(2)).ok
+            crashed = requests.post(url, json=column(1e7), timeout=SECONDS)
+            assert crashed.status_code == 500
+            assert crashed.json() == {"error": "the model failed: SystemExit"}
+            assert requests.post(url, json=column(2), timeout=SECONDS).ok
+        text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=SECONDS).text
+        assert re.search(r"requests_in_flight{.*} 0\b", text)
+        assert status(server, "/ping") == 200
+
+
+def test_a_batch_that_hangs_is_not_ready(pipeline: Path, unused_tcp_port: int) -> None:
+    variables = {"BATCHING": "on", "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "1"}
+    with serving(pipeline, unused_tcp_port, **variables) as server:
+        assert server.predict(rows(1)).ok
+        assert server.predict(rows(-600)).status_code == 504
+        assert status(server, "/ping") == 200, "it may still end"
+        wait_until(lambda: status(server, "/ping") == 503, "it is not ready")
+        assert status(server, "/v2/health/live") == 200
 
 
 HANGS = """\
