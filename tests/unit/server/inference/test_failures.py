@@ -215,8 +215,7 @@ def test_what_breaks_out_of_a_batch_leaves_nothing_behind(
             assert crashed.status_code == 500
             assert crashed.json() == {"error": "the model failed: SystemExit"}
             assert requests.post(url, json=column(2), timeout=SECONDS).ok
-        text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=SECONDS).text
-        assert re.search(r"requests_in_flight{.*} 0\b", text)
+        assert in_flight(metrics) == 0
         assert status(server, "/ping") == 200
 
 
@@ -251,6 +250,11 @@ STUCK = {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "1", "STUCK_RESTART_AFTER": "3
 
 def status(server: Server, path: str) -> int:
     return requests.get(server.url(path), timeout=SECONDS).status_code
+
+
+def in_flight(metrics: int) -> float:
+    text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=SECONDS).text
+    return sum(map(float, re.findall(r"requests_in_flight{.*} (\S+)", text)))
 
 
 def hang(server: Server) -> None:
@@ -296,24 +300,27 @@ def test_a_server_that_can_not_answer_is_not_ready_and_then_not_alive(
 
 @pytest.mark.parametrize("restart_after", ["300", "0"])
 def test_a_server_that_is_full_and_stuck_is_alive_though_not_ready(
-    tmp_path: Path, unused_tcp_port: int, restart_after: str
+    tmp_path: Path, unused_tcp_port_factory: Ports, restart_after: str
 ) -> None:
     """As the pods' probes ask: below the limit nothing restarts it, and with 0 nothing ever."""
     (tmp_path / "model").mkdir()
     models.save_from_code(tmp_path / "model" / "artifact", HANGS)
+    metrics = unused_tcp_port_factory()
     variables = {
-        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "30",
+        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "10",
+        "METRICS_PORT": str(metrics),
         "STUCK_RESTART_AFTER": restart_after,
         "MAX_CONCURRENT_PREDICTIONS": "2",
         "MAX_QUEUE": "4",
         "GO": str(tmp_path / "go"),
     }
     with (
-        serving(tmp_path / "model", unused_tcp_port, **variables) as server,
+        serving(tmp_path / "model", unused_tcp_port_factory(), **variables) as server,
         ThreadPoolExecutor(4) as clients,
     ):
         waiting = [clients.submit(server.predict, rows(-1)) for _ in range(4)]
-        wait_until(lambda: server.predict(rows(1)).status_code == 503, "the queue is full")
+        wait_until(lambda: in_flight(metrics) == 4, "the queue is full")
+        assert server.predict(rows(1)).status_code == 503
         assert [status(server, path) for path in (READINESS_PATH, LIVENESS_PATH)] == [200, 200]
         wait_until(lambda: status(server, READINESS_PATH) == 503, "it is not ready")
         assert status(server, LIVENESS_PATH) == 200
