@@ -22,8 +22,16 @@ MAX_ROUNDS = 50  # until everything has settled
 MAX_STEPS = 6  # of one reconcile
 
 
-def _label_removed(label: str) -> Callable[[Json], object]:
-    return lambda obj: obj["metadata"]["labels"].pop(label, None)
+def _label_removed(label: str) -> Callable[[Json], None]:
+    def remove(obj: Json) -> None:
+        obj["metadata"]["labels"].pop(label, None)
+
+    return remove
+
+
+def _create_again(api: ApiServer) -> None:
+    if api.resource is None:
+        api.create_resource()
 
 
 # What users, controllers and the garbage collector do, besides changes of the spec.
@@ -33,7 +41,7 @@ WRITES: list[Callable[[ApiServer], object]] = [
     lambda api: api.change_resource(lambda obj: obj["status"].pop("observedGeneration", None)),
     lambda api: api.change_resource(lambda obj: obj["status"].pop("readyReplicas", None)),
     lambda api: api.delete_resource(),
-    lambda api: api.resource or api.create_resource(),
+    _create_again,
     lambda api: api.collect_garbage(),
     lambda api: api.change_deployment(lambda obj: obj["status"].update(readyReplicas=1)),
     lambda api: api.change_deployment(lambda obj: obj["status"].update(readyReplicas=2)),

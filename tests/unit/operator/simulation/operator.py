@@ -142,16 +142,11 @@ class FakeShadows:
 class World:
     """One resource called wine, and all that happens to it."""
 
-    def __init__(
-        self,
-        *,
-        has_gateway: bool,
-        connect: Callable[[FakeCluster], object] = lambda cluster: cluster,
-        **spec: Any,
-    ) -> None:
-        """`connect` makes what the operator sends its requests to."""
+    # Makes what the operator sends its requests to.
+    connect: Callable[[FakeCluster], object] = staticmethod(lambda cluster: cluster)
+
+    def __init__(self, *, has_gateway: bool, **spec: Any) -> None:
         self.cluster = FakeCluster()
-        self._connection = connect(self.cluster)
         self.data_plane = DataPlane(self.cluster)
         self.registry = FakeRegistry()
         self.now = 1_700_000_000.0
@@ -177,7 +172,7 @@ class World:
                 cache.ingest_event(kinds.BY_NAME[kind], None, obj)
         self.reconciler = Reconciler(
             self.settings,
-            cast(Cluster, self._connection),
+            cast(Cluster, self.connect(self.cluster)),
             cache,
             cast(Registry, self.registry),
             cast(GatewayPoller, FakeGateways(self.cluster)),

@@ -8,7 +8,7 @@ are deleted and watches that are cut off as well.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -49,10 +49,16 @@ class Connection:
         return request
 
 
+class SlowWorld(World):
+    """The same, where requests take time."""
+
+    connect = Connection
+
+
 class _Pause:
     """Others have their turn."""
 
-    def __await__(self) -> Iterator[None]:
+    def __await__(self) -> Generator[None, None, None]:
         yield
 
 
@@ -96,7 +102,7 @@ class InterleavedWrites(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(has_gateway=False, connect=Connection)
+        self.world = SlowWorld(has_gateway=False)
         self.world.settle()
         self.cluster, self.queue = self.world.cluster, self.world.enqueued
         self.queue.clear()

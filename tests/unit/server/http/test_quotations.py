@@ -85,7 +85,7 @@ AN_OUTPUT: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize("case", {**BODIES, **IN_JSON_ONLY, **AN_OUTPUT})
+@pytest.mark.parametrize("case", [*BODIES, *IN_JSON_ONLY, *AN_OUTPUT])
 def test_no_error_over_http_repeats_what_was_sent(
     wine: tuple[Server, grpc.Channel], case: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_no_error_over_http_repeats_what_was_sent(
         assert len(answer.content) <= MAX_MESSAGE + 20, "with the field of the JSON"
 
 
-@pytest.mark.parametrize("case", {**BODIES, **AN_OUTPUT})
+@pytest.mark.parametrize("case", [*BODIES, *AN_OUTPUT])
 def test_no_error_over_grpc_repeats_what_was_sent(
     wine: tuple[Server, grpc.Channel], case: str
 ) -> None:
