@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 JSON = "application/json"
-# Characters of an error's message: it may quote what the client has sent.
+# Bytes of an error's message as JSON has it: it may quote names, which have any length.
 MAX_MESSAGE = 400
+_ELLIPSIS = "…"
 
 
 class Response(NamedTuple):
@@ -77,5 +79,16 @@ class Rejected(Exception):
 
 
 def bounded(message: str) -> str:
-    """The message, or its beginning if it is longer than MAX_MESSAGE."""
-    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
+    """The message, or its beginning if it takes more bytes than MAX_MESSAGE."""
+    # What is beyond so many characters does not fit in any case, and may be megabytes.
+    beginning = message[: MAX_MESSAGE + 1]
+    if _written_bytes(beginning) <= MAX_MESSAGE:
+        return message
+    sizes = accumulate(_written_bytes(character) for character in beginning)
+    room = MAX_MESSAGE - _written_bytes(_ELLIPSIS)
+    return beginning[: sum(size <= room for size in sizes)] + _ELLIPSIS
+
+
+def _written_bytes(text: str) -> int:
+    """What a text takes in JSON without its quotes, where all but ASCII is escaped."""
+    return len(json.dumps(text)) - 2

@@ -13,6 +13,11 @@ HTTP_PORT = 8080
 GRPC_PORT = 8081
 METRICS_PORT = 9090
 
+# Whether requests can be answered now: of any server that speaks MLflow's protocol.
+READINESS_PATH = "/ping"
+# Whether a restart would not help: of our own scoring images. STUCK_RESTART_AFTER decides.
+LIVENESS_PATH = "/v2/health/live"
+
 SERVER_CONTAINER = "server"
 
 MODEL_DIR = "/model"

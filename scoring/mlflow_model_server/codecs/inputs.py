@@ -31,6 +31,7 @@ class Input(NamedTuple):
     """One input as a request has it: numbers, or where it is BYTES text in JSON, else bytes."""
 
     name: str
+    subject: str  # what errors call it
     datatype: str
     array: Array
     content_type: str | None  # its own, or the request's
@@ -42,14 +43,14 @@ class Input(NamedTuple):
             return self._of_numbers(field)
         array = self._decoded(field)
         if field is not None and field.kind is not Kind.ANY:
-            return _CONVERSIONS[field.kind](self.name, array, field)
-        return _datetimes(self.name, array, field) if self.content_type == "datetime" else array
+            return _CONVERSIONS[field.kind](self.subject, array, field)
+        return _datetimes(self.subject, array, field) if self.content_type == "datetime" else array
 
     def _of_numbers(self, field: Field | None) -> Array:
         if field is None or field.is_number_column:
             return self.array
         if field.kind is Kind.DATETIME and self.array.dtype.kind in "iu":
-            return _datetimes(self.name, self.array, field)
+            return _datetimes(self.subject, self.array, field)
         if field.kind is Kind.JSON and self.array.ndim > 1:
             return tensors.of_objects(self.array.tolist())  # an array in each row
         return self.array if field.is_column else _widened(self.array, np.dtype(field.type))
@@ -81,102 +82,96 @@ class Input(NamedTuple):
         return kind in (None, Kind.ANY) and self.content_type == "np"
 
     def _texts(self) -> Array:
-        values = tensors.texts_of(self.name, self.array.ravel().tolist())
+        values = tensors.texts_of(self.subject, self.array.ravel().tolist())
         return tensors.of_objects(values).reshape(self.array.shape)
 
     def _each(self, decode: Callable[[str, Any], Any]) -> Array:
         values = self.array.ravel().tolist()
-        decoded = [None if value is None else decode(self.name, value) for value in values]
+        decoded = [None if value is None else decode(self.subject, value) for value in values]
         return tensors.of_objects(decoded).reshape(self.array.shape)
 
 
-def _from_base64(name: str, value: str | bytes) -> bytes:
+def _from_base64(subject: str, value: str | bytes) -> bytes:
     try:
         # MLflow's own base64 has lines.
         text = value.encode("ascii") if isinstance(value, str) else value
         return base64.b64decode(text.translate(None, _SPACES), validate=True)
     except (binascii.Error, ValueError):
-        raise BadRequest(f"input {name!r} has elements that are not base64") from None
+        raise BadRequest(f"{subject} has elements that are not base64") from None
 
 
-def _from_json(name: str, value: str | bytes) -> Any:
+def _from_json(subject: str, value: str | bytes) -> Any:
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         raise BadRequest(
-            f"input {name!r} has elements that are not JSON: write each element as JSON"
+            f"{subject} has elements that are not JSON: write each element as JSON"
         ) from None
 
 
-def _numbers(_name: str, array: Array, _field: Field) -> Array:
+def _numbers(_subject: str, array: Array, _field: Field) -> Array:
     return array  # MLflow says what is wrong with them
 
 
-def _texts(name: str, array: Array, field: Field) -> Array:
-    values = tensors.texts_of(name, array.ravel().tolist())
+def _texts(subject: str, array: Array, field: Field) -> Array:
+    values = tensors.texts_of(subject, array.ravel().tolist())
     if not all(value is None or isinstance(value, str) for value in values):
-        raise BadRequest(
-            f"input {name!r} is text in the signature, but not all of its elements are"
-        )
+        raise BadRequest(f"{subject} is text in the signature, but not all of its elements are")
     texts = tensors.of_objects(values).reshape(array.shape)
-    return texts if field.is_column else _fixed_width(name, texts, np.dtype(str))
+    return texts if field.is_column else _fixed_width(subject, texts, np.dtype(str))
 
 
-def _bytes(name: str, array: Array, field: Field) -> Array:
+def _bytes(subject: str, array: Array, field: Field) -> Array:
     values = [v.encode("utf-8") if isinstance(v, str) else v for v in array.ravel().tolist()]
     if not all(value is None or isinstance(value, bytes) for value in values):
-        raise BadRequest(
-            f"input {name!r} is binary in the signature, but not all of its elements are"
-        )
+        raise BadRequest(f"{subject} is binary in the signature, but not all of its elements are")
     binary = tensors.of_objects(values).reshape(array.shape)
-    return binary if field.is_column else _fixed_width(name, binary, np.dtype(bytes))
+    return binary if field.is_column else _fixed_width(subject, binary, np.dtype(bytes))
 
 
-def _fixed_width(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+def _fixed_width(subject: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """The elements of a tensor of numpy's text or bytes."""
     values = array.ravel().tolist()
     if None in values:
-        raise BadRequest(
-            f"input {name!r} has a null, which a tensor of {dtype.name} can't represent"
-        )
+        raise BadRequest(f"{subject} has a null, which a tensor of {dtype.name} can't represent")
     if dtype.kind == "S" and any(value.endswith(b"\0") for value in values):
         raise BadRequest(
-            f"input {name!r} has an element that ends with a zero byte, which a "
+            f"{subject} has an element that ends with a zero byte, which a "
             "tensor of bytes can't represent"
         )
     width = max(map(len, values), default=0) * (4 if dtype.kind == "U" else 1)
     if width * len(values) > _MAX_TEXT_BYTES:
         raise TooLarge(
-            f"input {name!r} needs {width * len(values)} bytes, because each element "
+            f"{subject} needs {width * len(values)} bytes, because each element "
             "takes as much space as the longest: send fewer or shorter elements"
         )
     return array.astype(dtype)
 
 
-def _datetimes(name: str, array: Array, field: Field | None) -> Array:
+def _datetimes(subject: str, array: Array, field: Field | None) -> Array:
     """Points in time from ISO 8601, or from nanoseconds since 1970 as MLflow has them."""
     if not all(e is None or isinstance(e, str | int) for e in array.ravel().tolist()):
-        raise BadRequest(f"input {name!r} is a datetime in the signature: write it in ISO 8601")
+        raise BadRequest(f"{subject} is a datetime in the signature: write it in ISO 8601")
     if field is not None and not field.is_column:
-        return _datetime_tensor(name, array, np.dtype(field.type))
-    return _datetime_column(name, array)
+        return _datetime_tensor(subject, array, np.dtype(field.type))
+    return _datetime_column(subject, array)
 
 
-def _datetime_tensor(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+def _datetime_tensor(subject: str, array: Array, dtype: np.dtype[Any]) -> Array:
     try:
         return array.astype(dtype)
     except (ValueError, TypeError, OverflowError):
-        raise _no_datetimes(name) from None
+        raise _no_datetimes(subject) from None
 
 
-def _datetime_column(name: str, array: Array) -> Array:
+def _datetime_column(subject: str, array: Array) -> Array:
     try:
         series = _parsed_datetimes(array.ravel().tolist())
         if isinstance(series.dtype, np.dtype) and series.dtype.kind == "M":
             return np.asarray(series.to_numpy("datetime64[ns]")).reshape(array.shape)
     except (ValueError, TypeError, OverflowError):
-        raise _no_datetimes(name) from None
-    return _aware(name, series.tolist()).reshape(array.shape)
+        raise _no_datetimes(subject) from None
+    return _aware(subject, series.tolist()).reshape(array.shape)
 
 
 def _parsed_datetimes(values: list[Any]) -> Any:
@@ -190,21 +185,21 @@ def _parsed_datetimes(values: list[Any]) -> Any:
         return pandas.to_datetime(series, format="ISO8601")
 
 
-def _aware(name: str, moments: list[Any]) -> Array:
+def _aware(subject: str, moments: list[Any]) -> Array:
     """Points in time with a zone, which MLflow refuses in words of its own."""
     if all(isinstance(moment, datetime.datetime) for moment in moments):
         return tensors.of_objects(moments)
-    raise _no_datetimes(name)
+    raise _no_datetimes(subject)
 
 
-def _no_datetimes(name: str) -> BadRequest:
+def _no_datetimes(subject: str) -> BadRequest:
     return BadRequest(
-        f"input {name!r} has elements that are not times: write them in ISO "
+        f"{subject} has elements that are not times: write them in ISO "
         "8601, like 2026-01-31T12:00:00"
     )
 
 
-def _json(_name: str, array: Array, _field: Field) -> Array:
+def _json(_subject: str, array: Array, _field: Field) -> Array:
     if array.ndim > 1 and array.shape[1:] != (1,):
         return tensors.of_objects(array.tolist())  # an array in each row
     return array

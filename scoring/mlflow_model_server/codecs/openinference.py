@@ -74,8 +74,8 @@ def read(
         raise BadRequest('the request has no inputs: write {"inputs": [{"name": …}]}')
     limits.check_columns(max(0, len(listed) - len(spec.inputs)))
     parameters = _parameters(document, "the request")
-    form = _content_type(parameters)
-    inputs = _inputs(listed, memoryview(tail), form)
+    form = _content_type(parameters, "the request")
+    inputs = _inputs(listed, memoryview(tail), form, spec)
     data = _data(inputs, form, spec)
     params = {name: value for name, value in parameters.items() if name in spec.params}
     return Inference(data, params, _requested(document, parameters))
@@ -136,10 +136,17 @@ def _encoded(name: str, output: Output, is_binary: bool) -> tuple[dict[str, Any]
 def outputs_of(predictions: Any, requested: RequestedOutputs, spec: Spec) -> dict[str, Output]:
     """The outputs that a request asks for, in its order. Raises as `encode` does."""
     outputs = predicted.outputs_of(predictions, spec)
-    unknown = [name for name in requested.outputs if name not in outputs]
-    if unknown:
-        raise BadRequest(f"there is no output {unknown[0]!r}: write one of {sorted(outputs)}")
+    for position, name in enumerate(requested.outputs):
+        if name not in outputs:
+            raise _no_such_output(position, outputs, spec)
     return {name: outputs[name] for name in requested.outputs or outputs}
+
+
+def _no_such_output(position: int, outputs: Mapping[str, Output], spec: Spec) -> BadRequest:
+    # Without a signature, a model may name its outputs after what the client has sent.
+    names = sorted(field.name for field in spec.outputs if field.name in outputs)
+    advice = f"write one of {names}" if names else "leave outputs out to get all, with their names"
+    return BadRequest(f"there is no output with the name of outputs[{position}]: {advice}")
 
 
 def _binary_parameters(output: Output, size: int) -> dict[str, Any]:
@@ -170,34 +177,36 @@ def _object(text: bytes) -> dict[str, Any]:
     return document
 
 
-def _parameters(described: Mapping[str, Any], subject: str, name: str = "") -> dict[str, Any]:
+def _parameters(described: Mapping[str, Any], subject: str) -> dict[str, Any]:
     parameters = described.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        subject = f"{subject} {name!r}" if name else subject
         raise BadRequest(f"the parameters of {subject} are not an object: write {{}}")
     return parameters
 
 
-def _content_type(parameters: Mapping[str, Any]) -> str | None:
+def _content_type(parameters: Mapping[str, Any], subject: str) -> str | None:
     content_type = parameters.get("content_type")
     if content_type is None:
         return None
     if not isinstance(content_type, str) or content_type not in CONTENT_TYPES:
         raise BadRequest(
-            f"the content_type {content_type!r} is unknown: write one of {', '.join(CONTENT_TYPES)}"
+            f"the content_type of {subject} is unknown: write one of {', '.join(CONTENT_TYPES)}"
         )
     return content_type
 
 
-def _inputs(listed: list[Any], tail: memoryview, form: str | None) -> dict[str, Input]:
+def _inputs(listed: list[Any], tail: memoryview, form: str | None, spec: Spec) -> dict[str, Input]:
+    names = {field.name for field in spec.inputs}
     inputs: dict[str, Input] = {}
-    for described in listed:
-        decoded, tail = _input(described, tail, form)
+    for position, described in enumerate(listed):
+        name = _name(described, position)
+        subject = f"input {name!r}" if name in names else f"inputs[{position}]"
+        decoded, tail = _input(name, subject, described, tail, form)
         if decoded.name in inputs:
             raise BadRequest(
-                f"there are two inputs called {decoded.name!r}: use each name only once"
+                f"inputs[{position}] has the name of an input before it: use each name only once"
             )
         inputs[decoded.name] = decoded
     if len(tail):
@@ -208,47 +217,56 @@ def _inputs(listed: list[Any], tail: memoryview, form: str | None) -> dict[str, 
     return inputs
 
 
-def _input(described: Any, tail: memoryview, form: str | None) -> tuple[Input, memoryview]:
-    """An input, and what is left of the bytes behind the JSON."""
-    if not isinstance(described, dict) or not isinstance(name := described.get("name"), str):
-        raise BadRequest("an input has no name: write name, shape, datatype and data for each")
+def _name(described: Any, position: int) -> str:
+    if isinstance(described, dict) and isinstance(name := described.get("name"), str):
+        return name
+    raise BadRequest(
+        f"inputs[{position}] has no name: write name, shape, datatype and data for each"
+    )
+
+
+def _input(
+    name: str, subject: str, described: Mapping[str, Any], tail: memoryview, form: str | None
+) -> tuple[Input, memoryview]:
+    """An input, and what is left of the bytes behind the JSON. `subject`: what errors call it."""
     datatype = described.get("datatype")
     if not isinstance(datatype, str) or datatype not in tensors.DTYPES:
         raise BadRequest(
-            f"input {name!r} has the datatype {datatype!r}: write one of "
-            f"{', '.join(tensors.DTYPES)}"
+            f"{subject} has no datatype of the protocol: write one of {', '.join(tensors.DTYPES)}"
         )
-    shape = _shape(name, described.get("shape"))
-    parameters = _parameters(described, "input", name)
-    size = _binary_size(name, parameters, len(tail))
+    shape = _shape(subject, described.get("shape"))
+    parameters = _parameters(described, subject)
+    size = _binary_size(subject, parameters, len(tail))
     if size is None:
-        array = tensors.from_json(name, datatype, shape, described.get("data"))
+        array = tensors.from_json(subject, datatype, shape, described.get("data"))
     else:
-        array = tensors.from_bytes(name, datatype, shape, tail[:size], as_text=False)
-    content_type = (_content_type(parameters) if parameters else None) or form
-    if size is None:
-        return Input(name, datatype, array, content_type, False), tail
-    return Input(name, datatype, array, content_type, True), tail[size:]
+        array = tensors.from_bytes(subject, datatype, shape, tail[:size], as_text=False)
+    content_type = (_content_type(parameters, subject) if parameters else None) or form
+    decoded = Input(name, subject, datatype, array, content_type, size is not None)
+    return decoded, tail[size or 0 :]
 
 
-def _binary_size(name: str, parameters: Mapping[str, Any], left: int) -> int | None:
+def _binary_size(subject: str, parameters: Mapping[str, Any], left: int) -> int | None:
     """How many of the bytes behind the JSON are an input's own; None: its data are in the JSON."""
     size = parameters.get("binary_data_size")
     if size is None or (type(size) is int and 0 <= size <= left):
         return size
     raise BadRequest(
-        f"input {name!r} has the binary_data_size {size!r}, but {left} bytes are "
-        "left after the JSON: write the size of its own data"
+        f"{subject} has a binary_data_size that does not fit the {left} bytes that are left after "
+        "the JSON: write the size of its own data"
     )
 
 
-def _shape(name: str, shape: Any) -> list[int]:
+def _shape(subject: str, shape: Any) -> list[int]:
     sizes = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
     if not sizes or not 0 < len(shape) <= _MAX_DIMENSIONS:
-        raise BadRequest(f"input {name!r} has no shape: write a list of sizes, like [2, 13]")
+        raise BadRequest(f"{subject} has no shape: write a list of sizes, like [2, 13]")
     # Else a few bytes could claim any number of rows, each with nothing in it.
     if 0 in shape[1:] or math.prod(shape[1:]) > _MAX_ELEMENTS:
-        raise BadRequest(f"input {name!r} has the shape {shape}: only the first size may be 0")
+        raise BadRequest(
+            f"{subject} has a shape with a 0, or too many elements: only the first size may be 0, "
+            f"and a row may have {_MAX_ELEMENTS} elements"
+        )
     return list(shape)
 
 
@@ -303,7 +321,7 @@ def _table(inputs: Mapping[str, Input], spec: Spec) -> Any:
             return _whole_table(first, fields)
         if len(fields) > 1 or fields[0].kind is not Kind.JSON:
             raise BadRequest(
-                f"input {first.name!r} has {first.array.shape[1]} columns, but the model "
+                f"{first.subject} has {first.array.shape[1]} columns, but the model "
                 f"takes {len(fields)}: write its shape as [rows, {len(fields)}]"
             )
     columns = _columns(inputs, spec.columns)
@@ -339,7 +357,12 @@ def _whole_table(table: Input, fields: Sequence[Field]) -> Any:
         return table.converted(None)
     columns = {
         field.name: Input(
-            table.name, table.datatype, table.array[:, i], table.content_type, table.is_binary
+            table.name,
+            table.subject,
+            table.datatype,
+            table.array[:, i],
+            table.content_type,
+            table.is_binary,
         )
         for i, field in enumerate(fields)
     }
@@ -380,11 +403,11 @@ def _requested(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> Re
         raise BadRequest('outputs is not a list: write [{"name": …}], or leave it out')
     names: list[str] = []
     binary: set[str] = set()
-    for output in listed or ():
+    for position, output in enumerate(listed or ()):
         if not isinstance(output, dict) or not isinstance(name := output.get("name"), str):
             raise BadRequest('an output has no name: write [{"name": …}], or leave outputs out')
         names.append(name)
-        if _parameters(output, "output", name).get("binary_data") is True:
+        if _parameters(output, f"outputs[{position}]").get("binary_data") is True:
             binary.add(name)
     all_binary = parameters.get("binary_data_output") is True
     return RequestedOutputs(request_id, tuple(dict.fromkeys(names)), frozenset(binary), all_binary)

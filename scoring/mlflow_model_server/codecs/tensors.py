@@ -33,23 +33,24 @@ def datatype_of(dtype: np.dtype[Any]) -> str:
     return _NAMES.get(dtype.newbyteorder("=") if dtype.isnative is False else dtype, "BYTES")
 
 
-def from_json(name: str, datatype: str, shape: list[int], data: Any) -> Array:
+def from_json(subject: str, datatype: str, shape: list[int], data: Any) -> Array:
     """An array of `shape` from numbers, nested as the shape says or flat. Raises BadRequest.
 
+    `subject` is what errors call the input.
     `null` is NaN where the datatype is FP, and None where it is BYTES.
     """
     size = math.prod(shape)
-    flat = _flat(name, data)
+    flat = _flat(subject, data)
     if len(flat) != size:
         raise BadRequest(
-            f"input {name!r} has {len(flat)} elements in data, but its shape {shape} "
-            f"has {size}: write as many elements as the shape has"
+            f"{subject} has {len(flat)} elements in data, but its shape has {size}: write as "
+            "many elements as the shape has"
         )
-    return _array(name, datatype, flat).reshape(shape)
+    return _array(subject, datatype, flat).reshape(shape)
 
 
 def from_bytes(
-    name: str, datatype: str, shape: list[int], raw: Buffer, as_text: bool = True
+    subject: str, datatype: str, shape: list[int], raw: Buffer, as_text: bool = True
 ) -> Array:
     """An array of `shape` from little-endian bytes. Raises BadRequest.
 
@@ -57,14 +58,13 @@ def from_bytes(
     """
     size = math.prod(shape)
     if datatype == "BYTES":
-        elements = _elements(name, raw, size)
-        return of_objects(texts_of(name, elements) if as_text else elements).reshape(shape)
+        elements = _elements(subject, raw, size)
+        return of_objects(texts_of(subject, elements) if as_text else elements).reshape(shape)
     dtype = DTYPES[datatype].newbyteorder("<")
     if len(raw) != size * dtype.itemsize:
         raise BadRequest(
-            f"input {name!r} has {len(raw)} bytes of data, but {datatype} of shape "
-            f"{shape} has {size * dtype.itemsize}: write as many bytes as the shape "
-            "has"
+            f"{subject} has {len(raw)} bytes of data, but {datatype} of its shape has "
+            f"{size * dtype.itemsize}: write as many bytes as the shape has"
         )
     if datatype == "BOOL":  # any other byte than 0 would make a boolean that is neither
         return np.not_equal(np.frombuffer(raw, np.uint8), 0).reshape(shape)
@@ -94,13 +94,13 @@ def encoded(array: Array) -> list[bytes]:
     return [_encoded(value) for value in array.ravel().tolist()]
 
 
-def texts_of(name: str, elements: list[Any]) -> list[Any]:
+def texts_of(subject: str, elements: list[Any]) -> list[Any]:
     """Bytes as the text that they are in UTF-8; all else as it is. Raises BadRequest."""
     try:
         return [e.decode("utf-8") if isinstance(e, bytes) else e for e in elements]
     except UnicodeDecodeError:
         raise BadRequest(
-            f"input {name!r} is text, but not all of its elements are UTF-8: write "
+            f"{subject} is text, but not all of its elements are UTF-8: write "
             "bytes as base64 with the content_type base64; where the model has no "
             "signature, the content_type np leaves binary elements as they are"
         ) from None
@@ -114,74 +114,72 @@ def of_objects(values: list[Any]) -> Array:
     return array
 
 
-def _flat(name: str, data: Any) -> list[Any]:
+def _flat(subject: str, data: Any) -> list[Any]:
     """The elements of nested lists, in order, however they are nested."""
     if not isinstance(data, list):
-        raise BadRequest(
-            f"input {name!r} has data that is not a list: write its elements as a list"
-        )
+        raise BadRequest(f"{subject} has data that is not a list: write its elements as a list")
     flat = data
     while any(isinstance(element, list) for element in flat):
         if not all(isinstance(element, list) for element in flat):
             raise BadRequest(
-                f"input {name!r} mixes lists and elements: nest all elements equally, or none"
+                f"{subject} mixes lists and elements: nest all elements equally, or none"
             )
         flat = [element for part in flat for element in part]
     return flat
 
 
-def _array(name: str, datatype: str, flat: list[Any]) -> Array:
+def _array(subject: str, datatype: str, flat: list[Any]) -> Array:
     if datatype == "BYTES":
         if all(element is None or isinstance(element, str) for element in flat):
             return of_objects(flat)
-        raise BadRequest(f"input {name!r} is BYTES, but not all of its elements are strings")
+        raise BadRequest(f"{subject} is BYTES, but not all of its elements are strings")
     if datatype == "BOOL":
-        return _booleans(name, flat)
+        return _booleans(subject, flat)
     if DTYPES[datatype].kind == "f":
-        return _floats(name, datatype, flat)
-    return _integers(name, datatype, flat)
+        return _floats(subject, datatype, flat)
+    return _integers(subject, datatype, flat)
 
 
-def _booleans(name: str, flat: list[Any]) -> Array:
+def _booleans(subject: str, flat: list[Any]) -> Array:
     # Clients made from the protocol's own description write them as numbers.
     if all(type(element) in (bool, int, float) and element in (0, 1) for element in flat):
         return np.array(flat, np.bool_)
-    raise BadRequest(f"input {name!r} is BOOL, but not all of its elements are true or false")
+    raise BadRequest(f"{subject} is BOOL, but not all of its elements are true or false")
 
 
-def _integers(name: str, datatype: str, flat: list[Any]) -> Array:
+def _integers(subject: str, datatype: str, flat: list[Any]) -> Array:
     if not all(type(element) is int for element in flat):
-        flat = [_as_integer(name, datatype, element) for element in flat]
+        flat = [_as_integer(subject, datatype, element) for element in flat]
     try:
         return np.array(flat, DTYPES[datatype])
     except OverflowError:
-        raise BadRequest(f"input {name!r} has an element too large for {datatype}") from None
+        raise BadRequest(f"{subject} has an element too large for {datatype}") from None
 
 
-def _as_integer(name: str, datatype: str, element: Any) -> int:
+def _as_integer(subject: str, datatype: str, element: Any) -> int:
     """An integer that is written as a float, like 1.0, as some clients do."""
     if type(element) is int:
         return element
     if type(element) is float and element.is_integer():
         return int(element)
-    raise BadRequest(f"input {name!r} is {datatype}, but not all of its elements are integers")
+    raise BadRequest(f"{subject} is {datatype}, but not all of its elements are integers")
 
 
-def _floats(name: str, datatype: str, flat: list[Any]) -> Array:
+def _floats(subject: str, datatype: str, flat: list[Any]) -> Array:
     if not all(element is None or type(element) in (float, int) for element in flat):
-        raise BadRequest(f"input {name!r} is {datatype}, but not all of its elements are numbers")
+        raise BadRequest(f"{subject} is {datatype}, but not all of its elements are numbers")
     try:
         wide = np.array(flat, np.float64)
     except OverflowError:
-        raise BadRequest(f"input {name!r} has an element too large for {datatype}") from None
+        raise BadRequest(f"{subject} has an element too large for {datatype}") from None
     with np.errstate(over="ignore"):
         narrow = wide.astype(DTYPES[datatype], copy=False)
     if np.isinf(narrow).any() and not np.isinf(wide).any():
-        raise BadRequest(f"input {name!r} has an element too large for {datatype}")
+        raise BadRequest(f"{subject} has an element too large for {datatype}")
     return narrow
 
 
-def _elements(name: str, raw: Buffer, size: int) -> list[bytes]:
+def _elements(subject: str, raw: Buffer, size: int) -> list[bytes]:
     elements: list[bytes] = []
     place = 0
     while place < len(raw) and len(elements) < size:
@@ -195,7 +193,7 @@ def _elements(name: str, raw: Buffer, size: int) -> list[bytes]:
         place += length
     if place != len(raw) or len(elements) != size:
         raise BadRequest(
-            f"input {name!r} does not have {size} elements in {len(raw)} bytes: write each as its "
+            f"{subject} does not have {size} elements in {len(raw)} bytes: write each as its "
             "length in 4 bytes, little-endian, and its bytes"
         )
     return elements

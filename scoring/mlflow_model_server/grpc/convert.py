@@ -90,11 +90,11 @@ def _raw_contents(request: Any) -> list[bytes | None]:
     """The bytes of each input; None for those whose elements are in its contents."""
     if not request.raw_input_contents:
         return [None] * len(request.inputs)
-    for tensor in request.inputs:
+    for position, tensor in enumerate(request.inputs):
         if tensor.HasField("contents"):
             raise BadRequest(
-                f"input {tensor.name!r} has both contents and raw_input_contents: write "
-                "only one of them"
+                f"inputs[{position}] has both contents and raw_input_contents: write only one of "
+                "them"
             )
     return list(request.raw_input_contents)
 

@@ -8,6 +8,7 @@ runs in a thread, which takes all that waits each time when it is free.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
@@ -231,7 +232,10 @@ class Batcher:
             if thread not in self._prepared:
                 self._prepare_thread()
                 self._prepared.add(thread)
-            predictions, info, observed = self._predict([job.rows for job in batch])
+            # What a model sets for its context, like numpy's way to print, ends with the batch: as
+            # in MLflow's threads, where each request has a context of its own.
+            context = contextvars.copy_context()
+            predictions, info, observed = context.run(self._predict, [job.rows for job in batch])
             if len(batch) > 1:
                 _require_rows(predictions, sum(job.row_count for job in batch))
             return [_Result(batch, predictions, info, observed)]

@@ -6,7 +6,7 @@ ends as the API server is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,6 +19,37 @@ from mlflow_model_operator.kube.transform import transform
 from tests.unit.operator.kube.api_server import KEY, LABELS, ApiServer, Json
 
 MAX_ROUNDS = 50  # until everything has settled
+MAX_STEPS = 6  # of one reconcile
+
+
+def _label_removed(label: str) -> Callable[[Json], None]:
+    def remove(obj: Json) -> None:
+        obj["metadata"]["labels"].pop(label, None)
+
+    return remove
+
+
+def _create_again(api: ApiServer) -> None:
+    if api.resource is None:
+        api.create_resource()
+
+
+# What users, controllers and the garbage collector do, besides changes of the spec.
+WRITES: list[Callable[[ApiServer], object]] = [
+    lambda api: api.change_resource(lambda obj: obj["metadata"].update(annotations={"note": 1})),
+    lambda api: api.change_resource(lambda obj: obj["metadata"].update(annotations={"note": 2})),
+    lambda api: api.change_resource(lambda obj: obj["status"].pop("observedGeneration", None)),
+    lambda api: api.change_resource(lambda obj: obj["status"].pop("readyReplicas", None)),
+    lambda api: api.delete_resource(),
+    _create_again,
+    lambda api: api.collect_garbage(),
+    lambda api: api.change_deployment(lambda obj: obj["status"].update(readyReplicas=1)),
+    lambda api: api.change_deployment(lambda obj: obj["status"].update(readyReplicas=2)),
+    lambda api: api.change_deployment(_label_removed(names.MANAGED_BY)),
+    lambda api: api.change_deployment(_label_removed(names.DEPLOYMENT)),
+    lambda api: api.change_deployment(lambda obj: obj["spec"].update(image=4)),
+    lambda api: api.delete_deployment(),
+]
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -31,52 +62,22 @@ class Interleavings(RuleBasedStateMachine):
         self.cache = Cache(on_change=self._enqueue)
         self.reconcile: Iterator[None] | None = None
         self.api.create_resource()
+        self._settle_and_check()
 
     def _enqueue(self, _: object) -> None:
         self.is_queued = True
 
     # What others do.
 
-    @rule(image=st.integers(1, 3))
-    def a_user_changes_the_spec(self, image: int) -> None:
+    @rule(image=st.integers(1, 3), is_brought=st.booleans())
+    def a_user_changes_the_spec(self, image: int, is_brought: bool) -> None:
         self.api.change_resource(lambda obj: obj["spec"].update(image=image))
+        if is_brought:
+            self._bring_resources()
 
-    @rule(note=st.integers(1, 3))
-    def a_user_annotates(self, note: int) -> None:
-        self.api.change_resource(lambda obj: obj["metadata"].update(annotations={"note": note}))
-
-    @rule(field=st.sampled_from(["observedGeneration", "readyReplicas"]))
-    def a_user_edits_the_status(self, field: str) -> None:
-        self.api.change_resource(lambda obj: obj["status"].pop(field, None))
-
-    @rule()
-    def a_user_deletes_the_resource(self) -> None:
-        self.api.delete_resource()
-
-    @precondition(lambda self: self.api.resource is None)
-    @rule()
-    def a_user_creates_it_again(self) -> None:
-        self.api.create_resource()
-
-    @rule()
-    def the_garbage_collector_runs(self) -> None:
-        self.api.collect_garbage()
-
-    @rule(ready=st.integers(0, 2))
-    def pods_get_ready(self, ready: int) -> None:
-        self.api.change_deployment(lambda obj: obj["status"].update(readyReplicas=ready))
-
-    @rule(label=st.sampled_from([names.MANAGED_BY, names.DEPLOYMENT]))
-    def a_user_removes_a_label(self, label: str) -> None:
-        self.api.change_deployment(lambda obj: obj["metadata"]["labels"].pop(label, None))
-
-    @rule(image=st.integers(4, 5))
-    def a_user_edits_the_deployment(self, image: int) -> None:
-        self.api.change_deployment(lambda obj: obj["spec"].update(image=image))
-
-    @rule()
-    def a_user_deletes_the_deployment(self) -> None:
-        self.api.delete_deployment()
+    @rule(write=st.sampled_from(WRITES))
+    def somebody_else_writes(self, write: Callable[[ApiServer], object]) -> None:
+        write(self.api)
 
     # What the watches bring.
 
@@ -114,13 +115,15 @@ class Interleavings(RuleBasedStateMachine):
     # What the operator does: each next step is a request's commit, or the arrival of its response.
 
     @precondition(lambda self: self.is_queued or self.reconcile)
-    @rule()
-    def the_reconcile_goes_on(self) -> None:
+    @rule(steps=st.integers(1, MAX_STEPS))
+    def the_reconcile_goes_on(self, steps: int) -> None:
         if self.reconcile is None:
             self.is_queued = False
             self.reconcile = self._reconcile()
-        if next(self.reconcile, "ended") == "ended":
-            self.reconcile = None
+        for _ in range(steps):
+            if next(self.reconcile, "ended") == "ended":
+                self.reconcile = None
+                return
 
     def _reconcile(self) -> Iterator[None]:
         resource = self.cache.resource(KEY)
@@ -148,9 +151,19 @@ class Interleavings(RuleBasedStateMachine):
         if written is not None:
             self.cache.store(kinds.RESOURCE, written, patch={"status": patch})
 
-    # In the end, with all messages brought and nobody writing any more.
+    # With all messages brought and nobody writing for a while. That happens within a course as
+    # well as at its end: whatever comes later makes good what was lost before.
+
+    @rule(are_watches_slow=st.booleans())
+    def nobody_writes_for_a_while(self, are_watches_slow: bool) -> None:
+        if are_watches_slow and self.reconcile:
+            self.the_reconcile_goes_on(MAX_STEPS)
+        self._settle_and_check()
 
     def teardown(self) -> None:
+        self._settle_and_check()
+
+    def _settle_and_check(self) -> None:
         for _ in range(MAX_ROUNDS):
             if not self._go_on():
                 break
@@ -165,19 +178,23 @@ class Interleavings(RuleBasedStateMachine):
     def _go_on(self) -> bool:
         """Brings all that is on its way and ends the reconcile; whether there was anything."""
         self.api.collect_garbage()
-        is_at_work = bool(self.api.deployment_messages or self.is_queued or self.reconcile)
-        for uid in list(self.api.resource_events):
-            is_at_work = True
-            while uid in self.api.resource_events:
-                self._bring_resource(uid)
+        is_at_work = bool(
+            self.api.resource_events
+            or self.api.deployment_messages
+            or self.is_queued
+            or self.reconcile
+        )
+        self._bring_resources()
         while self.api.deployment_messages:
             self.the_reflector_brings_the_next()
-        while self.is_queued or self.reconcile:
-            was_running = self.reconcile is not None
-            self.the_reconcile_goes_on()
-            if was_running and self.reconcile is None:
-                break
+        if self.is_queued or self.reconcile:
+            self.the_reconcile_goes_on(MAX_STEPS)
         return is_at_work
+
+    def _bring_resources(self) -> None:
+        for uid in list(self.api.resource_events):
+            while uid in self.api.resource_events:
+                self._bring_resource(uid)
 
     def _bring_resource(self, uid: str) -> None:
         event, obj = self.api.resource_events[uid].popleft()
@@ -215,4 +232,4 @@ def _is_as_stated(live: Json | None, image: int) -> bool:
 
 
 TestInterleavings = Interleavings.TestCase
-TestInterleavings.settings = settings(max_examples=500, stateful_step_count=40, deadline=None)
+TestInterleavings.settings = settings(max_examples=1000, stateful_step_count=15, deadline=None)

@@ -142,6 +142,9 @@ class FakeShadows:
 class World:
     """One resource called wine, and all that happens to it."""
 
+    # Makes what the operator sends its requests to.
+    connect: Callable[[FakeCluster], object] = staticmethod(lambda cluster: cluster)
+
     def __init__(self, *, has_gateway: bool, **spec: Any) -> None:
         self.cluster = FakeCluster()
         self.data_plane = DataPlane(self.cluster)
@@ -169,7 +172,7 @@ class World:
                 cache.ingest_event(kinds.BY_NAME[kind], None, obj)
         self.reconciler = Reconciler(
             self.settings,
-            cast(Cluster, self.cluster),
+            cast(Cluster, self.connect(self.cluster)),
             cache,
             cast(Registry, self.registry),
             cast(GatewayPoller, FakeGateways(self.cluster)),

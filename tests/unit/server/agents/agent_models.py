@@ -170,6 +170,49 @@ class Whole(ChatModel):
 set_model(Whole())
 """
 
+WHOLE_CHAT_AGENT = """
+from mlflow.models import set_model
+from mlflow.pyfunc import ChatAgent
+from mlflow.types.agent import ChatAgentMessage, ChatAgentResponse
+
+
+class Whole(ChatAgent):
+    def predict(self, messages, context=None, custom_inputs=None):
+        message = ChatAgentMessage(role="assistant", content="all of it", id="m")
+        return ChatAgentResponse(messages=[message])
+
+
+set_model(Whole())
+"""
+
+WHOLE_RESPONSES_AGENT = """
+from mlflow.models import set_model
+from mlflow.pyfunc import ResponsesAgent
+from mlflow.types.responses import ResponsesAgentResponse
+
+
+class Whole(ResponsesAgent):
+    def predict(self, request):
+        item = self.create_text_output_item(text="all of it", id="m")
+        return ResponsesAgentResponse(output=[item])
+
+
+set_model(Whole())
+"""
+
+WHOLE_PYFUNC = """
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+
+class Whole(PythonModel):
+    def predict(self, context, model_input, params=None):
+        return ["all of it"]
+
+
+set_model(Whole())
+"""
+
 # Of none of the kinds.
 PYFUNC = f"""
 {_WORDS}

@@ -18,7 +18,7 @@ def refusal(document: dict[str, Any], kind: AgentKind) -> str:
     with pytest.raises(Rejected) as rejected:
         request_of(document, kind)
     assert rejected.value.error.status == 400
-    assert len(rejected.value.error.message) <= MAX_MESSAGE
+    assert len(rejected.value.error.message.encode()) <= MAX_MESSAGE
     return rejected.value.error.message
 
 

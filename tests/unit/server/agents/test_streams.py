@@ -287,3 +287,33 @@ def test_so_many_as_the_setting_says(start: Start) -> None:
         (agent.folder / "go").touch()
         assert list(received)[-2] == "data: [DONE]"
         assert second.result()[-1] == "data: [DONE]"
+
+
+HI: Any = [{"role": "user", "content": "Hi"}]
+WHOLE: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+    "ChatAgent": (
+        agent_models.WHOLE_CHAT_AGENT,
+        {"/invocations": {"messages": HI}, "/v1/chat/completions": {"messages": HI}},
+    ),
+    "ResponsesAgent": (
+        agent_models.WHOLE_RESPONSES_AGENT,
+        {
+            "/invocations": {"input": HI},
+            "/v1/responses": {"input": "Hi"},
+            "/responses": {"input": "Hi"},
+        },
+    ),
+    "pyfunc": (agent_models.WHOLE_PYFUNC, {"/invocations": {"inputs": {"text": ["Hi"]}}}),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_without_predict_stream_a_stream_is_refused_in_words(start: Start, kind: str) -> None:
+    code, bodies = WHOLE[kind]
+    server = start(code).server
+    for path, body in bodies.items():
+        whole = requests.post(server.url(path), json=body, timeout=30)
+        assert whole.status_code == 200 and "all of it" in whole.text, path
+        refused = requests.post(server.url(path), json={**body, "stream": True}, timeout=30)
+        assert refused.status_code == 400, path
+        assert "this model can't stream, because it has no predict_stream" in refused.text

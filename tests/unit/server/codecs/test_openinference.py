@@ -120,10 +120,13 @@ def test_only_parameters_that_the_model_has_become_params() -> None:
         ("{}", "the request has no inputs"),
         ('{"inputs": []}', "the request has no inputs"),
         ('{"inputs": {}}', "the request has no inputs"),
-        ('{"inputs": [1]}', "an input has no name"),
-        ('{"inputs": [{"name": 1}]}', "an input has no name"),
-        ('{"inputs": [{"name": "x"}]}', "'x' has the datatype None: write one of BOOL"),
-        ('{"inputs": [{"name": "x", "datatype": []}]}', "has the datatype"),
+        ('{"inputs": [1]}', r"inputs\[0\] has no name"),
+        ('{"inputs": [{"name": 1}]}', r"inputs\[0\] has no name"),
+        (
+            '{"inputs": [{"name": "x"}]}',
+            r"\[0\] has no datatype of the protocol: write one of BOOL",
+        ),
+        ('{"inputs": [{"name": "x", "datatype": []}]}', "has no datatype of the protocol"),
         ('{"inputs": [{"name": "x", "datatype": "FP64"}]}', "no shape: write a list of sizes"),
         *(
             (f'{{"inputs": [{{"name": "x", "datatype": "FP64", "shape": {shape}}}]}}', sentence)
@@ -147,7 +150,7 @@ def test_a_body_that_is_not_a_request_is_refused(body: str, sentence: str) -> No
 @pytest.mark.parametrize(
     ("datatype", "shape", "data", "sentence"),
     [
-        ("FP64", [2], [1], "has 1 elements in data, but its shape .2. has 2"),
+        ("FP64", [2], [1], "has 1 elements in data, but its shape has 2"),
         ("FP64", [2, 1], [[1], 2], "mixes lists and elements"),
         ("FP64", [1], ["1"], "not all of its elements are numbers"),
         ("FP64", [1], [True], "not all of its elements are numbers"),
@@ -171,15 +174,23 @@ def test_data_that_are_not_of_their_datatype_are_refused(
 @pytest.mark.parametrize(
     ("inputs", "more", "sentence"),
     [
-        ([tensor("x", "FP64", [1], [1])] * 2, {}, "two inputs called 'x'"),
+        (
+            [tensor("x", "FP64", [1], [1])] * 2,
+            {},
+            r"inputs\[1\] has the name of an input before it",
+        ),
         ([tensor("x", "FP64", [1, 3], [1, 2, 3])], {}, "write its shape as .rows, 2."),
         (
             [tensor("ash", "FP64", [1], [1]), tensor("alcohol", "FP64", [2], [1, 2])],
             {},
             "different numbers of rows",
         ),
-        ([tensor("x", "FP64", [1], [1], content_type="xml")], {}, "content_type 'xml' is unknown"),
-        ([tensor("x", "FP64", [1], [1], content_type=[1])], {}, "content_type .1. is unknown"),
+        (
+            [tensor("x", "FP64", [1], [1], content_type="xml")],
+            {},
+            r"content_type of inputs\[0\] is",
+        ),
+        ([tensor("x", "FP64", [1], [1], content_type=[1])], {}, r"content_type of inputs\[0\] is"),
         (
             [tensor("x", "BYTES", [1], ["?"], content_type="base64")],
             {},
@@ -192,7 +203,7 @@ def test_data_that_are_not_of_their_datatype_are_refused(
         (
             [tensor("x", "FP64", [1], None, binary_data_size=8)],
             {},
-            "binary_data_size 8, but 0 bytes are left",
+            "does not fit the 0 bytes that are left",
         ),
     ],
 )
@@ -292,8 +303,10 @@ def test_a_response_has_the_requested_outputs() -> None:
     assert response["outputs"][0]["name"] == "class", "as in the signature"
     chosen = answer_of({"a": [1], "b": [2]}, RequestedOutputs(outputs=("b",)))
     assert [output["name"] for output in chosen["outputs"]] == ["b"]
-    with pytest.raises(BadRequest, match="there is no output 'c': write one of"):
-        answer_of({"a": [1], "b": [2]}, RequestedOutputs(outputs=("c",)))
+    with pytest.raises(BadRequest, match=r"the name of outputs\[1\]: leave outputs out"):
+        answer_of({"a": [1], "b": [2]}, RequestedOutputs(outputs=("a", "c")))
+    with pytest.raises(BadRequest, match=r"the name of outputs\[0\]: write one of \['class'\]"):
+        answer_of(np.array([1]), RequestedOutputs(outputs=("c",)), WINE)
 
 
 def test_tensors_may_be_bytes_behind_the_json() -> None:

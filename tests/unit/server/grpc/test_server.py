@@ -163,9 +163,13 @@ def _missing_column(request: Any) -> None:
         (_wrong_name, "NOT_FOUND", "there is no model 'beer' here: write 'wine'"),
         (_wrong_version, "NOT_FOUND", "there is no version '9' of 'wine' here"),
         (_too_few_bytes, "INVALID_ARGUMENT", "write one for each input, or none"),
-        (_unknown_datatype, "INVALID_ARGUMENT", "has the datatype 'FP1': write one of BOOL"),
+        (
+            _unknown_datatype,
+            "INVALID_ARGUMENT",
+            "has no datatype of the protocol: write one of BOOL",
+        ),
         (_negative_shape, "INVALID_ARGUMENT", "has no shape: write a list of sizes"),
-        (_unknown_output, "INVALID_ARGUMENT", "there is no output 'else': write one of"),
+        (_unknown_output, "INVALID_ARGUMENT", "the name of outputs[0]: write one of"),
         (_missing_column, "INVALID_ARGUMENT", "Model is missing inputs ['alcohol']"),
     ],
 )

@@ -120,6 +120,9 @@ def test_tritons_bytes(echo: tuple[Server, str], client: Any) -> None:
     assert [text.decode() for text in response.as_numpy("text")] == TEXT
     assert [moment.decode() for moment in response.as_numpy("when")] == WHEN
     assert response.as_numpy("count").tolist() == [8, 2]
+    people = [json.loads(person) for person in response.as_numpy("person")]
+    assert people == [json.loads(person) for person in PERSON]
+    assert response.as_numpy("missing") is None, "nobody requested it"
 
 
 def test_missing_elements_have_no_bytes(echo: tuple[Server, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -241,3 +242,17 @@ async def test_requests_that_nobody_waits_for_fill_no_memory_behind_one_that_han
     model.may_go.set()
     assert (await batcher.submit([3], 1)).predictions == [6]
     assert batcher.stuck_seconds() == 0
+
+
+@pytest.mark.parametrize("inline", [False, True])
+async def test_what_a_model_sets_for_its_context_ends_with_the_batch(inline: bool) -> None:
+    calls: ContextVar[int] = ContextVar("calls", default=0)
+
+    def predict(parts: Sequence[Any]) -> tuple[Any, Any, Any]:
+        calls.set(calls.get() + 1)
+        return [calls.get() for part in parts for _ in part], None, None
+
+    batcher = Batcher(predict, together=True, inline=inline)
+    outcomes = [await batcher.submit([1], 1) for _ in range(20)]
+    assert [outcome.predictions for outcome in outcomes] == [[1]] * 20
+    assert calls.get() == 0

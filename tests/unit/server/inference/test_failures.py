@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
+from mlflow_model_operator.api.contract import LIVENESS_PATH, READINESS_PATH
 from mlflow_model_server.grpc.messages import SERVICE, message
 from tests.unit.server import models
 from tests.unit.server.process import Server, serving, wait_until
@@ -141,6 +142,8 @@ class Waits(TransformerMixin, BaseEstimator):
 
         if (X["x"] < 0).any():
             time.sleep(float(-X["x"].min()))
+        if (X["x"] > 1e6).any():
+            raise SystemExit("leaving")
         return X
 
 
@@ -169,6 +172,10 @@ def rows(x: float) -> dict[str, Any]:
     return {"dataframe_split": {"columns": ["x"], "data": [[x]]}}
 
 
+def column(x: float) -> dict[str, Any]:
+    return {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [x]}]}
+
+
 def test_users_code_keeps_nobody_else_waiting(pipeline: Path, unused_tcp_port: int) -> None:
     timeout = {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "2"}
     with serving(pipeline, unused_tcp_port, **timeout) as server, ThreadPoolExecutor(1) as clients:
@@ -192,6 +199,36 @@ def test_users_code_runs_side_by_side(pipeline: Path, unused_tcp_port: int) -> N
         assert time.monotonic() - started < 6, "6 requests that wait 1.5 s each"
 
 
+def test_what_breaks_out_of_a_batch_leaves_nothing_behind(
+    pipeline: Path, unused_tcp_port_factory: Ports
+) -> None:
+    metrics = unused_tcp_port_factory()
+    variables = {"BATCHING": "on", "METRICS_PORT": str(metrics)}
+    with serving(pipeline, unused_tcp_port_factory(), **variables) as server:
+        url = server.url("/v2/models/mlflow-model/infer")
+        for _ in range(3):
+            crashed = server.predict(rows(1e7))
+            assert crashed.status_code == 500
+            assert crashed.json()["message"] == "the model failed: SystemExit"
+            assert server.predict(rows(2)).ok
+            crashed = requests.post(url, json=column(1e7), timeout=SECONDS)
+            assert crashed.status_code == 500
+            assert crashed.json() == {"error": "the model failed: SystemExit"}
+            assert requests.post(url, json=column(2), timeout=SECONDS).ok
+        assert in_flight(metrics) == 0
+        assert status(server, "/ping") == 200
+
+
+def test_a_batch_that_hangs_is_not_ready(pipeline: Path, unused_tcp_port: int) -> None:
+    variables = {"BATCHING": "on", "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "1"}
+    with serving(pipeline, unused_tcp_port, **variables) as server:
+        assert server.predict(rows(1)).ok
+        assert server.predict(rows(-600)).status_code == 504
+        assert status(server, "/ping") == 200, "it may still end"
+        wait_until(lambda: status(server, "/ping") == 503, "it is not ready")
+        assert status(server, "/v2/health/live") == 200
+
+
 HANGS = """\
 import os, time
 from pathlib import Path
@@ -213,6 +250,11 @@ STUCK = {"MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "1", "STUCK_RESTART_AFTER": "3
 
 def status(server: Server, path: str) -> int:
     return requests.get(server.url(path), timeout=SECONDS).status_code
+
+
+def in_flight(metrics: int) -> float:
+    text = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=SECONDS).text
+    return sum(map(float, re.findall(r"requests_in_flight{.*} (\S+)", text)))
 
 
 def hang(server: Server) -> None:
@@ -254,6 +296,37 @@ def test_a_server_that_can_not_answer_is_not_ready_and_then_not_alive(
         server.terminate()
         assert server.ended() == 0
         assert time.monotonic() - started < 10, "hanging predictions do not keep it"
+
+
+@pytest.mark.parametrize("restart_after", ["300", "0"])
+def test_a_server_that_is_full_and_stuck_is_alive_though_not_ready(
+    tmp_path: Path, unused_tcp_port_factory: Ports, restart_after: str
+) -> None:
+    """As the pods' probes ask: below the limit nothing restarts it, and with 0 nothing ever."""
+    (tmp_path / "model").mkdir()
+    models.save_from_code(tmp_path / "model" / "artifact", HANGS)
+    metrics = unused_tcp_port_factory()
+    variables = {
+        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "10",
+        "METRICS_PORT": str(metrics),
+        "STUCK_RESTART_AFTER": restart_after,
+        "MAX_CONCURRENT_PREDICTIONS": "2",
+        "MAX_QUEUE": "4",
+        "GO": str(tmp_path / "go"),
+    }
+    with (
+        serving(tmp_path / "model", unused_tcp_port_factory(), **variables) as server,
+        ThreadPoolExecutor(4) as clients,
+    ):
+        waiting = [clients.submit(server.predict, rows(-1)) for _ in range(4)]
+        wait_until(lambda: in_flight(metrics) == 4, "the queue is full")
+        assert server.predict(rows(1)).status_code == 503
+        assert [status(server, path) for path in (READINESS_PATH, LIVENESS_PATH)] == [200, 200]
+        wait_until(lambda: status(server, READINESS_PATH) == 503, "it is not ready")
+        assert status(server, LIVENESS_PATH) == 200
+        (tmp_path / "go").touch()
+        assert {answer.result().status_code for answer in waiting} == {504}
+        wait_until(lambda: status(server, READINESS_PATH) == 200, "it is ready again")
 
 
 def test_a_worker_that_can_not_answer_is_replaced(tmp_path: Path, unused_tcp_port: int) -> None:

@@ -158,9 +158,10 @@ def test_mlflows_sentence_stays(body: Any, sentence: str) -> None:
     assert json.loads(response.body)["message"] == sentence
 
 
+@pytest.mark.parametrize("character", ["x", "é", "字", "🍷", "\n"])
 @pytest.mark.parametrize("length", [10, 10**6])
-def test_any_error_is_bounded(length: int) -> None:
-    text = "x" * length
+def test_any_error_is_bounded(length: int, character: str) -> None:
+    text = character * length
     for error in (
         MlflowException(text),
         MlflowException(f"Failed '{text}' and `{text}`"),
@@ -170,8 +171,11 @@ def test_any_error_is_bounded(length: int) -> None:
         UnicodeDecodeError("utf-8", text.encode(), 0, 1, text),
     ):
         sentence = sentence_of(error, ())
-        assert 0 < len(sentence) <= MAX_MESSAGE, error
-    assert len(ErrorResponse(400, "BAD_REQUEST", text).message) <= MAX_MESSAGE
+        assert 0 < len(sentence.encode()) <= MAX_MESSAGE, error
+    error = ErrorResponse(400, "BAD_REQUEST", text)
+    assert len(error.message.encode()) <= MAX_MESSAGE
+    assert len(error.response().body) <= MAX_MESSAGE + 60, "with the other fields of the JSON"
+    assert error.message == text or len(error.response().body) > MAX_MESSAGE, "no shorter"
 
 
 def _caused(error: MlflowException, cause: Exception) -> MlflowException:

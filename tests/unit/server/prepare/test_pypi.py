@@ -43,7 +43,6 @@ def versions(folder: Path) -> dict[str, str]:
     return in_order
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_mlflow_s_own_bounds_hold_and_what_it_brings_is_there(
     from_pypi: Settings, version: str
