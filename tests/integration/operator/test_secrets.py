@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -21,6 +20,10 @@ from tests.integration.tracking_server import TrackingServer
 USER, PASSWORD, TOKEN = "marker-of-user", "marker-of-password", "marker-of-token"
 MARKER = "marker-of-"
 ENCODED = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+FAILURES = (
+    (500, "INTERNAL_ERROR", "RegistryError"),
+    (403, "PERMISSION_DENIED", "RegistryUnauthorized"),
+)
 KINDS = ("deployments", "services", "configmaps", "networkpolicies", "events")
 
 
@@ -80,12 +83,12 @@ def test_the_login_of_the_tracking_server_stays_inside(
     )
     front.rule = login
     caplog.set_level(logging.DEBUG, "mlflow_model_operator")
-    with OperatorThread(replace(settings), str(crds.kubeconfig)) as thread:
+    with OperatorThread(settings, str(crds.kubeconfig)) as thread:
         world.given_wine_is_served()
         assert any(request.authorization for request in front.requests)
-        for status, code in ((500, "INTERNAL_ERROR"), (403, "PERMISSION_DENIED")):
+        for status, code, reason in FAILURES:
             front.rule = repeats(status, code)
-            world.until_condition("ModelResolved", "False", "RegistryError")
+            world.until_condition("ModelResolved", "False", reason)
             check(world, thread, caplog)
             front.rule = login
             world.until_condition("Ready", "True", "Ready")
