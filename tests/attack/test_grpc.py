@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +67,19 @@ def call(
 
 @pytest.mark.parametrize(
     "name",
-    ["ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer", "RepositoryIndex"],
+    [
+        *("ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer"),
+        *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+    ],
 )
 def test_calls_need_a_key(guarded: tuple[Server, grpc.Channel], name: str) -> None:
     _, channel = guarded
     named = message("ModelMetadataRequest")(name="wine").SerializeToString()
     for sent in (named, b"", b"no message", EMPTY_INPUT * 1000):
         assert call(channel, name, sent) == "UNAUTHENTICATED"
-    assert call(channel, name, named, key=True) in ("OK", "INVALID_ARGUMENT")
+    refused = ("ModelInfer", "RepositoryModelLoad", "RepositoryModelUnload")
+    with_key = call(channel, name, named, key=True)
+    assert with_key == ("INVALID_ARGUMENT" if name in refused else "OK")
 
 
 def test_probes_need_none(guarded: tuple[Server, grpc.Channel]) -> None:
@@ -241,3 +248,35 @@ def request() -> Any:
     sent.parameters["content_type"].string_param = "pd"
     sent.inputs.add(name="x", datatype="INT64", shape=[1]).contents.int64_contents.append(5)
     return sent
+
+
+def test_connections_are_bounded(tmp_path: Path, unused_tcp_port_factory: Ports) -> None:
+    """No more than MAX_CONNECTIONS, and none without a preface for long."""
+    models.save_wine(tmp_path / "model" / "artifact")
+    port = unused_tcp_port_factory()
+    variables = {"GRPC_PORT": str(port), "MAX_CONNECTIONS": "4"}
+
+    def is_served() -> bool:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            return call(channel, "ServerLive") == "OK"
+
+    with serving(tmp_path / "model", unused_tcp_port_factory(), **variables), ExitStack() as stack:
+        assert is_served()
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=SECONDS))
+            for _ in range(12)
+        ]
+        assert not is_served(), "there is no more room"
+        for client in silent:
+            assert is_ended(client)
+        wait_until(is_served, "there is room again")
+
+
+def is_ended(client: socket.socket) -> bool:
+    """Waits until the server has ended a connection."""
+    try:
+        while client.recv(65_536):
+            pass
+    except ConnectionError:
+        pass
+    return True

@@ -1,26 +1,38 @@
 """Markers in every place of a running server that has secrets: none comes out.
 
-Environment, mounted files, keys, headers and bodies; looked for in the log with its request log, in
-metrics, and in answers (where a body's own text may come back to the client that sent it).
+Environment, mounted files, keys, headers and bodies, by HTTP and gRPC; looked for in the log with
+its request log, in metrics, in answers (where a body's own text may come back to the client that
+sent it), and in the termination messages of the prepare step.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mlflow_model_server.grpc.messages import SERVICE, message
 from tests.integration.control_plane import free_port
 from tests.unit.server import models
-from tests.unit.server.process import Server, serving, wait_until
+from tests.unit.server.process import (
+    ENTRYPOINT,
+    Server,
+    environment_of_server,
+    serving,
+    wait_until,
+)
 
 # Fails for values that it does not like, and says so, as many models do.
 MODEL = """\
@@ -65,6 +77,7 @@ MARKER = "marker-of-"
 class Target:
     server: Server
     metrics_port: int
+    grpc_port: int
 
     def send(
         self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes
@@ -112,14 +125,14 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Target]]:
         "DRIFT_BASELINE_ROWS": "100",
     }
 
-    def start(name: str) -> Any:
-        port = free_port()
-        ports = {"METRICS_PORT": str(port)}
-        return serving(folder / name / "model", free_port(), **variables, **ports), port
-
-    (signature, signature_metrics), (code, code_metrics) = start("signature"), start("code")
-    with signature as first, code as second:
-        yield [Target(first, signature_metrics), Target(second, code_metrics)]
+    with ExitStack() as stack:
+        targets = []
+        for name in ("signature", "code"):
+            metrics, grpc_ = free_port(), free_port()
+            ports = {"METRICS_PORT": str(metrics), "GRPC_PORT": str(grpc_)}
+            started = serving(folder / name / "model", free_port(), **variables, **ports)
+            targets.append(Target(stack.enter_context(started), metrics, grpc_))
+        yield targets
 
 
 def json_body(content: Any) -> bytes:
@@ -196,6 +209,8 @@ def secrets_in(text: str) -> set[str]:
 
 def check_answer(answer: bytes) -> None:
     assert not answer or answer.startswith(b"HTTP/1.1 "), answer[:200]
+    # Each body is the client's fault where it is wrong, and nothing else is.
+    assert not answer.startswith(b"HTTP/1.1 5"), answer[:500]
     text = answer.decode("latin-1")
     assert not {marker for marker in secrets_in(text) if not marker.startswith(BODY)}
 
@@ -247,6 +262,116 @@ def test_no_secret_comes_out(
         sent.append(("authorization", credentials))
     for target in targets:
         check_answer(target.send(method, path, sent, body))
+
+
+def tensors(name: str, datatype: str = "BYTES", **fields: Any) -> bytes:
+    """A message of gRPC with the body's marker, under a name of its own."""
+    request = message("ModelInferRequest")(model_name="wine", id=BODY, **fields)
+    number = request.inputs.add(name="alcohol", datatype="FP64", shape=[60])
+    number.contents.fp64_contents.extend([12.0] * 60)
+    text = request.inputs.add(name=name, datatype=datatype, shape=[60])
+    text.contents.bytes_contents.extend([BODY.encode()] * 60)
+    return bytes(request.SerializeToString())
+
+
+def of_another_model() -> bytes:
+    return bytes(message("ModelInferRequest")(model_name=BODY).SerializeToString())
+
+
+MESSAGES: dict[str, bytes] = {
+    "good rows": tensors("colour"),
+    "wrong name": tensors(BODY),
+    "wrong datatype": tensors("colour", BODY),
+    "wrong number": tensors("colour", "FP64"),
+    "bytes besides": tensors("colour", raw_input_contents=[BODY.encode()]),
+    "wrong version": tensors("colour", model_version=BODY),
+    "another model": of_another_model(),
+    "no message": BODY.encode(),
+}
+IN_METADATA = {name: value for name, value in IN_HEADERS.items() if value.isascii()}
+
+
+@pytest.mark.parametrize("credentials", CREDENTIALS)
+@pytest.mark.parametrize("name", MESSAGES)
+def test_no_message_comes_out(targets: list[Target], name: str, credentials: str | None) -> None:
+    metadata = [(key, value) for key, value in IN_METADATA.items() if key != "user-agent"]
+    if credentials is not None:
+        metadata.append(("authorization", credentials))
+    codes = set()
+    for target in targets:
+        with grpc.insecure_channel(f"127.0.0.1:{target.grpc_port}") as channel:
+            for method in ("ModelInfer", "ModelReady", BODY):
+                codes.add(call(channel, method, MESSAGES[name], metadata))
+    assert codes <= {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAUTHENTICATED", "UNIMPLEMENTED"}
+    assert (credentials == CREDENTIALS[0]) == ("OK" in codes) or name != "good rows"
+    check_outputs(targets)
+
+
+def call(
+    channel: grpc.Channel, method: str, sent: bytes, metadata: Sequence[tuple[str, str]]
+) -> str:
+    """The code of a call; what comes back has no secret but what was in its message."""
+    try:
+        channel.unary_unary(f"/{SERVICE}/{method}")(sent, metadata=metadata, timeout=60)
+    except grpc.RpcError as error:
+        returned = f"{error.details()} {error.initial_metadata()} {error.trailing_metadata()}"
+        assert not {each for each in secrets_in(returned) if not each.startswith(BODY)}
+        return str(error.code().name)
+    return "OK"
+
+
+UNREACHABLE = "http://127.0.0.1:9"
+IN_PREPARE = {
+    "a registry away": {"MODEL_URI": "models:/wine/3", "MLFLOW_TRACKING_URI": UNREACHABLE},
+    "a login in the registry's URL": {
+        "MODEL_URI": "models:/wine/3",
+        "MLFLOW_TRACKING_URI": "http://me:marker-of-tracking-uri@127.0.0.1:9",
+    },
+    "a storage away": {
+        "MODEL_URI": "s3://models/wine",
+        "AWS_ENDPOINT_URL": UNREACHABLE,
+        "MLFLOW_S3_ENDPOINT_URL": UNREACHABLE,
+        "AWS_ACCESS_KEY_ID": "marker-of-key-id",
+    },
+    "a signed URL": {"MODEL_URI": f"{UNREACHABLE}/wine?X-Amz-Signature=marker-of-signature"},
+    "a login in the model's URL": {"MODEL_URI": "http://me:marker-of-uri@127.0.0.1:9/wine"},
+    "an index away": {"INDEX_URL": "http://me:marker-of-index@127.0.0.1:9/simple"},
+    "a package with a secret": {"INDEX_URL": "", "REQUIREMENTS_ENV": "MODEL_SECRET"},
+}
+
+
+@pytest.mark.parametrize("name", IN_PREPARE)
+def test_no_termination_message_has_a_secret(name: str, tmp_path: Path) -> None:
+    variables = {**IN_ENVIRONMENT, **IN_PREPARE[name]}
+    if "MODEL_URI" not in variables:
+        models.save_wine(tmp_path / "saved")
+        login = "" if variables["INDEX_URL"] else " @ http://me:${MODEL_SECRET}@127.0.0.1:9/a.whl"
+        (tmp_path / "saved" / "requirements.txt").write_text(f"absent-package{login}\n")
+        variables["MODEL_URI"] = str(tmp_path / "saved")
+    environment = environment_of_server(
+        MODEL_DIR=str(tmp_path / "model"),
+        TERMINATION_LOG=str(tmp_path / "log"),
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+        AWS_MAX_ATTEMPTS="1",
+        UV_HTTP_RETRIES="0",
+        **variables,
+    )
+    ended = subprocess.run(
+        [sys.executable, str(ENTRYPOINT), "prepare"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    message_ = (tmp_path / "log").read_text()
+    assert ended.returncode == 1
+    failed_at = (
+        "DependencyInstallFailed" if "saved" in variables["MODEL_URI"] else "ArtifactUnreadable"
+    )
+    assert json.loads(message_)["reason"] == failed_at
+    assert not secrets_in(message_)
+    assert not secrets_in(ended.stdout + ended.stderr)
 
 
 def test_after_all_nothing_is_in_logs_and_metrics(targets: list[Target]) -> None:

@@ -1,4 +1,4 @@
-"""Each fuzzer for some seconds; `make fuzz` runs them for long."""
+"""Each fuzzer for some seconds; CI runs them for a minute each, `make fuzz` for long."""
 
 from __future__ import annotations
 

@@ -203,6 +203,9 @@ metricRelabelings:
 - name: MMO_IMAGE_PULL_POLICY
   value: {{ .Values.scoringImagePullPolicy }}
 {{- with .Values.packageIndex.url }}
+{{- if regexMatch "^[a-z]+://[^/?#]*@" . }}
+{{- fail "packageIndex.url must not contain a user or password, because everyone who can read a pod sees them in DEFAULT_INDEX_URL: put the URL with them, as INDEX_URL, into the Secret that spec.model.credentialsSecret names" }}
+{{- end }}
 - name: MMO_INDEX_URL
   value: {{ . | quote }}
 {{- end }}

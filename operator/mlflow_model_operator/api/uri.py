@@ -34,7 +34,7 @@ STORAGE_PATTERN = (
     r"|(dbfs|hdfs|viewfs|mlflow-artifacts):(//[^\x00-\x20/?#]+)?/[^\x00-\x1f/][^\x00-\x1f]*"
     r"|(file:(//)?)?/[^\x00-\x1f/][^\x00-\x1f]*"
 )
-PASSWORD_PATTERN = r"(?s:[a-z0-9-]+://[^/]*:[^/]*@.*)"
+PASSWORD_PATTERN = r"(?s:[a-z0-9-]+://[^/:]*:[^/]*@.*)"
 
 SCHEME_HELP = (
     "a model URI starts with models:/, runs:/, a storage scheme or /: write for example "

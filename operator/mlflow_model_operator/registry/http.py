@@ -8,6 +8,8 @@ without any of that: nothing of ours is sent to it, and nothing of it is relied 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import socket
 import ssl
@@ -15,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -32,6 +35,7 @@ MAX_RESPONSE_BYTES = 262_144
 MAX_CONNECTIONS = 4  # to one server
 
 _CHUNK_BYTES = 65_536
+_MIN_SECRET = 4  # characters: of shorter passwords a message would lose its words
 # What a request on a kept connection meets when the server has closed it.
 _CLOSED = (ConnectionResetError, BrokenPipeError)
 _DISCONNECTED = (*_CLOSED, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
@@ -121,8 +125,9 @@ class OwnServerClient:
         from mlflow.utils.rest_utils import http_request
 
         deadline = time.monotonic() + REQUEST_TIMEOUT
+        credentials = get_default_host_creds(self.uri)
         response = http_request(
-            get_default_host_creds(self.uri),
+            credentials,
             path,
             method,
             **{"params" if method == "GET" else "json": fields},
@@ -135,7 +140,21 @@ class OwnServerClient:
             raise_on_status=False,
         )
         with response:
-            return response.status_code, _read(response, path, first, deadline)
+            body = _read(response, path, first, deadline)
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            body = _without_login(body, credentials)
+        return response.status_code, body
+
+
+def _without_login(body: bytes, credentials: Any) -> bytes:
+    """An error without what was sent with the request: errors are shown, and some repeat it."""
+    basic = f"{credentials.username}:{credentials.password}".encode()
+    secrets = (credentials.token, credentials.password, base64.b64encode(basic).decode())
+    for secret in secrets:
+        if secret and len(secret) >= _MIN_SECRET:
+            body = body.replace(json.dumps(secret)[1:-1].encode(), b"***")
+            body = body.replace(secret.encode(), b"***")
+    return body
 
 
 def _read(response: Any, path: str, first: int | None, deadline: float) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +12,7 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 
-from mlflow_model_operator.http import listener
+from mlflow_model_operator.http import listen
 from mlflow_model_operator.settings import WebhookSettings
 from mlflow_model_operator.webhooks.delivery import (
     HEADERS,
@@ -28,9 +27,7 @@ from mlflow_model_operator.webhooks.delivery import (
 from mlflow_model_operator.webhooks.keys import read_keys
 
 PATH = "/webhooks/mlflow"
-MAX_CONNECTIONS = 64
-CONNECTION_TIMEOUT = 15.0  # seconds; each connection has one request
-FORWARD_TIMEOUT = 5.0
+FORWARD_TIMEOUT = 5.0  # seconds
 # A delivery that a standby has passed on is passed on by nobody else.
 FORWARDED = "X-MLflow-Model-Operator-Forwarded"
 REFUSAL_LOG_INTERVAL = 60.0
@@ -126,38 +123,8 @@ async def serve(receiver: Receiver) -> AsyncIterator[int]:
     """Serves on all addresses while the context lasts; yields the port, which 0 leaves open."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_post(PATH, receiver.receive)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    assert runner.server is not None
-    loop = asyncio.get_running_loop()
-    socket = listener(receiver.settings.port)
-    server = await loop.create_server(_Connections(runner.server), sock=socket)
-    try:
-        yield socket.getsockname()[1]
-    finally:
-        server.close()
-        await runner.cleanup()
-
-
-class _Connections:
-    """Makes the protocols of connections: a bounded number, each for a bounded time."""
-
-    def __init__(self, server: web.Server) -> None:
-        self._server = server
-
-    def __call__(self) -> asyncio.Protocol:
-        if len(self._server.connections) >= MAX_CONNECTIONS:
-            return _Closed()
-        handler = self._server()
-        asyncio.get_running_loop().call_later(CONNECTION_TIMEOUT, handler.force_close)
-        return handler
-
-
-class _Closed(asyncio.Protocol):
-    """Closes a connection that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+    async with listen(app, receiver.settings.port) as port:
+        yield port
 
 
 async def _read_body(request: web.Request) -> bytes:

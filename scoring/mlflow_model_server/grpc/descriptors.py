@@ -19,7 +19,7 @@ Enums = Mapping[str, Sequence[str]]
 Methods = Mapping[str, tuple[str, str]]
 
 # A oneof is written at each of its fields, which are next to each other; a map has text for keys.
-_FIELD = re.compile(r"(?:(repeated|oneof|map) )?([\w.]+) (\w+) = (\d+)")
+_FIELD = re.compile(r"(?:(repeated|oneof|map) )?([\w.]{1,99}) (\w{1,99}) = (\d{1,9})")
 _STREAM = "stream "
 _Proto = descriptor_pb2.FieldDescriptorProto
 

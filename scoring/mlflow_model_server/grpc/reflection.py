@@ -146,7 +146,8 @@ class _Stream:
         try:
             async with timeout(_TIMEOUT):
                 for _ in range(_MAX_REQUESTS):
-                    await self._context.write(self._answer(await self._next(request)))
+                    asked = await self._next(request)
+                    await self._context.write(answer(self._file, self._described, asked))
         except ClientGone:
             return Response(200, b"")
         except TimeoutError:
@@ -171,29 +172,32 @@ class _Stream:
         except DecodeError:
             raise Rejected(_NO_REQUEST) from None
 
-    def _answer(self, request: Any) -> bytes:
-        response = self._file.message("ServerReflectionResponse")(
-            valid_host=request.host, original_request=request
-        )
-        kind = request.WhichOneof("choice")
-        described = self._find(kind, request)
-        if kind == "list_services":
-            for file in self._described:
-                response.list_services_response.service.add(name=file.service)
-        elif described is None:
-            response.error_response.error_code = grpc.StatusCode.NOT_FOUND.value[0]
-            response.error_response.error_message = "there is no such file, symbol or extension"
-        elif kind == "all_extension_numbers_of_type":
-            # None of them has extensions.
-            response.all_extension_numbers_response.base_type_name = getattr(request, kind)
-        else:
-            response.file_descriptor_response.file_descriptor_proto.append(described.serialized())
-        return bytes(response.SerializeToString())
 
-    def _find(self, kind: str | None, request: Any) -> ProtoFile | None:
-        if kind == "file_by_filename":
-            return next((f for f in self._described if f.name == request.file_by_filename), None)
-        if kind in ("file_containing_symbol", "all_extension_numbers_of_type"):
-            symbol = getattr(request, kind)
-            return next((f for f in self._described if symbol in f.symbols), None)
-        return None
+def answer(file: ProtoFile, described: Sequence[ProtoFile], request: Any) -> bytes:
+    """The response to one request, about the described files, in a version's messages."""
+    response = file.message("ServerReflectionResponse")(
+        valid_host=request.host, original_request=request
+    )
+    kind = request.WhichOneof("choice")
+    match = _find(described, kind, request)
+    if kind == "list_services":
+        for each in described:
+            response.list_services_response.service.add(name=each.service)
+    elif match is None:
+        response.error_response.error_code = grpc.StatusCode.NOT_FOUND.value[0]
+        response.error_response.error_message = "there is no such file, symbol or extension"
+    elif kind == "all_extension_numbers_of_type":
+        # None of them has extensions.
+        response.all_extension_numbers_response.base_type_name = getattr(request, kind)
+    else:
+        response.file_descriptor_response.file_descriptor_proto.append(match.serialized())
+    return bytes(response.SerializeToString())
+
+
+def _find(described: Sequence[ProtoFile], kind: str | None, request: Any) -> ProtoFile | None:
+    if kind == "file_by_filename":
+        return next((f for f in described if f.name == request.file_by_filename), None)
+    if kind in ("file_containing_symbol", "all_extension_numbers_of_type"):
+        symbol = getattr(request, kind)
+        return next((f for f in described if symbol in f.symbols), None)
+    return None

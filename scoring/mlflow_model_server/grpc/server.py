@@ -49,6 +49,13 @@ _ROUTES = {
 _MORE_CALLS = 64
 # gRPC's buffer of a stream that is not read.
 _WINDOW = 65_535
+# Milliseconds. A connection begins with HTTP/2's preface in this time, ends after so long without
+# a call, and after so long without an answer to a ping.
+_PREFACE_TIMEOUT, _IDLE_TIMEOUT = 10_000, 300_000
+_PING_INTERVAL, _PING_TIMEOUT = 60_000, 20_000
+# Clients may send a ping as often as this: gRPC's default, of 5 minutes, ends connections of
+# clients that use a common interval. Those who send more are cut off.
+_MIN_PING_INTERVAL = 10_000
 _PROTOBUF = "application/x-protobuf"
 
 Handle = Callable[[object, grpc.aio.ServicerContext], Awaitable[bytes]]
@@ -59,14 +66,16 @@ async def start(service: InferenceService, settings: Settings) -> grpc.aio.Serve
 
     Raises RuntimeError where the port is taken.
     """
+    max_calls = settings.max_queue + _MORE_CALLS
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", settings.grpc_max_message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.http2.lookahead_bytes", _WINDOW),
             ("grpc.http2.bdp_probe", 0),
+            *_connection_limits(settings.max_connections, max_calls),
         ],
-        maximum_concurrent_rpcs=settings.max_queue + _MORE_CALLS,
+        maximum_concurrent_rpcs=max_calls,
     )
     inference = _Calls(service, settings)
     by_service = {
@@ -80,6 +89,18 @@ async def start(service: InferenceService, settings: Settings) -> grpc.aio.Serve
     server.add_insecure_port(f"[::]:{settings.grpc_port}")
     await server.start()
     return server
+
+
+def _connection_limits(max_connections: int, max_calls: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_allowed_incoming_connections", max_connections),
+        ("grpc.max_concurrent_streams", max_calls),
+        ("grpc.server_handshake_timeout_ms", _PREFACE_TIMEOUT),
+        ("grpc.max_connection_idle_ms", _IDLE_TIMEOUT),
+        ("grpc.keepalive_time_ms", _PING_INTERVAL),
+        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL),
+    ]
 
 
 class _Calls:

@@ -42,8 +42,9 @@ _UNREACHABLE = re.compile(
 )
 # uv's hint about an index that it goes on without.
 _DENIED = re.compile(
-    r"index(?: URL)? \((?P<index>[^)\s]+)\)(?: could not be queried .*\((?P<unauthorized>401 \w+)\)"
-    r"| returned a (?P<forbidden>403 \w+))"
+    r"index(?: URL)? \((?P<index>[^)\s]+)\)"
+    r"(?: could not be queried [^(\n]{0,200}\((?P<unauthorized>401 \w{1,40})\)"
+    r"| returned a (?P<forbidden>403 \w{1,40}))"
 )
 _UNTRUSTED = "invalid peer certificate"
 

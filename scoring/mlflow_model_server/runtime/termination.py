@@ -54,7 +54,8 @@ def redact_urls(text: str) -> str:
     'no https://***@example.com/x?*** here'
     """
     text = re.sub(r"(?<=://)[^\s/@'\"`]+@", "***@", text)
-    return re.sub(r"(://[^\s?'\"`]+\?)[^\s'\"`)]+", r"\1***", text)
+    # Not beyond another "://", from which it is looked for again: else the time is quadratic.
+    return re.sub(r"(://(?:[^\s?'\"`:]|:(?!//))*\?)[^\s'\"`)]+", r"\1***", text)
 
 
 def bounded(text: str) -> str:

@@ -185,6 +185,8 @@ def test_the_formats_are_those_of_the_resource() -> None:
         ("scoringImages", {"3.11": 5}, "at '/scoringImages/3.11': got number, want string"),
         ("scoringImagePullPolicy", "Sometimes", "value must be one of 'Always', 'IfNotPresent'"),
         ("packageIndex.url", "pypi", "at '/packageIndex/url'"),
+        ("packageIndex.url", "https://me:pw@pypi.example.com/simple", "credentialsSecret names"),
+        ("packageIndex.url", "https://token@pypi.example.com/simple", "credentialsSecret names"),
         ("image.digest", "latest", "at '/image/digest'"),
         ("policy.actions", [], "at '/policy/actions': minItems"),
         ("policy.actions", ["deny"], "value must be one of 'Deny', 'Warn', 'Audit'"),

@@ -1,10 +1,11 @@
-"""The operator starts while the API server does."""
+"""The operator starts while the API server does, and serves namespaces in turn."""
 
 from __future__ import annotations
 
 import pytest
 
 from mlflow_model_operator import controller
+from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.controller import Operator
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.client import ApiError
@@ -45,3 +46,12 @@ async def test_it_does_not_wait_for_rights() -> None:
     operator = Operator(Settings(), Api(FORBIDDEN), Metrics())  # type: ignore[arg-type]
     with pytest.raises(ApiError, match="Forbidden"):
         await operator._serves(kinds.ROUTE)
+
+
+async def test_namespaces_are_served_in_turn() -> None:
+    operator = Operator(Settings(), Api(), Metrics())  # type: ignore[arg-type]
+    for number in range(100):
+        operator._enqueue(Key("many", f"{number}"))
+    operator._enqueue(Key("few", "wine"))
+    first = [await operator.queue.get() for _ in range(2)]
+    assert [key.namespace for key in first] == ["many", "few"]

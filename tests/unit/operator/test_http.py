@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import aiohttp
@@ -10,6 +12,8 @@ import pytest
 
 from mlflow_model_operator import http
 from mlflow_model_operator.metrics import Metrics
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -78,3 +82,54 @@ async def test_a_port_in_use_is_an_error(state: State) -> None:
     with pytest.raises(OSError, match="Address already in use"):
         async with http.serve(used_port, Metrics(), is_alive=bool, is_ready=bool):
             pass
+
+
+async def connect(state: State, stack: AsyncExitStack, sent: bytes) -> Connection:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(state.url.rpartition(":")[2]))
+    stack.callback(writer.close)
+    writer.write(sent)
+    await writer.drain()
+    return reader, writer
+
+
+async def is_ended(connection: Connection) -> bool:
+    """Whether the connection ends without a response."""
+    try:
+        async with asyncio.timeout(10):
+            return await connection[0].read() == b""
+    except ConnectionError:
+        return True
+
+
+HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\na: "
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD])
+async def test_slow_clients_are_cut_off(
+    monkeypatch: pytest.MonkeyPatch, state: State, sent: bytes
+) -> None:
+    monkeypatch.setattr(http, "CONNECTION_TIMEOUT", 0.2)
+    async with AsyncExitStack() as stack:
+        assert await is_ended(await connect(state, stack, sent))
+
+
+async def test_many_connections_keep_no_probe_away(
+    monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 3)
+    async with AsyncExitStack() as stack:
+        slow = [await connect(state, stack, HALF_A_HEAD) for _ in range(3)]
+        assert (await get(state, "/healthz"))[0] == 200
+        assert await is_ended(slow[0]), "the oldest makes room"
+        reader, writer = slow[1]
+        writer.write(b"b\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 "), "the others may go on"
+
+
+async def test_a_connection_has_one_request(state: State) -> None:
+    async with AsyncExitStack() as stack:
+        twice = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2
+        reader, _ = await connect(state, stack, twice)
+        async with asyncio.timeout(10):
+            assert (await reader.read()).count(b"HTTP/1.1 200") == 1

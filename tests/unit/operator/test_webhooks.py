@@ -19,9 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_model_operator import webhooks
+from mlflow_model_operator import http, webhooks
 from mlflow_model_operator.settings import WebhookSettings
-from mlflow_model_operator.webhooks import server as server_module
 from mlflow_model_operator.webhooks.delivery import (
     DELIVERY_ID,
     MAX_BODY_BYTES,
@@ -250,8 +249,8 @@ async def test_while_nobody_leads_mlflow_is_to_try_again(
 async def test_connections_are_bounded_in_number_and_in_time(
     operator: Operator, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 2)
-    monkeypatch.setattr(server_module, "CONNECTION_TIMEOUT", 0.2)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(http, "CONNECTION_TIMEOUT", 0.2)
     idle = [await connect(operator, stack) for _ in range(2)]
 
     one_too_many = await connect(operator, stack)

@@ -34,6 +34,11 @@ def test_no_place_for_the_word_is_no_failure(tmp_path: Path) -> None:
         ("`https://token@example.com`", "`https://***@example.com`"),
         ("git+https://x:y@example.com/a.git", "git+https://***@example.com/a.git"),
         ("'https://s3.example.com/k?sig=1&b=2'", "'https://s3.example.com/k?***'"),
+        (
+            "(https://a.example.com/k?sig=1),https://b/?c",
+            "(https://a.example.com/k?***),https://b/?***",
+        ),
+        ("https://a/b:c/https://d/e?sig=1", "https://a/b:c/https://d/e?***"),
         ("models:/wine@champion", "models:/wine@champion"),
         ("me@example.com", "me@example.com"),
     ],
