@@ -63,6 +63,14 @@ def _prepare(settings: Settings) -> int:
     return 0
 
 
+def _prepare_in_chosen_image(settings: Settings) -> None:
+    """The same in a custom image, which users choose also for models of another Python."""
+    from mlflow_model_server.prepare import init_container, python_version
+
+    isolation.hide_from_others()
+    init_container.prepare(settings, python_version.warn)
+
+
 def _serve(settings: Settings) -> int:
     from mlflow_model_server.serve import serve
 
@@ -70,7 +78,7 @@ def _serve(settings: Settings) -> int:
 
 
 def _run(settings: Settings) -> int:
-    _prepare(settings)
+    _prepare_in_chosen_image(settings)
     # A new process, which has loaded none of the image's packages yet.
     os.execv(sys.executable, [*compat.module_command("mlflow_model_server"), "serve"])
 

@@ -36,15 +36,22 @@ class TrackingServer:
 
         To be called once for a name.
         """
+        self.register_with_files(name, *(Model(signature=each).to_yaml() for each in signatures))
+
+    def register_with_files(self, name: str, *mlmodels: str) -> str:
+        """Registers a model with a version for each MLmodel file; returns the last one's run.
+
+        To be called once for a name.
+        """
         self._post("registered-models/create", {"name": name})
-        for signature in signatures:
+        for text in mlmodels:
             run = self._post("runs/create", {"experiment_id": "0"})["run"]["info"]
             root = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
             url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{root}/model/MLmodel"
-            text = Model(signature=signature).to_yaml()
             requests.put(url, data=text.encode(), timeout=30).raise_for_status()
             source = {"source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]}
             self._post("model-versions/create", {"name": name, **source})
+        return str(run["run_id"])
 
     def point(self, name: str, alias: str, version: str) -> None:
         """Sets an alias."""
@@ -92,12 +99,14 @@ class TrackingServer:
 
 
 @contextmanager
-def tracking_server(folder: Path, port: int | None = None) -> Iterator[TrackingServer]:
-    """Runs an MLflow server on 127.0.0.1 until the end of the block."""
+def tracking_server(
+    folder: Path, port: int | None = None, python: str = sys.executable
+) -> Iterator[TrackingServer]:
+    """Runs an MLflow server on 127.0.0.1 until the end of the block; `python` has its MLflow."""
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
-        sys.executable,
+        python,
         "-m",
         "mlflow",
         "server",

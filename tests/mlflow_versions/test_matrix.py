@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 import requests
 
 from benchmarks.environments import environment
+from mlflow_model_server import baseline
 from mlflow_model_server.settings import Settings
 from tests.mlflow_versions.save_model import flat
 from tests.unit.server.image import as_user_of_image, image, last
@@ -113,3 +115,30 @@ def test_models_are_served_as_their_authors_have_them(
             assert requests.get(server.url("/version"), timeout=60).text == VERSIONS[version]
     finally:
         shutil.rmtree(settings.model_dir, ignore_errors=True)
+
+
+@pytest.mark.parametrize("version", sorted({version for version, _ in CASES} - {OWN}))
+def test_training_code_keeps_its_mlflow(version: str, tmp_path: Path) -> None:
+    """`pip install ./scoring` beside an older MLflow, and a baseline by its code."""
+    python = author(version)
+    install = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--python", python]
+    done = subprocess.run(
+        [*install, REPOSITORY / "scoring"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert " + mlflow-model-server @ " in done.stderr
+    assert not re.findall(r"^ [-+~] mlflow(?!-model-server).*", done.stderr, re.M)
+
+    program = (
+        "import sys; from pathlib import Path; import mlflow, pandas\n"
+        "from mlflow_model_server import baseline\n"
+        "baseline.save(Path(sys.argv[1]), pandas.DataFrame({'x': [1.0, 2.0]}), [1.0, 2.0])\n"
+        "print(mlflow.__version__)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "scoring")}
+    done = subprocess.run(
+        [python, "-c", program, tmp_path], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == version
+    assert (tmp_path / baseline.FILE).is_file()

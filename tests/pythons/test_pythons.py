@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,23 @@ def test_models_are_served_by_the_python_that_logged_them(minor: str, tmp_path: 
     predictions = json.loads(done.stdout.splitlines()[-1])
     assert predictions["linear"] == pytest.approx([6.0])
     assert predictions["pyfunc"] == [{"x": 6.0}]
+    assert_code_is_refused_by_another_python(tmp_path, minor)
+
+
+def assert_code_is_refused_by_another_python(folder: Path, minor: str) -> None:
+    """What the model of code does in the image of another Python: it is refused, not served."""
+    if minor == ".".join(map(str, sys.version_info[:2])):
+        return
+    log = folder / "refusal"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY / "scoring"),
+        "MODEL_URI": str(folder / "pyfunc"),
+        "MODEL_DIR": str(folder / "other"),
+        "TERMINATION_LOG": str(log),
+    }
+    command = (sys.executable, "-m", "mlflow_model_server", "prepare")
+    assert subprocess.run(command, env=environment, check=False).returncode == 1
+    word = json.loads(log.read_text())
+    assert word["reason"] == "PythonVersionUnsupported"
+    assert f"logged with Python {minor}." in word["message"]

@@ -79,11 +79,15 @@ def settings_of(env: Mapping[str, str] | None) -> Settings:
 
 
 def with_image(settings: Settings) -> Settings:
-    """The same with the scoring image of this release, where there is none."""
+    """The same with a scoring image of this release, where there is none.
+
+    It is only shown: its registry is the chart value image.registry, which is not set here, and
+    .invalid is a domain that nobody can have.
+    """
     if settings.scoring_images:
         return settings
     python = settings.default_python_version
-    image = f"mlflow-model-operator/scoring:{__version__}-py{python}"
+    image = f"image-registry.invalid/scoring:{__version__}-py{python}"
     return replace(settings, scoring_images={python: image})
 
 

@@ -59,7 +59,12 @@ from mlflow_model_operator.status.diagnosis import Failure, diagnose
 
 # What only another version, or another pod template, can mend.
 FINAL_REASONS = frozenset(
-    {Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED, Reason.INPUT_EXAMPLE_FAILED}
+    {
+        Reason.INVALID_MODEL,
+        Reason.PYTHON_VERSION_UNSUPPORTED,
+        Reason.MODEL_LOAD_FAILED,
+        Reason.INPUT_EXAMPLE_FAILED,
+    }
 )
 # What may pass by itself while pods start, but not once they had requests, or copies of them, or
 # their time is over.

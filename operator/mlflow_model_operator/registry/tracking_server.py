@@ -385,12 +385,16 @@ def python_version(mlmodel: str) -> str | None:
 
 
 def is_portable(mlmodel: str) -> bool:
-    """Whether any Python version loads it: it has data, or source code, and no pickled objects."""
+    """Whether any Python version loads it: it has data, or source code, and no pickled objects.
+
+    The scoring server has the same rule, for files that the operator can't read:
+    prepare/python_version.py. tests/portability.py holds both to one table.
+    """
     pyfunc = _flavor(mlmodel, "python_function")
     loader = pyfunc.get("loader_module", "")
     if loader == "mlflow.sklearn":
         return _flavor(mlmodel, "sklearn").get("serialization_format") == "skops"
-    if loader == "mlflow.pyfunc.model":
+    if loader == "mlflow.pyfunc.model" or loader.startswith("mlflow.pyfunc.loaders."):
         return "model_code_path" in pyfunc
     return loader in _DATA_LOADERS and not pyfunc.get("data", "").endswith((".pkl", ".pickle"))
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlflow_model_server.onnx.prepare import prepare_onnx
-from mlflow_model_server.prepare import formats, install
+from mlflow_model_server.prepare import formats, install, python_version
 from mlflow_model_server.prepare.download import fetch, read_mlmodel
 from mlflow_model_server.runtime import ca_certificates, pickle_switch
 from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: Settings, check_python: install.PythonCheck = python_version.check) -> None:
     """Leaves the model in `settings.artifact` and its packages in `settings.packages`.
 
     With `settings.onnx`, the result of its conversion in `settings.converted`.
-    Raises StartupError with ArtifactUnreadable, InvalidModel, PolicyDenied or
-    DependencyInstallFailed, and SettingsError for required signatures that can't be read.
+    Raises StartupError with ArtifactUnreadable, InvalidModel, PolicyDenied,
+    PythonVersionUnsupported or DependencyInstallFailed, and SettingsError for required signatures
+    that can't be read.
     """
     signatures = _required_signatures(settings)
     prepared = settings.model_dir / "prepared"
@@ -48,7 +49,7 @@ def prepare(settings: Settings) -> None:
     _check_signature(settings, signatures)
     _check_formats(settings, mlmodel)
     with _failing_with("DependencyInstallFailed"):
-        needed = install.install(settings, mlmodel)
+        needed = install.install(settings, mlmodel, check_python)
     log.info("its packages are ready after %.1f s", time.monotonic() - fetched)
     # Before the conversion: if that has the container killed, the next one serves without.
     prepared.write_text(settings.model_uri)

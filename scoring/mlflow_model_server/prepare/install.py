@@ -11,14 +11,14 @@ import logging
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from mlflow_model_server.prepare import installed, policy, requirements
+from mlflow_model_server.prepare import installed, policy, python_version, requirements
 from mlflow_model_server.prepare.requirements import ModelRequirements
 from mlflow_model_server.prepare.uv import Uv
 from mlflow_model_server.runtime import server_packages
@@ -27,6 +27,8 @@ from mlflow_model_server.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# Of the MLmodel file, and the version in the model's environment files.
+PythonCheck = Callable[[dict[str, Any], str | None], None]
 # What serving itself needs: these must fit the model's packages, in whatever versions that takes.
 SERVER_PACKAGES = (installed.SKINNY, "pandas")
 SERVABLE = [f"{name}>={installed.FIRST_SERVABLE}" for name in (installed.SKINNY, installed.MLFLOW)]
@@ -34,14 +36,16 @@ SERVABLE = [f"{name}>={installed.FIRST_SERVABLE}" for name in (installed.SKINNY,
 _CHANGE = re.compile(r"^ [+~] (?P<name>[^\s=@]+)(?:==(?P<version>\S+)| @ (?P<url>\S+))", re.M)
 
 
-def install(settings: Settings, mlmodel: dict[str, Any]) -> ModelRequirements:
+def install(
+    settings: Settings, mlmodel: dict[str, Any], check_python: PythonCheck = python_version.check
+) -> ModelRequirements:
     """Installs into `settings.packages` what the model needs beyond the image.
 
     Returns the model's requirements, all of them. Raises StartupError with DependencyInstallFailed
-    and the essence of uv's message.
+    and the essence of uv's message, or with what `check_python` says of the model's Python.
     """
     needed = requirements.read(settings.artifact, mlmodel, settings.requirements_env)
-    _warn_of_python(needed.python)
+    check_python(mlmodel, needed.python)
     _leave_to_image(settings, needed)
     policy.check(settings, needed)
     shutil.rmtree(settings.packages, ignore_errors=True)
@@ -99,19 +103,6 @@ def _versions(folder: Path | None = None) -> dict[str, str]:
         for distribution in metadata.distributions(path=path)
         if distribution.name
     }
-
-
-def _warn_of_python(version: str | None) -> None:
-    ours = ".".join(map(str, sys.version_info[:2]))
-    theirs = ".".join((version or ours).split(".")[:2])
-    if theirs != ours:
-        log.warning(
-            "the model was logged with Python %s and runs with this image's %s: if it does not "
-            "load, give the operator a scoring image with Python %s",
-            version,
-            ours,
-            theirs,
-        )
 
 
 class _Installer:

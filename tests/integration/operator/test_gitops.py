@@ -17,6 +17,7 @@ from tests.integration.gitops import health_of
 from tests.integration.operator import test_rollouts
 from tests.integration.operator.conftest import Json, OperatorThread
 from tests.integration.operator.test_rollouts import Rollouts
+from tests.integration.registry.front import Front
 from tests.integration.tracking_server import TrackingServer
 
 PAGE = REPOSITORY / "docs/how-to/gitops.md"
@@ -219,11 +220,22 @@ def _(given: Given) -> Json:
     return given.when("Progressing", "False", "ModelLoadFailed")
 
 
-@state("the alias is gone, or the registry is")
+@state("the alias is gone, the version is served")
 def _(given: Given) -> Json:
     given.serve()
     given.mlflow.drop_alias(given.model, "champion")
     return given.when("ModelResolved", "False", "AliasNotFound")
+
+
+@state("the registry does not answer, the version is served")
+def _(given: Given) -> Json:
+    front = Front(given.mlflow.url)
+    front.start()
+    try:
+        given.serve(model={"uri": f"models:/{given.model}@champion", "trackingUri": front.url})
+    finally:
+        front.stop()
+    return given.when("ModelResolved", "False", "RegistryUnreachable")
 
 
 @state("a rollout in steps from Git is running")
@@ -317,10 +329,30 @@ def _(given: Given) -> Json:
     return given.when("Progressing", "False", "Complete")
 
 
-@state("broken: no such alias, version or model")
+@state("broken: no such version")
 def _(given: Given) -> Json:
     given.apply({"model": {"uri": f"models:/{given.model}/99"}})
     return given.when("ModelResolved", "False", "VersionNotFound")
+
+
+@state("broken: no such alias")
+def _(given: Given) -> Json:
+    given.apply({"model": {"uri": f"models:/{given.model}@nobody"}})
+    return given.when("ModelResolved", "False", "AliasNotFound")
+
+
+@state("broken: no such model")
+def _(given: Given) -> Json:
+    given.apply({"model": {"uri": f"models:/nobody-{given.model}@champion"}})
+    return given.when("ModelResolved", "False", "ModelNotFound")
+
+
+@state("broken: the model needs another Python")
+def _(given: Given) -> Json:
+    given.apply(given.spec())
+    revision = given.until_revision_of("1")
+    given.crash(revision, "PythonVersionUnsupported", "initContainerStatuses")
+    return given.when("Available", "False", "PythonVersionUnsupported")
 
 
 @state("broken: the image cannot be pulled")

@@ -33,6 +33,30 @@ def test_a_uri_that_means_nothing_says_what_is_missing(
     world.until_condition("Ready", "False", reason)
 
 
+def test_a_python_that_no_image_has_is_named_before_anything_starts(world: World) -> None:
+    """The operator of the tests has a scoring image for Python 3.11 only."""
+    model = f"pickled-{world.namespace}"
+    pickled, from_code = (
+        "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n"
+        f"    {field}\n    python_version: 3.13.1\n"
+        for field in ("python_model: python_model.pkl", "model_code_path: model.py")
+    )
+    world.mlflow.register_with_files(model, pickled, from_code)
+    world.apply({"model": {"uri": f"models:/{model}/1"}})
+    condition = world.until_condition("ModelResolved", "False", "PythonVersionUnsupported")
+    assert condition["message"].startswith(
+        f"models:/{model}/1 was logged with Python 3.13.1, and no other Python loads its code; "
+        "there are scoring images for 3.11: log it again with one of these, build one for 3.13"
+    )
+    world.until_condition("Ready", "False", "PythonVersionUnsupported")
+    world.until_condition("Stalled", "True", "PythonVersionUnsupported")
+    assert not world.children("deployments")
+
+    world.apply({"model": {"uri": f"models:/{model}/2"}})
+    condition = world.until_condition("ModelResolved", "True", "Resolved")
+    assert "logged with Python 3.13.1 and runs with Python 3.11" in condition["message"]
+
+
 def test_an_unreachable_registry_is_named(world: World) -> None:
     server = f"http://127.0.0.1:{free_port()}"
     world.apply({"model": {"uri": "models:/wine/1", "trackingUri": server}})

@@ -17,6 +17,8 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 PATHS = [path for path, _, _ in generate.rows(SCHEMA, VALUES)]
 
+NOT = "at '/env/0/name': value must be 'not"
+
 # Another value for each, where ALL_ON has none.
 OTHER: dict[str, Any] = {
     "pollInterval": 60,
@@ -212,15 +214,30 @@ def test_the_formats_are_those_of_the_resource() -> None:
         ("webhooks.maxPollsPerSecond", 0, "at '/webhooks/maxPollsPerSecond': minimum"),
         ("clusterName", "Not A Name", "at '/clusterName'"),
         ("policy.writableModels", ["models:/wine"], "at '/policy/writableModels/0'"),
-        ("env", [{"name": "POD_IP", "value": "a"}], "at '/env/0/name': 'not' failed"),
+        ("env", [{"name": "POD_IP", "value": "a"}], f"{NOT} POD_NAME or POD_IP, which the chart"),
         ("policy.formats", ["joblib"], "at '/policy/formats/0': value must be one of"),
         ("policy.signatures.publicKeys", ["MFkw"], "at '/policy/signatures/publicKeys/0'"),
         ("hostnames.allowed", ["https://example.com"], "at '/hostnames/allowed/0'"),
         ("hostnames.byNamespace", {"Team": []}, "additional properties 'Team' not allowed"),
         ("trackingCredentialsSecret", "Not A Name", "at '/trackingCredentialsSecret'"),
-        ("env", [{"name": "MMO_WORKERS", "value": "2"}], "at '/env/0/name': 'not' failed"),
-        ("env", [{"name": "POD_NAME", "value": "a"}], "at '/env/0/name': 'not' failed"),
-        ("env", [{"name": "MLFLOW_TRACKING_URI", "value": "a"}], "at '/env/0/name': 'not' failed"),
+        ("env", [{"name": "MMO_WORKERS", "value": "2"}], f"{NOT} one that begins with MMO_, all"),
+        (
+            "env",
+            [{"name": "MMO_WORKERS", "value": "2"}],
+            "of which the chart sets: use the chart value",
+        ),
+        ("env", [{"name": "POD_NAME", "value": "a"}], "which the chart sets: leave it out"),
+        (
+            "env",
+            [{"name": "MLFLOW_TRACKING_URI", "value": "a"}],
+            f"{NOT} MLFLOW_TRACKING_URI, which the chart sets: use the chart value trackingUri",
+        ),
+        (
+            "env",
+            [{"name": "MLFLOW_TRACKING_SERVER_CERT_PATH", "value": "a"}],
+            f"{NOT} MLFLOW_TRACKING_SERVER_CERT_PATH, which the chart sets: use the chart value "
+            "trackingCaConfigMap",
+        ),
         ("env", [{"name": "A", "value": 5}], "at '/env/0/value': got number, want string"),
         ("env", [{"value": "a"}], "at '/env/0': missing property 'name'"),
         ("logging.level", "INFO", "at '/logging/level': value must be one of 'debug', 'info'"),

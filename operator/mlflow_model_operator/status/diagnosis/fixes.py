@@ -25,6 +25,10 @@ CONTAINER_FIXES: dict[Reason, str] = {
     Reason.PACKAGE_INDEX_UNTRUSTED: "put the certificate of its authority into a ConfigMap and set "
     "spec.dependencies.caConfigMap to it",
     Reason.INVALID_MODEL: "log the model with mlflow.<flavor>.log_model and use its URI",
+    # The operator could not read the MLmodel file, and selected the image without it.
+    Reason.PYTHON_VERSION_UNSUPPORTED: "log it again with the Python of the image, register it in "
+    "MLflow and use its models:/ URI, for which the operator selects the scoring image of its "
+    "Python, or set spec.server.image",
     Reason.POLICY_DENIED: "log the model so that it meets the rule, or change spec.policy or the "
     "chart value policy",
     Reason.ACCESS_SECRET_INVALID: "correct the Secret that spec.access.apiKeysSecret names: write "

@@ -21,6 +21,7 @@ from mlflow_model_operator.registry.tracking_server import (
     is_portable,
     python_version,
 )
+from tests.portability import MLMODELS, PYTHON
 
 MLMODEL = """\
 artifact_path: model
@@ -196,31 +197,12 @@ async def test_the_tags_of_a_version_are_read_again_and_bounded() -> None:
     assert {value for _, value in hostile.tags} == {"v"}
 
 
-def _mlmodel(loader: str, pyfunc: str = "", flavors: str = "") -> str:
-    return (
-        f"flavors:\n  python_function:\n    loader_module: {loader}\n{pyfunc}"
-        f"    python_version: 3.13.1\n{flavors}model_uuid: a\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("mlmodel", "expected"),
-    [
-        (_mlmodel("mlflow.xgboost", "    data: model.ubj\n"), True),
-        (_mlmodel("mlflow.lightgbm", "    data: model.lgb\n"), True),
-        (_mlmodel("mlflow.lightgbm", "    data: model.pkl\n"), False),
-        (_mlmodel("mlflow.onnx", "    data: model.onnx\n"), True),
-        (_mlmodel("mlflow.sklearn", "    model_path: model.pkl\n"), False),
-        (
-            _mlmodel("mlflow.sklearn", flavors="  sklearn:\n    serialization_format: pickle\n"),
-            False,
-        ),
-        (_mlmodel("mlflow.sklearn", flavors="  sklearn:\n    serialization_format: skops\n"), True),
-        (_mlmodel("mlflow.pyfunc.model", "    python_model: python_model.pkl\n"), False),
-        (_mlmodel("mlflow.pyfunc.model", "    model_code_path: model.py\n"), True),
-        ("", False),
-    ],
-)
+@pytest.mark.parametrize(("mlmodel", "expected"), MLMODELS)
 def test_data_and_source_code_run_with_any_python(mlmodel: str, expected: bool) -> None:
     assert is_portable(mlmodel) is expected
-    assert python_version(mlmodel) == ("3.13.1" if mlmodel else None)
+    assert python_version(mlmodel) == PYTHON
+
+
+def test_without_an_mlmodel_file_no_python_is_ruled_out_and_none_is_certain() -> None:
+    assert not is_portable("")
+    assert python_version("") is None

@@ -16,7 +16,7 @@ from subprocess import PIPE
 import pytest
 
 from mlflow_model_server.prepare import install as installer
-from mlflow_model_server.prepare import uv
+from mlflow_model_server.prepare import python_version, uv
 from mlflow_model_server.prepare.requirements import ModelRequirements
 from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
@@ -370,8 +370,16 @@ def test_a_repository_needs_git(
 
 def test_another_python_is_warned_of(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     (settings.artifact / "python_env.yaml").write_text("python: 3.7.1\n")
-    installer.install(settings, {})
+    installer.install(settings, {}, python_version.warn)
     assert "logged with Python 3.7.1" in caplog.text
+
+
+@pytest.mark.usefixtures("no_uv")
+def test_nothing_is_installed_for_another_python(settings: Settings) -> None:
+    (settings.artifact / "python_env.yaml").write_text("python: 3.7.1\ndependencies: [absent]\n")
+    with pytest.raises(StartupError, match=r"logged with Python 3\.7\.1") as failed:
+        installer.install(settings, {})
+    assert failed.value.reason == "PythonVersionUnsupported"
 
 
 def test_the_server_sees_the_model_s_packages_first(settings: Settings, wheels: Path) -> None:

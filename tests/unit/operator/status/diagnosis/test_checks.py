@@ -111,6 +111,28 @@ CASES: list[tuple[str, Json, Json, str, str]] = [
         "no nosuch==1: correct the model's requirements",
     ),
     (
+        "a model of another Python, whose MLmodel file the operator could not read",
+        {},
+        pod(
+            V3,
+            initContainerStatuses=[
+                container(
+                    "prepare",
+                    terminated=ended(
+                        1,
+                        word(
+                            "PythonVersionUnsupported",
+                            "The model was logged with Python 3.13.1, and no other Python loads "
+                            "its code; this image has Python 3.11",
+                        ),
+                    ),
+                )
+            ],
+        ),
+        "PythonVersionUnsupported",
+        "this image has Python 3.11: log it again with the Python of the image",
+    ),
+    (
         "a model that does not load, while it is tried again",
         {},
         pod(
