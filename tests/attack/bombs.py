@@ -23,13 +23,15 @@ from pyarrow import parquet
 import mlflow_model_server
 from mlflow_model_server.grpc.messages import SERVICE, message
 from tests.unit.server import models
+from tests.unit.server.agents import agent_models
 from tests.unit.server.process import Server, serving
 
 MIB = 2**20
 LIMIT = 2048 * MIB
 HALF = LIMIT // 2
 BODY = 16 * MIB  # the largest that such a pod takes
-# Seconds: on an idle machine it is below 1.
+# Seconds. No timing decides a test: this only finds a server that has stopped answering. That it is
+# within 1 s is measured on a quiet machine, by `python -m tests.attack.figures`.
 PING = 5
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 BINARY = "application/octet-stream"
@@ -145,13 +147,23 @@ def of_columns(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
 
 
 @contextmanager
-def _limited(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
+def of_chats(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
+    """An agent, which is sent chats."""
+    (folder / "model").mkdir()
+    agent_models.save(folder / "model" / "artifact", agent_models.CHAT_MODEL)
+    with _limited(folder, port, grpc_port, AGENT_FOLDER=str(folder)) as target:
+        yield target
+
+
+@contextmanager
+def _limited(folder: Path, port: int, grpc_port: int, **more: str) -> Iterator[Target]:
     (folder / "sitecustomize.py").write_text(LIMITED)
     source = str(Path(mlflow_model_server.__file__).parents[1])
     variables = {
         "PYTHONPATH": f"{source}{os.pathsep}{folder}",
         "GRPC_PORT": str(grpc_port),
         "DRIFT": "off",
+        **more,
     }
     with serving(folder / "model", port, **variables) as server:
         yield Target(server, f"127.0.0.1:{grpc_port}")
@@ -430,4 +442,34 @@ LARGEST: dict[str, tuple[str, str, Callable[[], bytes]]] = {
     "texts of gRPC": (GRPC, "", lambda: _grpc_texts(100_000)),
     "numbers of Open Inference": (INFER, JSON, lambda: _open_inference(100_000, 40)),
     "inputs with names": (INFER, JSON, _inputs_with_names),
+}
+
+CHATS = "/v1/chat/completions"
+
+
+def _chat(part: str, size: int = BODY) -> bytes:
+    return repeated('{"messages":[', part, "]}", size)
+
+
+# Bodies for agents, by name: some are refused, of others nearly as much as is let through.
+OF_AGENTS: dict[str, Callable[[], bytes]] = {
+    "lists": lambda: _chat("[]"),
+    "objects": lambda: _chat("{}"),
+    "depth": lambda: b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "messages": lambda: _chat('{"role":"user","content":"a"}'),
+    "fewer messages": lambda: _chat('{"role":"user","content":"a"}', 2 * MIB),
+    "parts": lambda: (
+        b'{"messages":[{"role":"user","content":'
+        + repeated("[", '{"type":"text","text":"a"}', "]", 2 * MIB)
+        + b"}]}"
+    ),
+    "tools": lambda: (
+        b'{"messages":[{"role":"user","content":"fine"}],"tools":'
+        + repeated("[", '{"type":"function","function":{"name":"f"}}', "]", 2 * MIB)
+        + b"}"
+    ),
+    "a long text": lambda: _chat('{"role":"user","content":"' + "x" * (BODY - 100) + '"}'),
+    "characters of 4 bytes": lambda: (
+        '{"messages":[{"role":"user","content":"' + "x" * (BODY - 100) + '\U0001f600"}]}'
+    ).encode(),
 }

@@ -21,20 +21,24 @@ from pathlib import Path
 from tests.attack.bombs import (
     BINARY,
     BOMBS,
+    CHATS,
     CSV,
     GRPC,
     HALF,
     INFER,
+    JSON,
     LARGEST,
     MIB,
+    OF_AGENTS,
     PARQUET,
     Target,
     Watch,
     counting,
+    of_chats,
 )
 from tests.integration.control_plane import free_port
 
-ALL = LARGEST | BOMBS
+ALL = LARGEST | BOMBS | {f"agent: {name}": (CHATS, JSON, make) for name, make in OF_AGENTS.items()}
 AT_ONCE = 12
 FIELDS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -54,6 +58,8 @@ def format_of(name: str) -> str:
     path, content_type, make = ALL[name]
     if path == GRPC:
         return "gRPC"
+    if path == CHATS:
+        return "JSON, agents"
     if path == INFER:
         return "Open Inference, binary" if content_type == BINARY else "Open Inference, JSON"
     if content_type in (CSV, PARQUET):
@@ -63,11 +69,12 @@ def format_of(name: str) -> str:
 
 
 @contextmanager
-def target() -> Iterator[Target]:
+def target(path: str) -> Iterator[Target]:
     """A new server: what one has kept for later counts for nobody else."""
+    start = of_chats if path == CHATS else counting
     with (
         tempfile.TemporaryDirectory() as folder,
-        counting(Path(folder), free_port(), free_port()) as started,
+        start(Path(folder), free_port(), free_port()) as started,
     ):
         yield started
 
@@ -76,7 +83,7 @@ def measure(name: str, times: int) -> Figure:
     """So many requests at once, after one that has MLflow's code loaded."""
     path, content_type, make = ALL[name]
     body = make()
-    with target() as started:
+    with target(path) as started:
         started.send("/invocations", "application/json", b'{"inputs":[1]}')
         with Watch(started.server).running() as watch, ThreadPoolExecutor(times) as pool:
             sent = [pool.submit(started.send, path, content_type, body) for _ in range(times)]

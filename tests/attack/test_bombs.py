@@ -1,7 +1,8 @@
 """Small bodies that become large, against a pod with a limit of 2 GiB.
 
 Each is within MAX_BODY_BYTES. While it is read, memory stays under half of the limit, and probes
-are answered. `python -m tests.attack.figures` prints how much it is, by format.
+are answered. `python -m tests.attack.figures` prints how much it is, by format, and how long probes
+take.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from mlflow_model_server.grpc.messages import SERVICE, message
 from tests.attack.bombs import (
     BODY,
     BOMBS,
+    CHATS,
     HALF,
+    INVOCATIONS,
+    JSON,
     LARGEST,
+    OF_AGENTS,
     PING,
     Target,
     Watch,
     busy,
     counting,
+    of_chats,
     of_columns,
 )
 
@@ -107,5 +113,37 @@ def test_messages_of_grpc_that_become_large(tables: Target) -> None:
                 grpc.StatusCode.INVALID_ARGUMENT,
             )
             assert len(refused.value.details() or "") < 500
+    assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
+    assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
+
+
+@pytest.fixture(scope="module")
+def chats(
+    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
+) -> Iterator[Target]:
+    """An agent."""
+    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
+    with of_chats(tmp_path_factory.mktemp("chats"), *ports) as target:
+        yield target
+
+
+@pytest.mark.parametrize("name", OF_AGENTS)
+@pytest.mark.parametrize("path", [CHATS, INVOCATIONS])
+def test_bodies_for_agents(chats: Target, name: str, path: str) -> None:
+    body = OF_AGENTS[name]()
+    assert len(body) <= BODY
+    with Watch(chats.server).running() as watch:
+        answer = chats.post(path, JSON, body)
+    assert answer.status_code in (200, 400, 413), answer.text[:300]
+    assert answer.status_code == 200 or len(answer.content) < 1000
+    assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
+    assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
+
+
+def test_many_bodies_for_agents_at_once(chats: Target) -> None:
+    bodies = [make() for make in OF_AGENTS.values()]
+    with Watch(chats.server).running() as watch, ThreadPoolExecutor(len(bodies)) as pool:
+        statuses = set(pool.map(lambda body: chats.send(CHATS, JSON, body), bodies))
+    assert statuses <= {200, 400, 413, 503, 504}, statuses
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
     assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"

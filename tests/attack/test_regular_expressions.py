@@ -10,9 +10,7 @@ import mlflow_model_operator
 import mlflow_model_server
 from tests.attack.regular_expressions import Expression, expressions, is_superlinear
 
-PACKAGES = [
-    Path(package.__file__).parent for package in (mlflow_model_operator, mlflow_model_server)
-]
+PACKAGES = [Path(package.__path__[0]) for package in (mlflow_model_operator, mlflow_model_server)]
 ALL = [each for package in PACKAGES for each in expressions(package)]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import requests
 
 from mlflow_model_server.settings import Settings
 from tests.unit.server import models
+from tests.unit.server.auth import issuer
 from tests.unit.server.process import Server, serving, wait_until
 
 KEY = "k" * 32
@@ -140,3 +143,46 @@ def test_the_rate_limit_holds_for_every_spelling(
         statuses = [status(limited, "POST", spelling) for spelling in spellings(path)]
     assert all(code in (400, 429) for code in statuses[2:]), statuses
     assert statuses.count(429) >= len(statuses) - 4
+
+
+def test_tokens_are_needed_for_every_spelling(
+    settings: Settings, model: Path, unused_tcp_port: int
+) -> None:
+    models.save_wine(model)
+    with issuer.serving_keys() as (url, answers):
+        answers.append(issuer.key_set(issuer.public("RS256")))
+        variables = {
+            "JWKS_URL": url,
+            "JWKS_ALLOW_HTTP": "true",
+            "JWT_ISSUER": issuer.ISSUER,
+            "JWT_AUDIENCE": issuer.AUDIENCE,
+            "MODEL_NAME": "wine",
+        }
+        with serving(settings.model_dir, unused_tcp_port, **variables) as server:
+            token = issuer.signed("RS256", time.time())
+            expired = issuer.signed("RS256", time.time() - 6_000)
+            wait_until(lambda: status(server, "GET", "/v2", b"", token) == 200, "keys are there")
+            for spelling in (each for path in ROUTES for each in spellings(path)):
+                for credentials in ("", expired):
+                    code = status(server, "POST", spelling, key=credentials)
+                    assert code in (400, 401), spelling
+
+
+def test_the_queue_is_bounded_for_every_spelling(
+    settings: Settings, model: Path, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    models.save_from_code(model, models.SLOW)
+    body = b'{"dataframe_split":{"columns":["x"],"data":[[5]]}}'
+    variables = {"SLOW_FOLDER": str(tmp_path), "MAX_QUEUE": "1"}
+    with (
+        serving(settings.model_dir, unused_tcp_port, **variables) as server,
+        ThreadPoolExecutor(1) as client,
+    ):
+        waiting = client.submit(status, server, "POST", "/invocations", body)
+        wait_until((tmp_path / "begun").exists, "a prediction begins")
+        # One that passed by the limit would wait too, for longer than this client does.
+        codes = {each: status(server, "POST", each, body) for each in spellings("/invocations")}
+        (tmp_path / "go").touch()
+        assert waiting.result(60) == 200
+    assert codes["/invocations"] == 503
+    assert set(codes.values()) <= {400, 404, 405, 503}, codes
