@@ -10,12 +10,13 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ REPOSITORY = Path(__file__).parents[2]
 PROGRAMS = ("kube-apiserver", "etcd", "kubectl")
 CRD_FOLDER = REPOSITORY / "crds"
 READY_WITHIN = 60.0  # seconds
+Ending = Callable[[subprocess.Popen[bytes]], None]
 
 
 class NotReady(Exception):
@@ -169,22 +171,37 @@ class Running:
 
 
 @contextmanager
-def process(name: str, command: Sequence[str | Path], folder: Path) -> Iterator[Running]:
+def process(
+    name: str,
+    command: Sequence[str | Path],
+    folder: Path,
+    ends: Ending = subprocess.Popen.terminate,
+) -> Iterator[Running]:
     """Runs a program until the end of the block, or of this process however it ends."""
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            [*_ends_with_parent(), *command], stdout=output, stderr=subprocess.STDOUT, cwd=folder
+            [*_ends_with_parent(), *command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=ends is end_session,
         )
     try:
         yield Running(name, popen, log)
     finally:
-        popen.terminate()
+        ends(popen)
         try:
             popen.wait(timeout=10)
         except subprocess.TimeoutExpired:
             popen.kill()
             popen.wait()
+
+
+def end_session(popen: subprocess.Popen[bytes]) -> None:
+    """Ends a program with all that it has started, for one that leaves its children behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(popen.pid, signal.SIGTERM)
 
 
 def free_port() -> int:

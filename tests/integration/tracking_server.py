@@ -14,7 +14,12 @@ from typing import Any
 import requests
 from mlflow.models import Model, ModelSignature
 
-from tests.integration.control_plane import _wait_until_healthy, free_port, process
+from tests.integration.control_plane import (
+    _wait_until_healthy,
+    end_session,
+    free_port,
+    process,
+)
 
 READY_WITHIN = 180.0  # seconds; it creates its tables first
 
@@ -126,6 +131,8 @@ def tracking_server(
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(bytes(32)).decode(),
         "MLFLOW_WEBHOOK_CACHE_TTL": "0",
     }
-    with process("mlflow", command, folder) as running:
+    # Older servers run gunicorn, by its name, and leave it behind.
+    path = f"PATH={Path(python).parent}{os.pathsep}{os.environ['PATH']}"
+    with process("mlflow", ["env", path, *command], folder, end_session) as running:
         _wait_until_healthy(running, f"{url}/health", requests.Session(), READY_WITHIN)
         yield TrackingServer(url)

@@ -179,6 +179,13 @@ def _(given: Given) -> Json:
     return given.when("Available", "False", "Stopped")
 
 
+@state("idle: an autoscaler has scaled it to 0")
+def _(given: Given) -> Json:
+    given.serve()
+    given.patch("mmd", "wine/scale", {"spec": {"replicas": 0}})
+    return given.when("Available", "False", "Stopped")
+
+
 @state("changed in Git, not observed by the operator yet")
 def _(given: Given) -> Json:
     given.serve()
