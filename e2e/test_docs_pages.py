@@ -111,6 +111,8 @@ def _environment(home: Path) -> dict[str, str]:
     return {
         "KUBECONFIG": str(kubeconfig),
         "CURL_HOME": str(home),
+        # What readers run is what they have installed.
+        "PYTHONPATH": "",
         "MLFLOW_TRACKING_URI": wine.TRACKING_URI,
         "PATH": f"{_programs(home)}:{os.environ['PATH']}",
     }

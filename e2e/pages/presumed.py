@@ -88,7 +88,11 @@ def _champion(_: Reader) -> None:
 
 def _shadow(_: Reader) -> None:
     wine.serve("shadow.yaml")
-    wine.wait_for("the shadow has a version", lambda status: "modelVersion" in status["shadow"])
+    wine.wait_for("the shadow has a version", _has_shadow)
+
+
+def _has_shadow(status: dict[str, Any]) -> bool:
+    return "modelVersion" in status.get("shadow", {})
 
 
 def _ab_test(_: Reader) -> None:
@@ -152,9 +156,7 @@ def _two_columns(reader: Reader) -> None:
     version = wine.register_two_columns()
     server = {"grpc": True, "resources": {"requests": {"cpu": "50m", "memory": "400Mi"}}}
     wine.serve("no-gateway.yaml", model={"uri": f"models:/{wine.NAME}/{version}"}, server=server)
-    wine.wait_for(
-        f"version {version} is served", lambda status: status["stable"]["modelVersion"] == version
-    )
+    wine.wait_for_version(version)
     reader.forward(f"{SERVICE_PORT}:80")
     wine.wait_until_it_answers(f"http://127.0.0.1:{SERVICE_PORT}/health")
 

@@ -11,7 +11,7 @@ import yaml
 from dev import kube
 from dev.cluster.settings import REPOSITORY
 from dev.kube import wait_until
-from dev.traffic import Endpoint, RequestFailed
+from dev.traffic import gateway_url
 
 NAMESPACE, NAME = "models", "wine"
 HOSTNAME = "wine.models.example.com"
@@ -21,7 +21,8 @@ TRACKING_URI = "http://127.0.0.1:5000"
 STABLE_VERSION, NEW_VERSION = "3", "4"
 READY_SECONDS = 240
 ROLLOUT_SECONDS = 120
-ROW = [13.32, 3.24, 2.38, 21.5, 92.0, 1.93, 0.76, 0.45, 1.25, 8.42, 0.55, 1.62, 650.0]
+REQUEST = REPOSITORY / "examples" / "wine-request.json"
+JSON = {"Content-Type": "application/json", "Host": HOSTNAME}
 
 
 def move_alias(version: str, alias: str = "champion") -> None:
@@ -90,28 +91,27 @@ def wait_for(
     )
 
 
-def wait_until_the_gateway_answers() -> None:
-    """A gateway follows its route a moment after it has accepted it."""
+def wait_until_the_gateway_answers(header: str = "x-tester") -> None:
+    """A gateway follows its route a moment after it has accepted it, and each of its rules."""
 
     def answers() -> bool:
-        try:
-            return bool(Endpoint(HOSTNAME).predict([ROW]))
-        except RequestFailed:
-            return False
+        return all(_is_good("POST", url, {**JSON, **headers}) for headers in ({}, {header: "true"}))
 
+    url = f"{gateway_url()}/invocations"
     wait_until("the gateway answers", answers, seconds=60)
 
 
 def wait_until_it_answers(url: str) -> None:
     """Waits for any good answer."""
+    wait_until(f"{url} answers", lambda: _is_good("GET", url, {}), seconds=60)
 
-    def answers() -> bool:
-        try:
-            return requests.get(url, timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
 
-    wait_until(f"{url} answers", answers, seconds=60)
+def _is_good(method: str, url: str, headers: dict[str, str]) -> bool:
+    body = REQUEST.read_bytes() if method == "POST" else None
+    try:
+        return requests.request(method, url, data=body, headers=headers, timeout=5).ok
+    except requests.RequestException:
+        return False
 
 
 def _status() -> dict[str, Any]:
