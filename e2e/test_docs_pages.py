@@ -43,10 +43,9 @@ def images_and_versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         for block in blocks(INSTALL):
             if block.about in (way_to_images(), "both") and _is_first(block.script):
                 run_block(block, shell)
-        # It registers two versions each time. Its port is forwarded as long as this shell lives.
-        shell.run(f"MLFLOW_TRACKING_URI={wine.TRACKING_URI} python examples/wine.py\n")
+        wine.register_newer_versions()
         shell.run(f"kubectl create namespace {wine.NAMESPACE}\n")
-        yield
+        yield  # the port of the tracking server is forwarded as long as this shell lives
     remove()
 
 

@@ -32,6 +32,17 @@ def move_alias(version: str, alias: str = "champion") -> None:
     MlflowClient(tracking_uri=TRACKING_URI).set_registered_model_alias(NAME, alias, version)
 
 
+def register_newer_versions() -> None:
+    """Registers the models of versions 1 and 2 again, as 3 (the champion) and 4."""
+    from mlflow import MlflowClient
+
+    registry = MlflowClient(tracking_uri=TRACKING_URI)
+    for old, alias in (("1", "champion"), ("2", "challenger")):
+        model = registry.get_model_version(NAME, old)
+        new = registry.create_model_version(NAME, model.source, model.run_id)
+        registry.set_registered_model_alias(NAME, alias, new.version)
+
+
 def register_two_columns() -> str:
     """Registers a version with two columns only; returns its number."""
     import mlflow

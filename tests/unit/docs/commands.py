@@ -64,21 +64,22 @@ def _split(body: str, indent: int) -> tuple[str, str]:
     """The commands without their prompts, and what they print."""
     lines: list[str] = []
     printed: list[str] = []
-    terminator, continued = "", False
+    terminator, quoted, continued = "", False, False
     for line in (line[indent:] for line in body.splitlines()):
-        command = line.startswith("$ ")
-        if command or continued or terminator:
-            lines.append(line.removeprefix("$ ") if command else line)
+        if terminator:
+            lines.append(line)
+            terminator = "" if line == terminator else terminator
+        elif continued or line.startswith("$ "):
+            lines.append(line if continued else line.removeprefix("$ "))
+            quoted = _is_open(line, quoted)
+            continued = quoted or line.endswith("\\")
+            if match := re.search(r"<<'?(\w+)'?", line):
+                terminator = match[1]
         else:
             printed.append(line)
-        if terminator:
-            terminator = "" if line == terminator else terminator
-        elif match := re.search(r"<<'?(\w+)'?", line):
-            terminator = match[1]
-        continued = line.endswith("\\") or _is_open(line, continued)
     return "\n".join(lines) + "\n", "\n".join(printed)
 
 
 def _is_open(line: str, was_open: bool) -> bool:
     """Whether a quoted text goes on in the next line."""
-    return (line.count("'") % 2 == 1) != was_open and not line.endswith("\\")
+    return (line.count("'") % 2 == 1) != was_open

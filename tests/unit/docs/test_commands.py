@@ -171,3 +171,34 @@ def test_no_block_of_commands_goes_unchecked() -> None:
     others = re.compile(r"^ *```(?:sh|bash|shell)$", re.MULTILINE)
     unread = [page.name for page in BY_PAGE if others.search(page.read_text(encoding="utf-8"))]
     assert unread == []
+
+
+def test_what_a_command_prints_is_no_command(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- run: both, fails -->\n"
+        "```console\n"
+        "$ curl http://wine.models/invocations \\\n"
+        "    -d '{\"inputs\": [1]}'\n"
+        '{"predictions":[2]}\n'
+        "$ kubectl apply -f - <<'EOF'\n"
+        "kind: It's a kind\n"
+        "EOF\n"
+        "$ jq '{\n"
+        "    a: 1}'\n"
+        "it's printed\n"
+        "```\n",
+        encoding="utf-8",
+    )
+    (block,) = blocks(page)
+    assert block.script == (
+        "curl http://wine.models/invocations \\\n"
+        "    -d '{\"inputs\": [1]}'\n"
+        "kubectl apply -f - <<'EOF'\n"
+        "kind: It's a kind\n"
+        "EOF\n"
+        "jq '{\n"
+        "    a: 1}'\n"
+    )
+    assert block.printed == '{"predictions":[2]}\nit\'s printed'
+    assert block.words == ("both", "fails")
