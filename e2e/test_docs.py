@@ -4,24 +4,20 @@
     make test-docs CLUSTER=current REGISTRY=…    on a cluster of yours, by `make push`
 
 It removes the operator that is there, and at the end its own. Blocks of the other way are not run,
-nor those with a marker that says why.
+nor those with a marker that says why. The other pages are read by test_docs_pages.py.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from dev.cluster.settings import REPOSITORY
+from e2e.pages.installation import INSTALL, uninstall
 from e2e.pages.shell import Shell, bash, check_output, run_block, way_to_images
 from tests.unit.docs.commands import Block, blocks
 
 pytestmark = pytest.mark.docs
-
-INSTALL = REPOSITORY / "docs" / "install.md"
-NAMESPACES = ("mlflow-model-operator", "mlflow", "models")
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +26,6 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     uninstall()
     with bash(tmp_path_factory.mktemp("docs") / "log") as opened:
         yield opened
-
-
-def uninstall() -> None:
-    """What an earlier installation has left, by the docs' own commands; absent is fine."""
-    for command in (
-        ("kubectl", "delete", "mmd", "--all", "--all-namespaces", "--timeout=2m"),
-        ("helm", "uninstall", NAMESPACES[0], f"--namespace={NAMESPACES[0]}", "--wait"),
-        ("kubectl", "delete", "crd", "mlflowmodeldeployments.mlflow-model-operator.dev"),
-        ("kubectl", "delete", "namespace", *NAMESPACES, "--ignore-not-found", "--timeout=3m"),
-    ):
-        subprocess.run(command, check=False, capture_output=True)
 
 
 def in_order() -> list[Block]:

@@ -20,15 +20,16 @@ from dev import kube
 from dev.cluster.settings import REPOSITORY
 from dev.traffic import gateway_url
 from e2e.pages import wine
+from e2e.pages.installation import INSTALL, uninstall
 from e2e.pages.presumed import PAGES, SERVICE_PORT, Page, Reader
 from e2e.pages.shell import bash, check_output, run_block, way_to_images
-from e2e.test_docs import INSTALL, uninstall
 from tests.unit.docs.commands import Block, blocks
 
 pytestmark = pytest.mark.docs
 
-# What readers install with pip, and what the test removes beside its namespaces.
+# What readers install with pip, and pip itself.
 PROGRAMS = ("pip", "kubectl-mmd", "model_signing")
+# What the pages leave in the cluster beside the installation.
 LEFT_OVER = ("clusterrolebinding/issuer-discovery", "namespace/team-a")
 SHARED = ("gateways", "shared")
 # docs/install.md up to the tracking server and the first versions: the pages presume them.

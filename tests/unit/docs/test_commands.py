@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dev.cluster.settings import REPOSITORY
+from dev.cluster.versions import ENVOY_GATEWAY
 from e2e.pages.presumed import PAGES
 from tests.unit.chart.conftest import helm as helm
 from tests.unit.chart.rendering import CHART, REGISTRY, Helm
@@ -94,6 +95,13 @@ def test_a_workflow_runs_the_commands_that_name_it(block: Block) -> None:
             run = re.sub(r"\s+#.*", "", command)
             assert re.search(rf"(?:run: |exec |^ +){re.escape(run)}$", workflow + entry, re.M), run
         assert "run: .ci/run" in workflow
+
+
+def test_the_workflow_runs_the_docs_on_an_ordinary_cluster() -> None:
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yaml").read_text("utf-8"))
+    steps = [step.get("run", "") for step in workflow["jobs"]["docs"]["steps"]]
+    assert steps.index("kind create cluster") < steps.index("make test-docs CLUSTER=current")
+    assert any(f"gateway-helm --version {ENVOY_GATEWAY} " in step for step in steps)
 
 
 @by_place
