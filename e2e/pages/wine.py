@@ -39,7 +39,8 @@ def register_newer_versions() -> None:
     registry = MlflowClient(tracking_uri=TRACKING_URI)
     for old, alias in (("1", "champion"), ("2", "challenger")):
         model = registry.get_model_version(NAME, old)
-        new = registry.create_model_version(NAME, model.source, model.run_id)
+        logged = model.source.removeprefix("models:/")
+        new = registry.create_model_version(NAME, model.source, model_id=logged)
         registry.set_registered_model_alias(NAME, alias, new.version)
 
 
