@@ -103,7 +103,7 @@ test-e2e: images $(VENV) ## Run end-to-end tests on a real cluster, with the Hel
 	@. .cluster/env && pytest -q -n 2 --dist loadgroup -m "not slow and not docs and not releases" e2e
 
 .PHONY: e2e-rollouts
-e2e-rollouts: images $(VENV) ## Run releases of every kind under load, and publish the requests that each lost (30 minutes)
+e2e-rollouts: images $(VENV) ## Run releases of every kind under load, and publish the requests that each lost (35 minutes)
 	@. .cluster/env && pytest -q -m releases e2e
 	@python -m e2e.releases.results
 

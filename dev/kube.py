@@ -9,13 +9,16 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from kubernetes import client, config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError
+from urllib3.exceptions import HTTPError
 
 from mlflow_model_operator.kube import kinds
 from mlflow_model_operator.kube.kinds import Kind
@@ -52,6 +55,7 @@ _KINDS = {
 FIELD_MANAGER = "dev"
 PAUSE = 0.3  # seconds between two looks
 REQUEST_SECONDS = 30
+WATCH_SECONDS = 3600
 
 
 class CommandError(Exception):
@@ -125,6 +129,33 @@ def delete(kind: Kind, name: str, namespace: str = "") -> None:
         _request("delete", kind.path(namespace, name), body={"propagationPolicy": "Background"})
     except NotFoundError:
         return
+
+
+@contextmanager
+def watch(kind: Kind, namespace: str, on_event: Callable[[KubeObject], None]) -> Iterator[None]:
+    """Brings events to `on_event`, in a thread, until the block ends; at first what there is."""
+    path, ended = kind.path(namespace), threading.Event()
+    stream = _client().request(
+        "get", path, serialize=False, watch=True, timeout_seconds=WATCH_SECONDS
+    )
+
+    def follow() -> None:
+        try:
+            for line in stream:
+                on_event(json.loads(line))
+        except HTTPError:
+            if not ended.is_set():
+                raise
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        with suppress(RuntimeError):  # the API server has ended it before
+            stream.shutdown()  # wakes the thread
+        thread.join(REQUEST_SECONDS)
 
 
 def restricted_namespace(name: str, labels: dict[str, str] | None = None) -> KubeObject:

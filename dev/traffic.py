@@ -74,10 +74,11 @@ class Request:
     endpoint: Endpoint
     row: Sequence[float]
     columns: Sequence[str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def send(self, session: requests.Session | None = None) -> Any:
         """The prediction for the row. Raises RequestFailed."""
-        return self.endpoint.predict([self.row], self.columns, session)[0]
+        return self.endpoint.predict([self.row], self.columns, session, self.headers)[0]
 
 
 def count_answers(request: Request, times: int) -> Counter[Any]:

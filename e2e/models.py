@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ LABELS: dict[str, tuple[str, str, list[str]]] = {
     "hungry": ("hungry", "hungry", []),
     "failing": ("failing", "failing", []),
     "fatal": ("fatal", "fatal", []),
+    "hanging": ("hanging", "hanging", []),
+    "impatient": ("impatient", "impatient", []),
     "unfit": ("unfit", "failing", []),
     "slow": ("slow", "slow", []),
     "lost": ("lost", "good", []),
@@ -72,7 +74,7 @@ class Facts:
         return cls(**{**found, "logged": logged})
 
 
-def log_all(tracking_uri: str) -> dict[str, LoggedModel]:
+def log_all(tracking_uri: str, labels: Iterable[str] = LABELS) -> dict[str, LoggedModel]:
     """Logs a model for each label."""
     import mlflow
 
@@ -80,8 +82,9 @@ def log_all(tracking_uri: str) -> dict[str, LoggedModel]:
 
     with tracking(tracking_uri):
         mlflow.set_experiment(EXPERIMENT)
-        logged = {label: _log(label) for label in LABELS}
-    _lose(logged["lost"], tracking_uri)
+        logged = {label: _log(label) for label in labels}
+    if "lost" in logged:
+        _lose(logged["lost"], tracking_uri)
     return logged
 
 

@@ -7,19 +7,23 @@ import os
 import time
 from typing import Any
 
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 HUNGER = 4 * 2**30  # bytes
 SLOWNESS = 0.3  # seconds
+FOREVER = 3600.0  # seconds: longer than any client waits
+DELAYS = {"slow": SLOWNESS, "hanging": FOREVER}
 
 
 class Versioned(PythonModel):  # type: ignore[misc]
     """Answers each row with its version. The column `wait` says how many seconds that may take.
 
     `behaviour` in its configuration makes it fail while it loads (crash, hungry) or predicts
-    (failing), end its process when it predicts (fatal), take longer (slow), or answer with the
-    VERDICT of a package that it needs (the package's name).
+    (failing), fail where it is to wait (impatient), end its process when it predicts (fatal), take
+    longer (slow), never answer (hanging), or answer with the VERDICT of a package that it needs
+    (the package's name).
     """
 
     def load_context(self, context: Any) -> None:
@@ -27,7 +31,7 @@ class Versioned(PythonModel):  # type: ignore[misc]
         config = context.model_config
         self.answer, self.behaviour = config["version"], config["behaviour"]
         match self.behaviour:
-            case "good" | "failing" | "fatal" | "slow":
+            case "good" | "failing" | "impatient" | "fatal" | "slow" | "hanging":
                 return
             case "crash":
                 raise RuntimeError("the weights are corrupt")
@@ -43,8 +47,10 @@ class Versioned(PythonModel):  # type: ignore[misc]
             raise RuntimeError("the features are not those of the training")
         if self.behaviour == "fatal":
             os._exit(1)
-        slowness = SLOWNESS if self.behaviour == "slow" else 0.0
-        time.sleep(slowness + float(model_input["wait"].max()))
+        wait = float(model_input["wait"].max())
+        if self.behaviour == "impatient" and wait > 0:
+            raise MlflowException("the feature store does not answer")  # status 500
+        time.sleep(wait + DELAYS.get(self.behaviour, 0.0))
         return [self.answer] * len(model_input)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import requests
 
-from dev.traffic import RequestFailed
+from dev.traffic import GENTLE, Load, under_load
 from e2e.models import Facts
 from e2e.steps import (
     DeployedModel,
@@ -17,6 +19,7 @@ from e2e.steps import (
     then_condition,
     then_is_served,
     then_it_answers,
+    then_nothing_failed,
     wait_for,
     when_a_person_says,
     when_the_alias_moves,
@@ -45,29 +48,51 @@ def answers(
     )
 
 
-def wait_until_testers_get(wine: DeployedModel, version: str) -> None:
-    """The gateway may answer 503 while it learns a rule: docs/how-to/ab-testing.md says so."""
+@contextmanager
+def steadily(wine: DeployedModel, headers: Mapping[str, str]) -> Iterator[Load]:
+    """Clients with these headers send requests all the time, and none may fail."""
+    with under_load(replace(wine.request, headers=headers), GENTLE) as load:
+        yield load
+    print(f"{dict(headers)}: {load.sent} requests, {dict(load.counts())}")
+    then_nothing_failed(load)
 
-    def is_served() -> bool:
-        try:
-            return set(answers(wine, 5, TESTER)) == {version}
-        except RequestFailed:
-            return False
 
-    wait_for(wine, f"a tester gets version {version}", is_served)
+def until_testers_get(wine: DeployedModel, version: str) -> None:
+    """Their rule leads there, also in the gateway."""
+    wait_for(
+        wine,
+        f"testers get version {version}",
+        lambda: set(answers(wine, 5, TESTER)) == {version},
+    )
+
+
+def accepted_weight(wine: DeployedModel) -> int | None:
+    """The share of the new version that the gateway has accepted."""
+    weight: int | None = wine.status.get("rollout", {}).get("acceptedWeight")
+    return weight
+
+
+def of_user(revision: str, cookie: str = "model-revision") -> dict[str, str]:
+    """What a user sends who has got an answer of that revision."""
+    return {"Cookie": f"{cookie}={revision}"}
 
 
 def test_testers_always_get_the_canary(namespace: str, facts: Facts) -> None:
-    model = given_a_registered_model(facts, "1", "2")
-    canary = {"uri": model.version(2), "weight": 0, "match": MATCH}
+    model = given_a_registered_model(facts, "1", "2", "3", challenger=2)
+    canary = {"uri": model.at("challenger"), "weight": 0, "match": MATCH}
     wine = given_a_deployment(namespace, model.version(1), canary=canary)
     then_condition(wine, "RulesAccepted", "True")
     then_is_served(wine, 1)
     then_it_answers(wine, "1")
-    wait_until_testers_get(wine, "2")
 
-    assert answers(wine, 40, TESTER) == {"2": 40}
-    assert answers(wine, 40, {"Cookie": "a=b; beta=yes.1; c=d"}) == {"2": 40}
+    with steadily(wine, TESTER) as load:
+        until_testers_get(wine, "2")
+        when_the_alias_moves(model, "challenger", 3)
+        until_testers_get(wine, "3")
+    assert load.counts().keys() <= {"1", "2", "3"}
+
+    assert answers(wine, 40, TESTER) == {"3": 40}
+    assert answers(wine, 40, {"Cookie": "a=b; beta=yes.1; c=d"}) == {"3": 40}
     assert answers(wine, 40) == {"1": 40}
     for other in ({"x-tester": "True"}, {"Cookie": "beta=yes21"}, {"Cookie": "alphabeta=yes.1"}):
         assert answers(wine, 10, other) == {"1": 10}, other
@@ -100,9 +125,14 @@ def test_users_stay_with_their_version_while_requests_are_split(
         assert answers(wine, 2, TESTER, session) == {"2": 2}
 
     # The weight is for new users; those of a version that has none any more get the other one.
-    when_the_spec_changes(wine, canary={"weight": 0})
-    then_condition(wine, "TrafficSplit", "True", "Applied", says=[" 0 %"])
-    wait_for(wine, "the gateway follows", lambda: set(answers(wine, 20)) == {"1"})
+    of_canary = of_user(wine.status["canary"]["revision"], "user")
+    with steadily(wine, of_canary), steadily(wine, TESTER) as testers:
+        when_the_spec_changes(wine, canary={"weight": 0})
+        then_condition(wine, "TrafficSplit", "True", "Applied", says=[" 0 %"])
+        then_condition(wine, "RouteAccepted", "True")
+        wait_for(wine, "the gateway follows", lambda: set(answers(wine, 20)) == {"1"})
+        wait_for(wine, "users fall back", lambda: answers(wine, 5, of_canary) == {"1": 5})
+    assert set(testers.counts()) == {"2"}
     for _, session in users:
         assert answers(wine, 2, session=session) == {"1": 2}
 
@@ -145,19 +175,45 @@ def test_in_a_rollout_testers_are_first_and_users_stay_from_step_to_step(
     then_is_served(wine, 1)
     then_it_answers(wine, "1")
 
-    when_the_alias_moves(model, "champion", 2)
-    wait_until_testers_get(wine, "2")
-    assert answers(wine, 20) == {"1": 20}
+    of_old = of_user(wine.status["stable"]["revision"])
+    with steadily(wine, TESTER) as testers, steadily(wine, of_old):
+        when_the_alias_moves(model, "champion", 2)
+        until_testers_get(wine, "2")
+        assert answers(wine, 20) == {"1": 20}
 
-    when_a_person_says(wine, "resume")
-    wait_for(wine, "both versions answer", lambda: set(answers(wine, 20)) == {"1", "2"})
-    wait_for(wine, "users of both are served", lambda: _served_again(wine) == {"1", "2"})
-    for version, session in [_user(wine) for _ in range(10)]:
-        assert answers(wine, 10, session=session) == {version: 10}
+        of_new = of_user(wine.status["target"]["revision"])
+        with steadily(wine, of_new):
+            when_a_person_says(wine, "resume")
+            wait_for(wine, "the route is followed", lambda: accepted_weight(wine) == 50)
+            wait_for(wine, "both versions answer", lambda: set(answers(wine, 20)) == {"1", "2"})
+            for version, session in [_user(wine) for _ in range(10)]:
+                assert answers(wine, 10, session=session) == {version: 10}
+            for headers, version in ((of_old, "1"), (of_new, "2")):
+                assert answers(wine, 10, headers) == {version: 10}
 
-    when_a_person_says(wine, "promote")
-    then_is_served(wine, 2)
-    assert answers(wine, 20) == {"2": 20}
+            when_a_person_says(wine, "promote")
+            then_is_served(wine, 2)
+            assert answers(wine, 20) == {"2": 20}
+            wait_for(wine, "users of both get it", lambda: answers(wine, 5, of_old) == {"2": 5})
+    assert testers.counts().keys() == {"1", "2"}
+
+
+def test_testers_of_a_version_that_is_rolled_back_get_the_other_one(
+    namespace: str, facts: Facts
+) -> None:
+    model = given_a_registered_model(facts, "1", "2", champion=1)
+    rollout = {"steps": [{"pause": {}}], "match": MATCH}
+    wine = given_a_deployment(namespace, model.at("champion"), rollout=rollout)
+    then_is_served(wine, 1)
+    then_it_answers(wine, "1")
+
+    with steadily(wine, TESTER):
+        when_the_alias_moves(model, "champion", 2)
+        until_testers_get(wine, "2")
+        wait_for(wine, "the status says so", lambda: wine.status.get("matched"))
+        when_a_person_says(wine, "abort")
+        until_testers_get(wine, "1")
+        wait_for(wine, "and so does the status", lambda: "matched" not in wine.status)
 
 
 def _user(wine: DeployedModel) -> tuple[Any, requests.Session]:
@@ -165,15 +221,3 @@ def _user(wine: DeployedModel) -> tuple[Any, requests.Session]:
     session = requests.Session()
     (version,) = answers(wine, 1, session=session)
     return version, session
-
-
-def _served_again(wine: DeployedModel) -> set[Any]:
-    """The versions whose users get a second answer: see `wait_until_testers_get`."""
-    served = set()
-    for version, session in [_user(wine) for _ in range(10)]:
-        try:
-            answers(wine, 1, session=session)
-        except RequestFailed:
-            continue
-        served.add(version)
-    return served

@@ -43,6 +43,11 @@ PAUSED_STEPS: Steps = [{"weight": 20, "hold": "5s"}, {"pause": {}}, {"weight": 5
 WEIGHT = 30
 LONG_STEPS: Steps = [{"weight": WEIGHT, "hold": "1h"}]
 JUDGED: dict[str, Any] = {"interval": "5s", "minRequests": 30}
+LENIENT = {**JUDGED, "errors": {"maxPercent": 20}, "clientErrors": {"maxPercent": 20}}
+COPIES = {"shadow": {"percent": 100}, "hold": "5s"}
+LONG_COPIES: Steps = [{**COPIES, "hold": "1h"}, {"weight": 50}]
+# The kubelet brings a changed ConfigMap to the pods within a minute and a half.
+SHADOW_SECONDS = 300
 SLOW_PERCENTILE = [{"percentile": 50, "maxRatio": 3}]
 HEALTHY_SECONDS = 60
 AUTOSCALED = {"minReplicas": 1, "maxReplicas": 2, "targetCPUUtilization": 60}
@@ -88,12 +93,7 @@ def record() -> Recorder:
             "good release in steps, judged",
             {
                 "steps": [{"weight": 50, "hold": "5s"}],
-                "analysis": {
-                    **JUDGED,
-                    "errors": {"maxPercent": 20},
-                    "clientErrors": {"maxPercent": 20},
-                    "latency": [{"percentile": 50, "max": "1s"}],
-                },
+                "analysis": {**LENIENT, "latency": [{"percentile": 50, "max": "1s"}]},
             },
         ),
     ],
@@ -107,6 +107,24 @@ def test_good(name: str, rollout: dict[str, Any], model: ReleasedModel, record: 
         model.then_is_promoted(version, load)
     then_no_request_failed(load, [before, model.answer])
     record(name, load, "promoted")
+
+
+def test_after_a_shadow(model: ReleasedModel, record: Recorder) -> None:
+    # With an analysis, the first weight follows only when enough copies have been compared.
+    analysis = {**LENIENT, "shadow": {"maxErrorPercent": 20}}
+    model.given({"steps": [COPIES, *STEPS], "analysis": analysis})
+    before, version = model.answer, model.register()
+    with model.under_load() as load:
+        model.release(version, load)
+        wait_for(
+            model.deployed,
+            "the new version has its first weight",
+            lambda: weights_of(model.deployed).get(str(version), 0) > 0,
+            SHADOW_SECONDS,
+        )
+        model.then_is_promoted(version, load)
+    then_no_request_failed(load, [before, model.answer])
+    record("good release in steps, after a shadow", load, "promoted")
 
 
 def test_paused_and_resumed(model: ReleasedModel, record: Recorder) -> None:
@@ -251,6 +269,41 @@ def test_bad_before_its_first_weight(
         model.release(version, load)
         says = [f"Version {version} ", "was rolled back", f"Version {model.stable} is still served"]
         then_condition(model.deployed, "Progressing", "False", reason, says=says)
+        load.is_decided()
+        assert weights_of(model.deployed) == {str(model.stable): 100}
+    then_no_request_failed(load, [model.answer])
+    record(name, load, "rolled back without a request")
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "rollout", "reason"),
+    [
+        ("shadow crashes", "fatal", {"steps": LONG_COPIES}, "ContainerCrashed"),
+        (
+            "shadow never answers",
+            "hanging",
+            {"steps": LONG_COPIES, "analysis": JUDGED},
+            "AnalysisFailed",
+        ),
+    ],
+    ids=["crashing", "hanging"],
+)
+def test_bad_shadow(
+    name: str,
+    label: str,
+    rollout: dict[str, Any],
+    reason: str,
+    model: ReleasedModel,
+    record: Recorder,
+) -> None:
+    model.given(rollout)
+    version = model.register(label)
+    with model.under_load() as load:
+        model.release(version, load)
+        says = [f"Version {version} ", "was rolled back", f"Version {model.stable} is still served"]
+        then_condition(
+            *(model.deployed, "Progressing", "False", reason), says=says, seconds=SHADOW_SECONDS
+        )
         load.is_decided()
         assert weights_of(model.deployed) == {str(model.stable): 100}
     then_no_request_failed(load, [model.answer])

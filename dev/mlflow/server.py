@@ -29,12 +29,17 @@ def deploy() -> None:
 
 def wait_until_it_answers() -> None:
     """Waits for the server's pod, and then for an answer on this machine."""
+    wait_until_ready(NAMESPACE)
+    wait_until(f"{mlflow_url()} answers", _is_healthy, seconds=60)
+
+
+def wait_until_ready(namespace: str) -> None:
+    """Waits for the pod of a server of this manifest."""
     kubectl(
-        *("rollout", "status", "deployment/mlflow", f"--namespace={NAMESPACE}"),
+        *("rollout", "status", "deployment/mlflow", f"--namespace={namespace}"),
         f"--timeout={READY_SECONDS}s",
         timeout=READY_SECONDS + 10,
     )
-    wait_until(f"{mlflow_url()} answers", _is_healthy, seconds=60)
 
 
 def _is_healthy() -> bool:

@@ -22,7 +22,7 @@ BEGIN, END = "<!-- release scenarios -->", "<!-- end of release scenarios -->"
 # How the names of scenarios begin, in the order of the table.
 ORDER = (
     *("good", "paused", "alias", "autoscaler", "slow", "failing", "drifting", "crashing"),
-    *("input example", "no room", "operator killed", "MLflow gone", "API server"),
+    *("input example", "shadow", "no room", "operator killed", "MLflow gone", "API server"),
 )
 HEAD = (
     "| scenario | requests | failed | outcome | seconds until then |",

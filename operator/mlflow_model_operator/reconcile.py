@@ -35,7 +35,6 @@ from mlflow_model_operator.plan import (
     compute_changes,
     desired_objects,
     make_plan,
-    may_receive_copies,
     measurement,
     shadow_measurement,
     unseen_objects,
@@ -228,7 +227,7 @@ class Reconciler:
         foreign: ForeignObjects,
     ) -> Outcome:
         """Makes the children what `plan` asks for, unless they are known to be."""
-        if self._in_sync.get(resource.key) == self._state(resource, plan, live):
+        if self._in_sync.get(resource.key) == self._state(resource, plan):
             return Outcome(live)
         desired = desired_objects(resource, plan, live, self.settings)
         changes = remaining = compute_changes(resource, plan, desired, live)
@@ -240,14 +239,13 @@ class Reconciler:
             live = self.cache.children(resource.key, resource.uid)
             remaining = compute_changes(resource, plan, desired, live)
         if not remaining:
-            self._in_sync[resource.key] = self._state(resource, plan, live)
+            self._in_sync[resource.key] = self._state(resource, plan)
         has_created = not failures and len(remaining.missing) < len(changes.missing)
         return Outcome(live, tuple(failures), has_created)
 
-    def _state(self, resource: MLflowModelDeployment, plan: Plan, live: LiveChildren) -> int:
+    def _state(self, resource: MLflowModelDeployment, plan: Plan) -> int:
         children = self.cache.fingerprint(resource.key)
-        copies = may_receive_copies(resource, plan, live)
-        return hash((resource.uid, resource.generation, plan.identity, children, copies))
+        return hash((resource.uid, resource.generation, plan.identity, children))
 
     def _snapshot(
         self,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,33 @@ def objects(case: str) -> list[dict[str, Any]]:
         resource, live = _ready(raw, resource, names, resolution)
     if "stable" in given:
         resource, live = _updating(raw, resource, names, given)
+    desired = _desired(resource, resolution, live, names)
+    if given.get("route_is_accepted"):
+        live = replace(live, routes={resource.name: _accepted(desired[-1])})
+        desired = _desired(resource, resolution, live, names)
+    return desired
+
+
+def _desired(
+    resource: MLflowModelDeployment,
+    resolution: Resolution,
+    live: LiveChildren,
+    names: RevisionNames,
+) -> list[dict[str, Any]]:
     plan = make_plan(resource, resolution, live, names, SETTINGS, now=0.0)
     assert plan is not None
     return desired_objects(resource, plan, live, SETTINGS)
+
+
+def _accepted(route: dict[str, Any]) -> dict[str, Any]:
+    """The route as its Gateway has accepted it."""
+    conditions = [
+        {"type": type_, "status": "True", "observedGeneration": 1}
+        for type_ in ("Accepted", "ResolvedRefs")
+    ]
+    parent = {"parentRef": route["spec"]["parentRefs"][0], "conditions": conditions}
+    metadata = {**route["metadata"], "generation": 1}
+    return {**route, "metadata": metadata, "status": {"parents": [parent]}}
 
 
 def _ready(

@@ -1452,6 +1452,13 @@ class Spec(KubeModel):
             field_path=".shadow.uri",
         ),
         Rule(
+            "!has(self.shadow) || ((!has(self.canary) || self.shadow.uri != self.canary.uri) && "
+            "(!has(self.variants) || self.variants.all(variant, variant.uri != self.shadow.uri)))",
+            "the shadow is the same as the canary or a variant, which receives requests of its "
+            "own: write another URI, or leave out shadow",
+            field_path=".shadow.uri",
+        ),
+        Rule(
             f"!has(self.server.image) || !(has(self.shadow) || {_HAS_SHADOW_STEP})",
             "only the scoring image sends copies of requests: leave out server.image, or leave out "
             "shadow and the steps with a shadow",

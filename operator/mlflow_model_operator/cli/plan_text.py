@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlflow_model_operator.api.names import KIND
+from mlflow_model_operator.cli.plan_shares import shares_text
 from mlflow_model_operator.cli.planning import Planned
 from mlflow_model_operator.cli.table import fields, table
 from mlflow_model_operator.cli.text import steps_text
+from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.objects import KubeObject, name_of
 from mlflow_model_operator.rollout.steps import Schedule
 
@@ -18,7 +20,13 @@ Json = dict[str, Any]
 
 def plan_text(planned: Planned) -> str:
     """The objects, what would change, and how a revision takes over."""
-    parts = [_summary(planned), _objects(planned), _rollout(planned), _notes(planned.notes)]
+    parts = [
+        _summary(planned),
+        _objects(planned),
+        shares_text(planned.resource, planned.plan.decision),
+        _rollout(planned),
+        _notes(planned.notes),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -103,9 +111,9 @@ def _hosts(spec: Json) -> str:
 
 
 def _backends(spec: Json) -> str:
-    references = [ref for rule in spec.get("rules", ()) for ref in rule.get("backendRefs", ())]
-    shares = dict.fromkeys(f"{ref['name']} {ref.get('weight', 1)} %" for ref in references)
-    return ", ".join(shares)
+    """Where requests go that no header and no cookie leads elsewhere."""
+    shares = httproute.listed_weights({"spec": spec})
+    return ", ".join(f"{name} {weight} %" for name, weight in shares.items())
 
 
 def _rollout(planned: Planned) -> str:

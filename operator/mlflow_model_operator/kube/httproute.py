@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlflow_model_operator.api.resource import Key
 from mlflow_model_operator.kube.kinds import GATEWAY
@@ -48,6 +49,26 @@ class Pending:
 Acceptance = Accepted | Refused | Pending
 
 
+class Header(NamedTuple):
+    """A match of a rule by a header, as an HTTPRoute states it."""
+
+    type: str  # Exact or RegularExpression
+    name: str
+    value: str
+
+
+class HeaderRule(NamedTuple):
+    """A rule of a route that is about requests with any of these headers."""
+
+    headers: frozenset[Header]
+    weights: dict[str, int]  # also those of 0
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """The Services that it sends requests to."""
+        return {service: weight for service, weight in self.weights.items() if weight > 0}
+
+
 def hostnames(route: KubeObject) -> list[str]:
     """The host names that a route states; "" where it states none, and so has all of them."""
     return list(route.get("spec", {}).get("hostnames") or [""])
@@ -80,11 +101,10 @@ def backends(route: KubeObject) -> frozenset[str]:
     )
 
 
-def matched(route: KubeObject) -> frozenset[str]:
-    """The Services to which a route sends requests by a header, whatever their weight."""
-    return frozenset(
-        name for rule in _rules(route) if _has_headers(rule) for name in _weights(rule)
-    )
+def header_rules(route: KubeObject) -> list[HeaderRule]:
+    """The rules of a route that are about requests with certain headers, in their order."""
+    rules = ((_headers(rule), _weights(rule)) for rule in _rules(route))
+    return [HeaderRule(headers, weights) for headers, weights in rules if headers]
 
 
 def has_backend_filters(route: KubeObject) -> bool:
@@ -99,11 +119,19 @@ def _rules(route: KubeObject) -> list[KubeObject]:
 
 
 def _weights(rule: KubeObject) -> dict[str, int]:
-    return {ref["name"]: ref.get("weight", 1) for ref in rule.get("backendRefs") or ()}
+    """A Service that a rule lists more than once has the sum."""
+    weights: dict[str, int] = {}
+    for ref in rule.get("backendRefs") or ():
+        weights[ref["name"]] = weights.get(ref["name"], 0) + ref.get("weight", 1)
+    return weights
 
 
-def _has_headers(rule: KubeObject) -> bool:
-    return any(match.get("headers") for match in rule.get("matches") or ())
+def _headers(rule: KubeObject) -> frozenset[Header]:
+    return frozenset(
+        Header(header.get("type") or "Exact", header["name"], header["value"])
+        for match in rule.get("matches") or ()
+        for header in match.get("headers") or ()
+    )
 
 
 def gateway_of(route: KubeObject) -> Key:

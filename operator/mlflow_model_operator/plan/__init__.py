@@ -5,7 +5,7 @@ Pure: it decides (rollout), renders (render) and compares, but never acts. `reco
 
 from mlflow_model_operator.plan.analysis import measurement
 from mlflow_model_operator.plan.changes import Change, Changes, compute_changes
-from mlflow_model_operator.plan.desired import desired_objects, may_receive_copies
+from mlflow_model_operator.plan.desired import desired_objects
 from mlflow_model_operator.plan.previous import unseen_objects
 from mlflow_model_operator.plan.revisions import (
     Plan,
@@ -28,7 +28,6 @@ __all__ = [
     "compute_changes",
     "desired_objects",
     "make_plan",
-    "may_receive_copies",
     "measurement",
     "shadow_measurement",
     "unseen_objects",

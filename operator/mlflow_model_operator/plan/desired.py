@@ -8,9 +8,9 @@ from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
 from mlflow_model_operator.plan.replicas import scale_of
 from mlflow_model_operator.plan.revisions import Plan
 from mlflow_model_operator.plan.shadow import active_shadow
-from mlflow_model_operator.rollout import Decision
+from mlflow_model_operator.rollout.matches import pins
 from mlflow_model_operator.rollout.route_features import RouteFeature
-from mlflow_model_operator.rollout.state import deployment_state
+from mlflow_model_operator.rollout.users import revisions_by_place
 from mlflow_model_operator.settings import Settings
 
 
@@ -30,49 +30,30 @@ def desired_objects(
         scale = scale_of(resource, plan.decision, plan.stale, live)
         objects += render.scaling_objects(resource, plan.stale, scale)
     objects += _missing_services(resource, plan, live)
-    if shadow is not None and may_receive_copies(resource, plan, live):
-        objects.append(render.shadow_config(resource, plan.decision.stable, shadow))
+    if plan.copies_to is not None:
+        objects.append(render.shadow_config(resource, plan.decision.stable, plan.copies_to))
     return objects + render.routing_objects(
         resource,
         plan.decision.listed,
-        pins=_pins(resource, plan.decision),
-        is_sticky=_may_be_sticky(plan),
+        pins=() if RouteFeature.MATCH in plan.refused else pins(resource, plan.decision),
+        users_of=_users_of(resource, plan),
+        is_sticky=not _is_exchange(plan),
         is_stale=plan.stale is not None,
         excluded_hostnames=plan.excluded_hostnames,
     )
 
 
-def may_receive_copies(resource: MLflowModelDeployment, plan: Plan, live: LiveChildren) -> bool:
-    """Whether there is a shadow that answers, or that gets copies already: its errors count."""
-    shadow = active_shadow(plan.decision)
-    if shadow is None:
-        return False
-    name = shadow.revision.name
-    config = live.config_maps.get(render.shadow_config_name(resource), {})
-    receives = any(f'"{name}"' in file for file in config.get("data", {}).values())
-    return receives or deployment_state(live.deployments.get(name)).answers
-
-
-def _may_be_sticky(plan: Plan) -> bool:
-    """Whether users can stay: not where pods are exchanged, for then requests follow the pods."""
+def _is_exchange(plan: Plan) -> bool:
+    """Whether pods are exchanged: requests follow them, so users can't stay."""
     trial = plan.decision.trial
-    is_exchange = trial is not None and trial.is_exchange
-    return RouteFeature.STICKY not in plan.refused and not is_exchange
+    return trial is not None and trial.is_exchange
 
 
-def _pins(resource: MLflowModelDeployment, decision: Decision) -> list[render.Pin]:
-    """The requests that always go to a revision, by its role; those of the target first."""
-    canary = resource.spec.canary
-    by_role = [(decision.target, resource.spec.rollout.match if decision.trial else [])]
-    if decision.canary is not None and canary is not None:
-        by_role.append((decision.canary, canary.match))
-    matches_of = {variant.name: variant.match for variant in resource.spec.variants}
-    by_role += [(entry.revision, matches_of[entry.name]) for entry in decision.variants]
-    return [
-        render.Pin(revision.name, tuple(matches))
-        for revision, matches in by_role
-        if matches and revision.name in decision.matched
-    ]
+def _users_of(resource: MLflowModelDeployment, plan: Plan) -> tuple[str | None, ...]:
+    """Whose users the route has a rule for."""
+    if RouteFeature.STICKY in plan.refused:
+        return ()
+    return revisions_by_place(resource, plan.decision)
 
 
 def _missing_services(

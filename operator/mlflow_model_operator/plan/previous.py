@@ -26,6 +26,7 @@ from mlflow_model_operator.rollout import (
     deployment_state,
     selected_revisions,
 )
+from mlflow_model_operator.rollout.matches import led_revisions
 from mlflow_model_operator.rollout.state import Revision, Weight
 from mlflow_model_operator.settings import Settings
 
@@ -61,7 +62,7 @@ def previous_decision(
         stable=stable,
         target=target,
         traffic=tuple(Weight(share.revision, share.weight) for share in status.traffic),
-        matched=frozenset(status.matched),
+        matched=frozenset(status.matched) | _live_matched(resource, live),
         draining=draining,
         fallbacks=(target, *fallbacks) if target and has_requests else tuple(fallbacks),
     )
@@ -168,8 +169,9 @@ def _live_traffic(
 
 
 def _live_matched(resource: MLflowModelDeployment, live: LiveChildren) -> frozenset[str]:
+    """The revisions to which the live route sends requests that match, accepted or not."""
     route = live.routes.get(resource.name)
-    return httproute.matched(route) if route else frozenset()
+    return led_revisions(route) if route else frozenset()
 
 
 def _route_weights(resource: MLflowModelDeployment, live: LiveChildren) -> Mapping[str, int]:

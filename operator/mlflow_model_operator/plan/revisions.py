@@ -23,7 +23,7 @@ from mlflow_model_operator.plan.previous import (
 )
 from mlflow_model_operator.plan.replicas import takeover_replicas
 from mlflow_model_operator.plan.rollout import Reports, RolloutPlan, plan_rollout, progress_of
-from mlflow_model_operator.plan.shadow import requested_shadow
+from mlflow_model_operator.plan.shadow import requested_shadow, shadow_with_copies
 from mlflow_model_operator.plan.start import postponement
 from mlflow_model_operator.plan.undo import earlier_revision
 from mlflow_model_operator.rollout import (
@@ -36,6 +36,7 @@ from mlflow_model_operator.rollout import (
     deployment_state,
     live_routing,
 )
+from mlflow_model_operator.rollout.matches import LiveMatches, live_matches
 from mlflow_model_operator.rollout.route_features import Refusals, RouteFeature, refused_features
 from mlflow_model_operator.rollout.state import Revision, RevisionState
 from mlflow_model_operator.rollout.variants import Variant
@@ -67,12 +68,13 @@ class Plan:
     postponed: Postponement | None = None  # the rollout that does not start yet
     draining: tuple[Revision, ...] = ()  # those of the decision that still run
     refused: Refusals = field(default_factory=dict)  # what the route leaves out
+    copies_to: Shadow | None = None  # the shadow that the stable revision's pods send copies to
 
     @property
     def identity(self) -> Hashable:
         """Equal for plans that, for one generation of the spec, ask for the same objects."""
-        refused = frozenset(self.refused)
-        return (self.decision.identity, self.renderable, self.excluded_hostnames, refused)
+        routing = (self.excluded_hostnames, frozenset(self.refused))
+        return (self.decision.identity, self.renderable, routing, self.copies_to)
 
     @property
     def stale(self) -> Revision | None:
@@ -168,9 +170,9 @@ def make_plan(
     earlier = earlier_revision(resource, target, stable, live, settings, names.of(resource))
     rollout = plan_rollout(resource, target, stable, snapshot, gates, around.reports, earlier)
     renderable = _renderable(resource, previous, rollout.target, others.revisions, names, shadow)
-    refused = refused_features(resource, live)
+    refused, matches = _live_rules(resource, live, around)
     decision = decide(
-        _desired(resource, rollout, others, shadow, refused, stable, live),
+        _desired(resource, rollout, others, shadow, matches, stable, live),
         previous,
         _states(live, renderable),
         routing=live_routing(resource, live, around.gateway),
@@ -179,8 +181,17 @@ def make_plan(
         requeue_after=postponed.until - now if postponed else rollout.requeue_after,
     )
     rendered, draining = _with_role(renderable, decision), _draining(decision, live, settings)
-    hostnames = around.excluded_hostnames
-    return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused)
+    hostnames, copies_to = around.excluded_hostnames, shadow_with_copies(resource, decision, live)
+    return Plan(decision, rendered, hostnames, is_deferred, postponed, draining, refused, copies_to)
+
+
+def _live_rules(
+    resource: MLflowModelDeployment, live: LiveChildren, around: Surroundings
+) -> tuple[Refusals, LiveMatches]:
+    """What the gateway refuses, and the live rules for requests that match, if it takes any."""
+    refused = refused_features(resource, live)
+    can_match = RouteFeature.MATCH not in refused
+    return refused, live_matches(resource, live, around.gateway) if can_match else LiveMatches()
 
 
 def _with_role(renderable: Iterable[Revision], decision: Decision) -> tuple[Revision, ...]:
@@ -209,24 +220,29 @@ def _desired(
     rollout: RolloutPlan,
     others: _Others,
     shadow: Shadow | None,
-    refused: Refusals,
+    matches: LiveMatches,
     stable: Revision | None,
     live: LiveChildren,
 ) -> Desired:
-    spec, trial = resource.spec, rollout.trial
-    can_match = RouteFeature.MATCH not in refused  # the gateway tells requests apart
+    spec, trial, canary = resource.spec, rollout.trial, others.canary
+    matches_of = {variant.name: variant.match for variant in spec.variants}
+    can_match_target = matches.may_lead(spec.rollout.match, rollout.target.name)
     return Desired(
         target=rollout.target,
-        canary=others.canary,
+        canary=canary,
         canary_weight=spec.canary.weight if spec.canary else 0,
         variants=tuple(
-            variant._replace(has_matches=variant.has_matches and can_match)
+            variant._replace(
+                has_matches=matches.may_lead(matches_of[variant.name], variant.revision.name)
+            )
             for variant in others.variants
         ),
-        canary_matches=bool(can_match and spec.canary and spec.canary.match),
+        canary_matches=bool(
+            spec.canary and canary and matches.may_lead(spec.canary.match, canary.name)
+        ),
         stopped=spec.scaling.min_replicas == 0,
         splits_by_weight=spec.routing.gateway is not None,
-        trial=trial if can_match or trial is None else replace(trial, may_match=False),
+        trial=trial and replace(trial, may_match=trial.may_match and can_match_target),
         rejected=rollout.rejected,
         keep_delay=spec.rollout.keep_seconds,
         takes_over=rollout.takes_over,
@@ -305,8 +321,7 @@ def _variants(
         model = model_to_serve(resolved, models) if resolved else None
         if model is not None:
             revision = names.revision(resource, replace(model, tags=()))
-            variant = Variant(written.name, revision, written.weight, bool(written.match))
-            variants.append(variant)
+            variants.append(Variant(written.name, revision, written.weight))
     return variants
 
 

@@ -61,10 +61,14 @@ from mlflow_model_operator.status.diagnosis import Failure, diagnose
 FINAL_REASONS = frozenset(
     {Reason.INVALID_MODEL, Reason.MODEL_LOAD_FAILED, Reason.INPUT_EXAMPLE_FAILED}
 )
-# What may pass by itself while pods start, but not once they had requests or their time is over.
+# What may pass by itself while pods start, but not once they had requests, or copies of them, or
+# their time is over.
 LATE_REASONS = frozenset(
     {
         Reason.ARTIFACT_UNREADABLE,
+        Reason.ARTIFACT_UNAUTHORIZED,
+        Reason.ARTIFACT_SERVER_UNREACHABLE,
+        Reason.ARTIFACT_SERVER_UNTRUSTED,
         Reason.DEPENDENCY_INSTALL_FAILED,
         Reason.OUT_OF_MEMORY,
         Reason.CONTAINER_CRASHED,
@@ -366,7 +370,8 @@ def _failure(
         return _rejection_of(failure or _not_ready(target, deadline), snapshot.now)
     if failure is None:
         return None
-    is_late = is_due or weight_of(begun, steps) > 0 or _has_deadline_passed(deployment)
+    has_requests = weight_of(begun, steps) > 0 or shadow_of(begun, steps) > 0
+    is_late = is_due or has_requests or _has_deadline_passed(deployment)
     if failure.reason in FINAL_REASONS or (is_late and failure.reason in LATE_REASONS):
         return _rejection_of(failure, snapshot.now)
     return None
@@ -429,13 +434,8 @@ def _trial(
 
 
 def _may_match(resource: MLflowModelDeployment, observed: Observation) -> bool:
-    """Whether requests that match may go to the target: gates passed, and in the route.
-
-    Once they do, they stay while the gateway follows another change of the route.
-    """
-    if not resource.spec.rollout.match or observed.obstacle is not None:
-        return False
-    return observed.is_listed or observed.target in resource.status.matched
+    """Whether requests that match may go to the target, once the data plane has their rule."""
+    return bool(resource.spec.rollout.match) and observed.obstacle is None
 
 
 def _exchanged_pods(progress: Progress, exchanged: Exchange, is_kept_back: bool) -> int:

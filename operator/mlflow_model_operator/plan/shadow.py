@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from mlflow_model_operator import render
 from mlflow_model_operator.analysis import ShadowMeasurement, ShadowReport
 from mlflow_model_operator.api import quantity
 from mlflow_model_operator.api.model_version import ModelVersion, ResolutionResult
 from mlflow_model_operator.api.resource import MLflowModelDeployment
+from mlflow_model_operator.kube.objects import LiveChildren
 from mlflow_model_operator.plan.previous import model_to_serve, revision_from_status
 from mlflow_model_operator.rollout import Decision, Phase, Shadow
-from mlflow_model_operator.rollout.state import Revision
+from mlflow_model_operator.rollout.state import Revision, deployment_state
 
 # Between two looks at what the pods have counted, where no analysis says otherwise.
 INTERVAL = 30.0  # seconds
@@ -46,6 +48,19 @@ def requested_shadow(
 def active_shadow(decision: Decision) -> Shadow | None:
     """The shadow that the pods of the stable revision are to send copies to; None: to none."""
     return None if decision.phase is Phase.STOPPED else decision.shadow
+
+
+def shadow_with_copies(
+    resource: MLflowModelDeployment, decision: Decision, live: LiveChildren
+) -> Shadow | None:
+    """The shadow that answers, or that gets copies already, for then its errors count; or None."""
+    shadow = active_shadow(decision)
+    if shadow is None:
+        return None
+    name = shadow.revision.name
+    config = live.config_maps.get(render.shadow_config_name(resource), {})
+    receives = any(f'"{name}"' in file for file in config.get("data", {}).values())
+    return shadow if receives or deployment_state(live.deployments.get(name)).answers else None
 
 
 def shadow_measurement(

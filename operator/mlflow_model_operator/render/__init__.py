@@ -11,12 +11,10 @@ from mlflow_model_operator.render.deployment import (
 from mlflow_model_operator.render.metadata import revision_metadata
 from mlflow_model_operator.render.network import network_objects
 from mlflow_model_operator.render.readback import live_revision
-from mlflow_model_operator.render.route_rules import Pin
 from mlflow_model_operator.render.routing import routing_objects
 from mlflow_model_operator.render.shadow import shadow_config, shadow_config_name
 
 __all__ = [
-    "Pin",
     "Scale",
     "live_revision",
     "network_objects",

@@ -2,27 +2,22 @@
 
 The rule by weight comes first, which is where it is read back. Rules with a header go before it all
 the same: the Gateway API prefers the match with more headers, and of equal ones the first.
+
+Only the spec decides how many rules there are, and which is where; where they lead may change.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from mlflow_model_operator.api.contract import GRPC_PORT
-from mlflow_model_operator.api.match_fields import RequestMatch
+from mlflow_model_operator.kube.httproute import Header
+from mlflow_model_operator.rollout.matches import NOBODY, Pin, cookie_header, header_of
 from mlflow_model_operator.rollout.state import Weight
 
 SERVICE_PORT = 80
 GRPC_PATH = "/inference.GRPCInferenceService"
-
-
-class Pin(NamedTuple):
-    """Requests that always go to one revision: those that match any of `matches`."""
-
-    revision: str
-    matches: tuple[RequestMatch, ...]
 
 
 class StickyCookie(NamedTuple):
@@ -31,6 +26,8 @@ class StickyCookie(NamedTuple):
     name: str
     path: str
     max_age: int  # seconds
+    revisions: tuple[str | None, ...] = ()  # whose users there is a rule for; None: nobody's
+    is_assigned: bool = True  # whether users stay now: not where requests follow the pods
 
     def assigning(self, revision: str) -> str:
         """The Set-Cookie that assigns a user to a revision."""
@@ -40,14 +37,6 @@ class StickyCookie(NamedTuple):
         )
 
 
-class Header(NamedTuple):
-    """A match of a rule by a header, as an HTTPRoute states it."""
-
-    type: str  # Exact or RegularExpression
-    name: str
-    value: str
-
-
 class Backend(NamedTuple):
     """A Service, and its share of the requests of a rule."""
 
@@ -55,6 +44,7 @@ class Backend(NamedTuple):
     port: int
     weight: int
     set_cookie: str | None = None  # what its answers get
+    has_filter: bool = False  # be it one that changes nothing
 
 
 ANY: tuple[Header | None, ...] = (None,)  # whatever the headers
@@ -68,21 +58,76 @@ class RouteRule(NamedTuple):
     backends: tuple[Backend, ...]
     rewrites: bool = False  # whether the path is cut off
 
-    def only_for(self, headers: tuple[Header | None, ...], revision: str) -> RouteRule:
-        """The same for requests with one of these headers, all of them to one revision."""
-        return self._replace(
-            headers=headers, backends=(Backend(revision, self.backends[0].port, 100),)
-        )
+    def only_for(
+        self, headers: tuple[Header | None, ...], revision: str | None, *, is_led: bool
+    ) -> RouteRule:
+        """The same for requests with one of these headers, and with the revision listed.
+
+        All of them go to that revision where the rule `is_led` there.
+        """
+        rule = self._replace(headers=headers)
+        if revision is None:
+            return rule
+        listed = list(self.backends)
+        if revision not in {backend.service for backend in listed}:
+            listed.append(Backend(revision, listed[0].port, 0))
+        if is_led:
+            listed = [
+                backend._replace(weight=100 if backend.service == revision else 0)
+                for backend in listed
+            ]
+        return rule._replace(backends=tuple(listed))
+
+    def pinned(self, pins: Iterable[Pin]) -> list[RouteRule]:
+        """One for each of these pins, in their order."""
+        return [
+            self.only_for(tuple(map(header_of, pin.matches)), pin.revision, is_led=pin.is_led)
+            for pin in pins
+        ]
+
+    def of_users(self, sticky: StickyCookie) -> list[RouteRule]:
+        """One for the users of each revision, which leads to it while it has a weight."""
+        served = {backend.service for backend in self.backends if backend.weight > 0}
+        return [
+            self.only_for(
+                (cookie_header(sticky.name, revision or NOBODY),),
+                revision,
+                is_led=sticky.is_assigned and revision in served,
+            )
+            for revision in sticky.revisions
+        ]
 
     def assigning(self, sticky: StickyCookie) -> RouteRule:
-        """The same with a cookie that keeps each user at the revision that answers."""
-        backends = (
-            backend._replace(set_cookie=sticky.assigning(backend.service))
-            if backend.weight > 0
-            else backend
-            for backend in self.backends
+        """The same with a cookie that keeps each user at the revision that answers.
+
+        Only while requests are split: else all users would stay with the old revision of a rollout.
+        """
+        if not sticky.revisions:
+            return self
+        served, unserved = self._by_place(sticky.revisions)
+        is_split = sticky.is_assigned and len({backend.service for backend in served}) > 1
+        assigned = (
+            backend._replace(
+                has_filter=True, set_cookie=sticky.assigning(backend.service) if is_split else None
+            )
+            for backend in served
         )
-        return self._replace(backends=tuple(backends))
+        return self._replace(backends=(*assigned, *unserved))
+
+    def _by_place(self, revisions: tuple[str | None, ...]) -> tuple[list[Backend], list[Backend]]:
+        """The backends with a weight, one for each of the places at least, and those without.
+
+        Where backends have filters, Envoy Gateway makes a cluster for each that has a weight, named
+        by its index. So a place whose revision has none leads where the largest share does, with
+        1 % of that; and all that changes is where a place leads.
+        """
+        shares = {backend.service: backend for backend in self.backends if backend.weight > 0}
+        largest = max(shares.values(), key=lambda backend: backend.weight)
+        free = sum(revision not in shares for revision in revisions)
+        shares[largest.service] = largest._replace(weight=largest.weight - free)
+        places = [shares.pop(revision, None) if revision else None for revision in revisions]
+        served = [place or largest._replace(weight=1) for place in places]
+        return [*served, *shares.values()], [b for b in self.backends if b.weight == 0]
 
 
 def route_rules(
@@ -95,55 +140,19 @@ def route_rules(
 ) -> list[RouteRule]:
     """All rules: by weight, then for the pins in their order, then by the cookie.
 
-    The cookie is set while requests are split, and leads to a revision while that has a weight.
+    Those for gRPC come last, because they come and go: an older pod template may not serve it.
     Clients of gRPC keep no cookies.
     """
-    shares = tuple(traffic)
-    rules = [RouteRule(path, ANY, _backends(shares), path != "/")]
+    shares, pins = tuple(traffic), tuple(pins)
+    by_weight = RouteRule(path, ANY, _backends(shares), path != "/")
+    rules = [by_weight, *by_weight.pinned(pins)]
+    if sticky is not None:
+        rules = [by_weight.assigning(sticky), *rules[1:], *by_weight.of_users(sticky)]
     if serves_grpc:
-        rules.append(RouteRule(GRPC_PATH, ANY, _backends(shares, GRPC_PORT)))
-    template = rules.copy()
-    for pin in pins:
-        headers = tuple(map(_header, pin.matches))
-        rules += [rule.only_for(headers, pin.revision) for rule in template]
-    if sticky is None or not _is_split(shares):
-        return rules
-    users = [
-        template[0].only_for((cookie_header(sticky.name, share.revision),), share.revision)
-        for share in shares
-        if share.weight > 0
-    ]
-    return [rules[0].assigning(sticky), *rules[1:], *users]
-
-
-def _is_split(shares: tuple[Weight, ...]) -> bool:
-    return sum(share.weight > 0 for share in shares) > 1
+        by_weight = RouteRule(GRPC_PATH, ANY, _backends(shares, GRPC_PORT))
+        rules += [by_weight, *by_weight.pinned(pins)]
+    return rules
 
 
 def _backends(shares: tuple[Weight, ...], port: int = SERVICE_PORT) -> tuple[Backend, ...]:
     return tuple(Backend(share.revision, port, share.weight) for share in shares)
-
-
-def _header(match: RequestMatch) -> Header:
-    if match.header is not None:
-        return Header("Exact", match.header.name, match.header.value)
-    assert match.cookie is not None
-    return cookie_header(match.cookie.name, match.cookie.value)
-
-
-def cookie_header(name: str, value: str) -> Header:
-    """The match of a cookie, which a browser sends beside others in one header.
-
-    Gateways differ in whether a part of the header may match or all of it must (Envoy): so this
-    matches all of it.
-
-    >>> cookie_header("tester", "a.b").value
-    '^(.*; *)?tester=a\\\\.b( *;.*)?$'
-    """
-    pair = f"{_escaped(name)}={_escaped(value)}"
-    return Header("RegularExpression", "Cookie", f"^(.*; *)?{pair}( *;.*)?$")
-
-
-def _escaped(text: str) -> str:
-    """The text as part of a regular expression, escaped as all dialects have it."""
-    return re.sub(r"[.+*?()|[\]{}^$\\]", r"\\\g<0>", text)

@@ -10,7 +10,8 @@ from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube.objects import KubeObject
 from mlflow_model_operator.render.engine import fill
 from mlflow_model_operator.render.metadata import common_labels, object_metadata, with_applied
-from mlflow_model_operator.render.route_rules import Pin, RouteRule, StickyCookie, route_rules
+from mlflow_model_operator.render.route_rules import RouteRule, StickyCookie, route_rules
+from mlflow_model_operator.rollout.matches import Pin
 from mlflow_model_operator.rollout.state import Weight
 
 
@@ -19,18 +20,19 @@ def routing_objects(
     traffic: tuple[Weight, ...],
     *,
     pins: Iterable[Pin] = (),
+    users_of: tuple[str | None, ...] = (),
     is_sticky: bool = True,
     is_stale: bool = False,
     excluded_hostnames: frozenset[str] = frozenset(),
 ) -> list[KubeObject]:
     """The Service of the resource's own name, and its HTTPRoute if a gateway is named.
 
-    With a gateway the route has the weights and the `pins`, and keeps users where the spec says so
-    and the gateway can do it (`is_sticky`); the Service selects the stable revision, or the canary
-    where that has all requests. Without one the Service selects all revisions with weight. A
-    revision with weight 0 is in the route, so that the gateway knows its pods. Where `is_stale`,
-    the stable revision has an older pod template: its pods may not serve gRPC yet. The route is
-    left out where other resources serve all its host names.
+    With a gateway the route has the weights, the `pins`, and a rule for the users of each revision
+    of `users_of`, who stay while that makes sense (`is_sticky`); the Service selects the stable
+    revision, or the canary where that has all requests. Without one the Service selects all
+    revisions with weight. A revision with weight 0 is in the route, so that the gateway knows its
+    pods. Where `is_stale`, the stable revision has an older pod template: its pods may not serve
+    gRPC yet. The route is left out where other resources serve all its host names.
     """
     grpc_port = GRPC_PORT if resource.spec.server.grpc and not is_stale else None
     metadata = object_metadata(resource, resource.name, common_labels(resource))
@@ -42,7 +44,7 @@ def routing_objects(
     objects = [fill("service", metadata=metadata, selector=selector, grpc_port=grpc_port)]
     if has_gateway and not are_all_excluded(resource, excluded_hostnames):
         path, serves_grpc = resource.spec.routing.path, grpc_port is not None
-        sticky = _sticky_cookie(resource) if is_sticky else None
+        sticky = _sticky_cookie(resource, users_of, is_sticky)
         rules = route_rules(path, traffic, pins, sticky, serves_grpc=serves_grpc)
         objects.append(_route(resource, metadata, rules, excluded_hostnames))
     return objects
@@ -53,11 +55,14 @@ def are_all_excluded(resource: MLflowModelDeployment, excluded_hostnames: frozen
     return excluded_hostnames.issuperset(resource.spec.routing.hostnames or [""])
 
 
-def _sticky_cookie(resource: MLflowModelDeployment) -> StickyCookie | None:
+def _sticky_cookie(
+    resource: MLflowModelDeployment, users_of: tuple[str | None, ...], is_assigned: bool
+) -> StickyCookie | None:
     sticky = resource.spec.routing.sticky
     if sticky is None:
         return None
-    return StickyCookie(sticky.cookie, resource.spec.routing.path, sticky.seconds)
+    path = resource.spec.routing.path
+    return StickyCookie(sticky.cookie, path, sticky.seconds, users_of, is_assigned)
 
 
 def _route(

@@ -35,7 +35,7 @@ class Trial:
     notice: str = ""  # what a gate could not look at
     is_exchange: bool = False  # no autoscaler may add pods to those numbers
     undone: Revision | None = None  # the revision that is rolled back, where this is an undo
-    # Whether requests that match go to it: gates passed, and the data plane has it.
+    # Whether requests that match go to it: gates passed, and the data plane has their rule.
     may_match: bool = False
     shadow: int = 0  # the share of the requests that it gets copies of now, in percent
 
@@ -66,7 +66,8 @@ class Desired:
     target: Revision
     canary: Revision | None = None
     canary_weight: int = 0  # percent
-    canary_matches: bool = False  # whether requests that match are the canary's at any weight
+    # Whether requests that match are the canary's at any weight: the data plane has their rule.
+    canary_matches: bool = False
     variants: tuple[Variant, ...] = ()  # in place of a canary
     stopped: bool = False  # spec.scaling.minReplicas is 0
     # Whether a gateway splits the traffic. A Service gives requests to all pods, or to one
@@ -89,7 +90,7 @@ class Previous:
     stable: Revision | None = None
     traffic: tuple[Weight, ...] = ()
     draining: Mapping[str, float] = field(default_factory=dict)  # revision → since, epoch seconds
-    matched: frozenset[str] = frozenset()  # had requests that match
+    matched: frozenset[str] = frozenset()  # had requests that match, or are to get them by now
     target: Revision | None = None  # where it was not the stable one
     # A target with requests, and draining revisions that still run: what can serve where the stable
     # one fails.

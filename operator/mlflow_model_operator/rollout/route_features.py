@@ -17,6 +17,7 @@ from mlflow_model_operator.api.resource import MLflowModelDeployment
 from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.kube.httproute import Refused
 from mlflow_model_operator.kube.objects import KubeObject, LiveChildren
+from mlflow_model_operator.rollout.matches import is_of_users
 
 # Reasons of the Gateway API that have nothing to do with the rules of a route.
 _OTHER_REASONS = frozenset(
@@ -72,18 +73,21 @@ def refused_features(resource: MLflowModelDeployment, live: LiveChildren) -> Ref
         if entry.hash == current and entry.rules in set(RouteFeature)
     }
     route = live.routes.get(resource.name)
-    suspect, refusal = _suspect(route) if route else None, _refusal(resource, route)
+    suspect = _suspect(resource, route) if route else None
+    refusal = _refusal(resource, route)
     is_of_spec = resource.status.observed_generation == resource.generation
     if is_of_spec and suspect is not None and refusal is not None:
         refused.setdefault(suspect, refusal)
     return refused
 
 
-def _suspect(route: KubeObject) -> RouteFeature | None:
+def _suspect(resource: MLflowModelDeployment, route: KubeObject) -> RouteFeature | None:
     """What to leave out of a refused route first: what the fewest gateways support."""
-    if httproute.has_backend_filters(route):
+    rules = httproute.header_rules(route)
+    is_sticky = resource.spec.routing.sticky is not None and any(map(is_of_users, rules))
+    if is_sticky or httproute.has_backend_filters(route):
         return RouteFeature.STICKY
-    return RouteFeature.MATCH if httproute.matched(route) else None
+    return RouteFeature.MATCH if rules else None
 
 
 def _refusal(resource: MLflowModelDeployment, route: KubeObject | None) -> Refusal | None:

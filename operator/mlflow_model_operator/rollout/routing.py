@@ -62,7 +62,7 @@ def live_routing(
     route = live.routes.get(resource.name)
     if route is None or _is_gateway_gone(resource, route, gateway):
         return LiveRouting(service)
-    match _acceptance(route):
+    match route_acceptance(route):
         case Accepted():
             return LiveRouting(service, httproute.backends(route))
         case Refused():
@@ -88,7 +88,7 @@ def programmed_weights(
     """
     route = live.routes.get(resource.name)
     is_programmed = gateway is None or gateway.is_programmed
-    if route is None or not is_programmed or not isinstance(_acceptance(route), Accepted):
+    if route is None or not is_programmed or not isinstance(route_acceptance(route), Accepted):
         return None
     return httproute.listed_weights(route)
 
@@ -114,7 +114,7 @@ def accepted_revisions(
         return None
     if _is_gateway_gone(resource, route, gateway):
         return []
-    if isinstance(_acceptance(route), Accepted):
+    if isinstance(route_acceptance(route), Accepted):
         return sorted(httproute.backends(route))
     return _last_accepted(resource, route, live)
 
@@ -128,7 +128,7 @@ def _is_gateway_gone(
     return not gateway.exists
 
 
-def _acceptance(route: KubeObject) -> httproute.Acceptance:
+def route_acceptance(route: KubeObject) -> httproute.Acceptance:
     """What is said of the route by the Gateway that it names, which the spec may name no more."""
     gateway = httproute.gateway_of(route)
     return httproute.acceptance(route, gateway.name, gateway.namespace)

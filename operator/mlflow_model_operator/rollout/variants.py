@@ -14,7 +14,7 @@ class Variant(NamedTuple):
     name: str
     revision: Revision
     weight: int = 0  # percent
-    has_matches: bool = False  # whether requests that match are its at any weight
+    has_matches: bool = False  # requests that match are its at any weight: their rule is live
 
 
 def beside(stable: Revision, variants: Iterable[Variant]) -> tuple[Variant, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from mlflow_model_operator.analysis import ShadowReport
@@ -21,6 +22,7 @@ from mlflow_model_operator.status.snapshot import Snapshot
 
 MAX_REASON = 300  # characters
 KUBELET_DELAY = "pods read it within about a minute"
+OTHER_VERSION = "move its alias to another version, write another URI, or leave out spec.shadow"
 # Copies of which none has reached the shadow: below that many it may be starting again.
 MIN_UNREACHABLE = 10
 
@@ -47,11 +49,20 @@ def _without_role(snapshot: Snapshot, decision: Decision, uri: str) -> Condition
     """Its revision serves, or is about to: it is not compared with itself."""
     resolution = snapshot.shadow_resolution
     model = None if isinstance(resolution, ResolutionError) else resolution
-    if model is not None and model.is_same(decision.stable.model):
-        text = f"{uri} resolves to the stable version"
-        return unmet("ShadowReady", Reason.SAME_VERSION, text)
-    text = f"{uri} resolves to a version that receives requests, or did so a moment ago"
+    for role, revision in _lasting_roles(decision):
+        if model is not None and model.is_same(revision.model):
+            text = f"{uri} resolves to the version of {role}, which receives requests of its own"
+            return unmet("ShadowReady", Reason.SAME_VERSION, f"{text}: {OTHER_VERSION}")
+    text = f"{uri} resolves to a version that is being rolled out or has just received requests"
     return unmet("ShadowReady", Reason.UPDATE_IN_PROGRESS, text)
+
+
+def _lasting_roles(decision: Decision) -> Iterator[tuple[str, Revision]]:
+    """The revisions that receive requests until the spec or the registry changes."""
+    yield "spec.model", decision.stable
+    if decision.canary is not None:
+        yield "spec.canary", decision.canary
+    yield from ((f"variant {name}", revision) for name, revision, *_ in decision.variants)
 
 
 def _with_pods(snapshot: Snapshot, decision: Decision, shadow: Shadow) -> Condition:

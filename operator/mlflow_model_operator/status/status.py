@@ -17,6 +17,7 @@ from mlflow_model_operator.kube.objects import (
     status_of,
 )
 from mlflow_model_operator.rollout import Decision, Phase, accepted_revisions
+from mlflow_model_operator.rollout.matches import matched_revisions
 from mlflow_model_operator.rollout.route_features import rules_hash
 from mlflow_model_operator.rollout.state import Revision
 from mlflow_model_operator.rollout.variants import Variant
@@ -107,8 +108,9 @@ def _revisions(snapshot: Snapshot, decision: Decision) -> KubeObject:
         | {"weight": weight}
         for name, weight in decision.traffic
     ]
-    if decision.matched:
-        new["matched"] = list(decision.matched)
+    matched = matched_revisions(snapshot.resource, decision, snapshot.live, snapshot.gateway)
+    if matched:
+        new["matched"] = matched
     if decision.draining:
         new["draining"] = [
             {"revision": name, "since": format_time(since)}

@@ -56,6 +56,7 @@ EXTERNAL_REASONS = frozenset(
         Reason.REGISTRY_ERROR,
         Reason.VERSION_NOT_READY,
         Reason.SIGNATURE_UNKNOWN,
+        Reason.ARTIFACT_SERVER_UNREACHABLE,
         Reason.CONFIG_MISSING,
         Reason.ACCESS_SECRET_MISSING,
         Reason.QUOTA_EXCEEDED,

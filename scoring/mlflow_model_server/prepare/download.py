@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from mlflow_model_server.prepare import source
+from mlflow_model_server.prepare import download_errors, source
 from mlflow_model_server.runtime.termination import StartupError, bounded, redact_urls
 from mlflow_model_server.settings import Settings
 
@@ -22,24 +21,12 @@ log = logging.getLogger(__name__)
 
 PAUSES = (1.0, 4.0)  # seconds before the second and the third try
 
-# What MLflow's servers answer where trying again changes nothing.
-_PERMANENT_CODES = {
-    "BAD_REQUEST",
-    "ENDPOINT_NOT_FOUND",
-    "INVALID_PARAMETER_VALUE",
-    "NOT_FOUND",
-    "PERMISSION_DENIED",
-    "RESOURCE_DOES_NOT_EXIST",
-    "UNAUTHENTICATED",
-}
-_TRANSIENT_STATUSES = {408, 425, 429}
-
 
 def fetch(settings: Settings, pauses: Sequence[float] = PAUSES) -> dict[str, Any]:
     """Leaves the model in `settings.artifact`; returns the content of its MLmodel file.
 
-    A model on a mounted volume is not copied. Raises StartupError with ArtifactUnreadable or
-    InvalidModel.
+    A model on a mounted volume is not copied. Raises StartupError with InvalidModel or one of the
+    reasons of a download.
     """
     if not settings.model_uri:
         raise StartupError("ArtifactUnreadable", "MODEL_URI is not set: write the URI of a model")
@@ -63,6 +50,7 @@ def _download(settings: Settings, pauses: Sequence[float]) -> None:
     # For users who wait at a screen. The tries below come on top of MLflow's own.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    _give_up_dead_connections()
     folder = settings.model_dir / "download"
     for pause in (*pauses, None):
         _remove(folder)
@@ -76,16 +64,20 @@ def _download(settings: Settings, pauses: Sequence[float]) -> None:
         except Exception as error:
             if "Could not find a registered artifact repository" in str(error):
                 raise source.unknown(settings.model_uri) from error
-            if pause is None or _is_permanent(error):
-                raise StartupError(
-                    "ArtifactUnreadable",
-                    f"{settings.model_uri} can't be downloaded: {_description(error)}",
-                ) from error
-            description = bounded(redact_urls(_description(error)))
+            if pause is None or download_errors.is_permanent(error):
+                raise download_errors.explained(settings.model_uri, error) from error
+            description = bounded(redact_urls(download_errors.description(error)))
             log.warning("download failed, trying again in %g s: %s", pause, description)
             time.sleep(pause)
         finally:
             _remove(folder)
+
+
+def _give_up_dead_connections() -> None:
+    # Imported here: it loads MLflow, which a model on a volume does not need.
+    from mlflow_model_server.prepare.connections import give_up_dead_connections
+
+    give_up_dead_connections()
 
 
 def _downloaded(uri: str, folder: Path) -> str:
@@ -100,41 +92,6 @@ def _downloaded(uri: str, folder: Path) -> str:
 
     folder.mkdir()
     return str(get_artifact_repository(uri).download_artifacts("", dst_path=str(folder)))
-
-
-def _description(error: BaseException) -> str:
-    """An error's type and text, without the tags of a page that a proxy answered with."""
-    if isinstance(error, ImportError) and error.name:
-        return (
-            f"the image has no package {error.name.partition('.')[0]!r}, which "
-            "MLflow needs for that storage: use your own image, based on this one, "
-            "that has it"
-        )
-    return f"{type(error).__name__}: {re.sub(r'<[^<>]*>', ' ', str(error))}"
-
-
-def _is_permanent(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, says that trying again is of no use."""
-    while error is not None:
-        status = _http_status(error)
-        if status is not None and 400 <= status < 500 and status not in _TRANSIENT_STATUSES:
-            return True
-        if getattr(error, "error_code", None) in _PERMANENT_CODES:
-            return True
-        if isinstance(error, ImportError | FileNotFoundError | PermissionError):
-            return True
-        error = error.__cause__
-    return False
-
-
-def _http_status(error: BaseException) -> int | None:
-    """The status of a response that botocore, requests or Google's client made an error of."""
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    else:
-        status = getattr(response, "status_code", None) or getattr(error, "code", None)
-    return status if isinstance(status, int) else None
 
 
 def read_mlmodel(settings: Settings) -> dict[str, Any]:

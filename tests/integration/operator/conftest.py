@@ -122,6 +122,24 @@ class World:
         }
         self.patch("deployments", f"{revision}/status", {"status": status})
 
+    def fail_pods(self, revision: str, part: str, container: Json) -> None:
+        """Plays the kubelet: a pod of the revision has a container in that state."""
+        template = self.children("deployments")[revision]["spec"]["template"]
+        pods = f"/api/v1/namespaces/{self.namespace}/pods"
+        body = {
+            "metadata": {"name": f"{revision}-pod", "labels": template["metadata"]["labels"]},
+            "spec": {"containers": [{"name": "server", "image": "scoring:3.11"}]},
+        }
+        assert self.api.request("POST", pods, body).ok
+        name = "prepare" if part == "initContainerStatuses" else "server"
+        common = {"name": name, "ready": False, "image": "scoring:3.11", "imageID": ""}
+        status = {"phase": "Pending", part: [{"restartCount": 1, **common, **container}]}
+        path = f"{pods}/{revision}-pod/status"
+        response = self.api.request(
+            "PATCH", path, {"status": status}, "application/merge-patch+json"
+        )
+        assert response.ok, response.text
+
     def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Waits until `holds` gives something true, and returns that."""
         deadline = time.monotonic() + WITHIN

@@ -111,24 +111,6 @@ class Given(Rollouts):
         (new,) = self.until("a revision", lambda: set(self.children("deployments")) - before)
         return str(new)
 
-    def fail_pods(self, revision: str, part: str, container: Json) -> None:
-        """Plays the kubelet: a pod of the revision has a container in that state."""
-        template = self.children("deployments")[revision]["spec"]["template"]
-        pods = f"/api/v1/namespaces/{self.namespace}/pods"
-        body = {
-            "metadata": {"name": f"{revision}-pod", "labels": template["metadata"]["labels"]},
-            "spec": {"containers": [{"name": "server", "image": "scoring:3.11"}]},
-        }
-        assert self.api.request("POST", pods, body).ok
-        name = "prepare" if part == "initContainerStatuses" else "server"
-        common = {"name": name, "ready": False, "image": "scoring:3.11", "imageID": ""}
-        status = {"phase": "Pending", part: [{"restartCount": 1, **common, **container}]}
-        path = f"{pods}/{revision}-pod/status"
-        response = self.api.request(
-            "PATCH", path, {"status": status}, "application/merge-patch+json"
-        )
-        assert response.ok, response.text
-
     def fail_to_pull(self, revision: str) -> None:
         waiting = {"reason": "ImagePullBackOff", "message": "not found"}
         self.fail_pods(revision, "containerStatuses", {"state": {"waiting": waiting}})

@@ -13,6 +13,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from dev.cluster.binaries import source_folder
 from mlflow_model_operator.api import names
+from mlflow_model_operator.kube import httproute
 from mlflow_model_operator.settings import Settings
 from tests.integration import control_plane
 from tests.integration.control_plane import CRD_FOLDER, ApiServer
@@ -78,26 +79,25 @@ class Rollouts(World):
 
     def weights(self) -> dict[str, int]:
         """By version, as the route states them."""
-        refs = self.route()["spec"]["rules"][0]["backendRefs"]
-        return {self.version_of(ref["name"]): ref["weight"] for ref in refs}
+        weights = httproute.listed_weights(self.route())
+        return {self.version_of(name): weight for name, weight in weights.items()}
 
-    def rules(self) -> dict[str, str]:
-        """By the header's value that a rule of the route matches: the revision that it leads to."""
+    def rules(self) -> dict[str, dict[str, int]]:
+        """By the header's value that a rule of the route matches: where it leads, by revision."""
         found = {}
         for rule in self.route()["spec"]["rules"][1:]:
             (header,) = rule["matches"][0]["headers"]
-            (ref,) = rule["backendRefs"]
-            found[header["value"]] = ref["name"]
+            weights = {ref["name"]: ref["weight"] for ref in rule["backendRefs"]}
+            found[header["value"]] = {name: weight for name, weight in weights.items() if weight}
         return found
 
     def assigned(self) -> list[str]:
         """The revisions to which the route assigns users."""
         refs = self.route()["spec"]["rules"][0]["backendRefs"]
-        cookies = (
-            ref["filters"][0]["responseHeaderModifier"]["add"][0]["value"]
-            for ref in refs
-            if ref.get("filters")
+        changes = (
+            ref["filters"][0]["responseHeaderModifier"] for ref in refs if ref.get("filters")
         )
+        cookies = (header["value"] for change in changes for header in change.get("add", ()))
         return [cookie.split(";")[0].partition("=")[2] for cookie in cookies]
 
     def version_of(self, revision: str) -> str:
@@ -488,6 +488,11 @@ def test_a_version_waits_until_it_is_known_to_be_good(world: Rollouts, pods: Mea
 TESTER = [{"header": {"name": "x-tester", "value": "true"}}]
 
 
+def of_user(revision: str) -> str:
+    """What the rule for the users of a revision matches."""
+    return f"^(.*; *)?model-revision={revision}( *;.*)?$"
+
+
 def test_a_tester_gets_the_new_version_first_and_users_stay(world: Rollouts) -> None:
     old = world.given_version_1_is_served(
         steps=[{"pause": {}}, {"weight": 30, "hold": "1h"}], match=TESTER
@@ -495,26 +500,27 @@ def test_a_tester_gets_the_new_version_first_and_users_stay(world: Rollouts) -> 
     gateway = {"name": "shared", "namespace": world.namespace}
     routing = {"gateway": gateway, "hostnames": ["wine.example.com"], "sticky": {"maxAge": "1h"}}
     world.patch("mmd", "wine", {"spec": {"routing": routing}})
+    world.play_until("rules", lambda: len(world.rules()) == 3)
+    assert list(world.rules()) == ["true", of_user(old), of_user("-")]
     world.mlflow.point(world.model, "champion", "2")
     new = world.until_revision_of("2")
     world.play_until("paused", lambda: world.rollout().get("phase") == "Paused")
-    world.play_until("a rule for testers", lambda: world.status().get("matched") == [new])
+    world.play_until("testers get it", lambda: world.status().get("matched") == [new])
     assert world.weights() == {"1": 100, "2": 0}
-    assert world.rules() == {"true": new}
+    values = ["true", of_user(old), of_user(new)]
+    leads = [{new: 100}, {old: 100}, {old: 100}]
+    assert list(world.rules().items()) == list(zip(values, leads, strict=True))
 
     world.control("resume/1")
     world.play_until("a weight", lambda: world.rollout().get("acceptedWeight") == 30)
-    assert world.rules() == {
-        "true": new,
-        f"^(.*; *)?model-revision={old}( *;.*)?$": old,
-        f"^(.*; *)?model-revision={new}( *;.*)?$": new,
-    }
+    leads = [{new: 100}, {old: 100}, {new: 100}]
+    assert list(world.rules().items()) == list(zip(values, leads, strict=True))
     assert world.assigned() == [old, new]
     assert world.condition("RulesAccepted")["status"] == "True"
 
 
 def test_a_gateway_that_sets_no_cookies_gets_a_route_without(world: Rollouts) -> None:
-    world.given_version_1_is_served()
+    old = world.given_version_1_is_served()
     gateway = {"name": "shared", "namespace": world.namespace}
     canary = {"uri": f"models:/{world.model}/2", "weight": 30, "match": TESTER}
     routing = {"gateway": gateway, "hostnames": ["wine.example.com"], "sticky": {}}
@@ -526,8 +532,9 @@ def test_a_gateway_that_sets_no_cookies_gets_a_route_without(world: Rollouts) ->
     world.answer_route("False", "UnsupportedValue")
     world.until("a route that sets none", lambda: not world.assigned())
     assert world.weights() == {"1": 70, "2": 30}
-    assert world.rules() == {"true": new}
+    assert world.rules() == {"true": {old: 70, new: 30}}
 
+    world.play_until("testers get it", lambda: world.rules() == {"true": {new: 100}})
     world.accept_route()
     refused = world.until_condition("RulesAccepted", "False", "RulesRefused")
     assert "UnsupportedValue" in refused["message"]
@@ -544,7 +551,8 @@ def test_three_versions_share_the_requests(world: Rollouts) -> None:
     world.patch("mmd", "wine", {"spec": {"variants": variants, "rollout": None}})
     world.play_until("three shares", lambda: len(world.weights()) == 3)
     assert world.weights() == {"1": 50, "2": 30, "3": 20}
-    assert world.rules() == {"true": world.until_revision_of("2")}
+    leads = {"true": {world.until_revision_of("2"): 100}}
+    world.play_until("testers get one", lambda: world.rules() == leads)
     world.play_until("ready", lambda: world.condition("Ready").get("reason") == "Ready")
     shares = [(share.get("variant"), share["weight"]) for share in world.status()["traffic"]]
     assert shares == [(None, 50), ("b", 30), ("c", 20)]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.operator.conftest import Json, World
 from tests.integration.operator.metrics_pods import ModelPod
+from tests.integration.operator.test_gitops import ended
 from tests.integration.operator.test_rollouts import MeasuredPods
 
 CONFIG = "wine-shadow"
@@ -41,6 +42,23 @@ def given_a_shadow(world: World, pods: MeasuredPods) -> tuple[ModelPod, str]:
     revision = world.until_revision_of("2")
     world.set_ready(revision)
     return sender, revision
+
+
+def given_version_2_is_a_shadow_first(
+    world: World, pods: MeasuredPods, stable: str
+) -> tuple[ModelPod, str]:
+    """The alias has moved to version 2, which is ready to get copies from the stable one's pod."""
+    sender = pods.run(stable)
+    world.mlflow.point(world.model, "champion", "2")
+    target = world.until_revision_of("2")
+    world.set_ready(target)
+    until_it_waits_for(world, "Shadow")
+    assert copies(world)[stable]["revision"] == target
+    return sender, target
+
+
+def until_it_waits_for(world: World, cause: str) -> None:
+    world.until(f"waits for {cause}", lambda: world.status()["rollout"].get("waitingFor") == cause)
 
 
 def test_a_shadow_shadows_when_the_pods_say_so(world: World, pods: MeasuredPods) -> None:
@@ -100,15 +118,10 @@ def test_a_version_that_predicts_otherwise_fails_before_its_first_request(
             "rollout": {"steps": steps, "analysis": analysis},
         }
     )
-    sender = pods.run(stable)
-    world.mlflow.point(world.model, "champion", "2")
-    target = world.until_revision_of("2")
-    world.set_ready(target)
-    world.until("the shadow", lambda: world.status()["rollout"].get("waitingFor") == "Shadow")
-    assert copies(world)[stable]["revision"] == target
+    sender, target = given_version_2_is_a_shadow_first(world, pods, stable)
 
     sender.send_copies(target, rows=100)
-    world.until("the hold", lambda: world.status()["rollout"].get("waitingFor") == "Hold")
+    until_it_waits_for(world, "Hold")
     world.until("a verdict", lambda: "analysis" in world.status()["rollout"])
     sender.send_copies(target, rows=600, disagreed=150)
 
@@ -117,4 +130,22 @@ def test_a_version_that_predicts_otherwise_fails_before_its_first_request(
     status = world.status()
     assert [share["revision"] for share in status["traffic"]] == [stable]
     assert status["rollout"]["failed"][0]["revision"] == target
+    world.until("no ConfigMap", lambda: CONFIG not in world.children("configmaps"))
+
+
+def test_a_version_that_crashes_when_it_gets_copies_never_gets_a_request(
+    world: World, pods: MeasuredPods
+) -> None:
+    steps = [{"shadow": {"percent": 50}, "hold": "1h"}, {"weight": 50}]
+    model = {"uri": f"models:/{world.model}@champion"}
+    stable = world.given_wine_is_served({"model": model, "rollout": {"steps": steps}})
+    _, target = given_version_2_is_a_shadow_first(world, pods, stable)
+
+    world.fail_pods(target, "containerStatuses", {"state": {"terminated": ended()}})
+    world.set_ready(target, 0)
+
+    world.until("a verdict", lambda: world.status()["rollout"].get("phase") == "Failed")
+    message = world.until_condition("Progressing", "False", "ContainerCrashed")["message"]
+    assert "was rolled back" in message and "Version 1 is still served" in message
+    assert [share["revision"] for share in world.status()["traffic"]] == [stable]
     world.until("no ConfigMap", lambda: CONFIG not in world.children("configmaps"))

@@ -12,6 +12,12 @@ from mlflow_model_operator.status.snapshot import ApplyError
 CONTAINER_FIXES: dict[Reason, str] = {
     Reason.ARTIFACT_UNREADABLE: "check that it exists and that spec.model.credentialsSecret grants "
     "access to it",
+    Reason.ARTIFACT_UNAUTHORIZED: "correct the credentials in the Secret that "
+    "spec.model.credentialsSecret names, and grant their user access to the model",
+    Reason.ARTIFACT_SERVER_UNREACHABLE: "check that it runs, that its address is right, and that "
+    "no NetworkPolicy or firewall keeps the pods from it",
+    Reason.ARTIFACT_SERVER_UNTRUSTED: "put the certificate of its authority into a ConfigMap and "
+    "set spec.dependencies.caConfigMap to it",
     Reason.DEPENDENCY_INSTALL_FAILED: "correct the model's requirements and log it again, or set "
     "an index that has the package in spec.dependencies",
     Reason.PACKAGE_INDEX_UNAUTHORIZED: "correct the login: the variable INDEX_URL, with user and "

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from mlflow_model_operator.kube import httproute
-from mlflow_model_operator.kube.httproute import Acceptance, Accepted, Pending, Refused
+from mlflow_model_operator.kube.httproute import (
+    Acceptance,
+    Accepted,
+    Header,
+    Pending,
+    Refused,
+)
 
 Json = dict[str, Any]
 
@@ -153,3 +159,31 @@ def test_the_weights_that_a_route_states(refs: Any, expected: dict[str, int]) ->
 def test_a_route_without_rules_has_no_weights(spec: Json) -> None:
     assert httproute.weights({"spec": spec}) == {}
     assert httproute.weights({}) == {}
+
+
+def test_a_service_that_is_listed_twice_has_the_sum() -> None:
+    refs = [{"name": "a", "weight": 99}, {"name": "a", "weight": 1}, {"name": "b", "weight": 0}]
+    route = {"spec": {"rules": [{"backendRefs": refs}]}}
+    assert httproute.weights(route) == {"a": 100}
+    assert httproute.listed_weights(route) == {"a": 100, "b": 0}
+
+
+def test_rules_with_headers_are_read_in_their_order() -> None:
+    tester = {"name": "x-tester", "value": "true"}
+    cookie = {"type": "RegularExpression", "name": "Cookie", "value": "^a=b$"}
+    rules = [
+        {"backendRefs": [{"name": "a"}]},
+        {
+            "matches": [{"headers": [tester]}, {"headers": [cookie]}],
+            "backendRefs": [{"name": "a", "weight": 0}, {"name": "b", "weight": 100}],
+        },
+        {"matches": [{"headers": [cookie]}], "backendRefs": [{"name": "a"}]},
+    ]
+    first, second = httproute.header_rules({"spec": {"rules": rules}})
+    exact = Header("Exact", "x-tester", "true")
+    regular = Header("RegularExpression", "Cookie", "^a=b$")
+    assert first.headers == {exact, regular}
+    assert first.weights == {"a": 0, "b": 100}
+    assert first.shares == {"b": 100}
+    assert (second.headers, second.weights) == (frozenset({regular}), {"a": 1})
+    assert httproute.header_rules({}) == []

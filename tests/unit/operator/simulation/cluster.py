@@ -153,6 +153,8 @@ class DataPlane:
         self._active: frozenset[str] = frozenset()
         self.is_simple = False  # a gateway that refuses all rules but those by weight
         self._active_uid = ""  # of the route that it follows
+        # The revisions that the rules for a header listed when the route was accepted last.
+        self.listed: dict[str, set[str]] = {}
 
     def gateway_looks(self, verdict: str) -> None:
         """The gateway's controller reads the route as it stands, and says what it thinks of it."""
@@ -160,10 +162,16 @@ class DataPlane:
         if route is None or GATEWAY.name not in self._cluster.live(kinds.GATEWAY):
             self._active = frozenset()
             return
-        if self.is_simple and (httproute.has_backend_filters(route) or httproute.matched(route)):
+        if self.is_simple and httproute.header_rules(route):
             verdict = "False"
         self._active = httproute.backends(route) if verdict == "True" else frozenset()
         self._active_uid = uid_of(route)
+        if verdict == "True":
+            self.listed = {
+                header.value: set(rule.weights)
+                for rule in httproute.header_rules(route)
+                for header in rule.headers
+            }
         conditions = [
             {
                 "type": type_,

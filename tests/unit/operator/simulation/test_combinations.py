@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from mlflow_model_operator.kube import kinds
+from mlflow_model_operator.kube import httproute, kinds
 from mlflow_model_operator.rollout.progress import Verdict
 from tests.unit.operator.simulation.cluster import KEY, Json
 from tests.unit.operator.simulation.operator import ALIAS, ROUTING, World
 from tests.unit.operator.simulation.test_matches import TESTER
 
 MAX_STATUS_BYTES = 40_000
+CHALLENGER = "models:/wine@challenger"
 COOKIE = [{"cookie": {"name": "beta", "value": "yes"}}]
 SPLITS: dict[str, Json] = {
     "nothing": {},
@@ -30,7 +31,7 @@ SPLITS: dict[str, Json] = {
 }
 SHADOWS: dict[str, Json] = {
     "nothing": {},
-    "shadow-2": {"shadow": {"uri": "models:/wine/2"}},
+    "shadow-2": {"shadow": {"uri": CHALLENGER}},
     "shadow-9": {"shadow": {"uri": "models:/wine/9"}},
 }
 SHADOW_STEPS = [{"shadow": {}, "hold": "1m"}, {"weight": 10, "hold": "1m"}]
@@ -70,6 +71,7 @@ def combinations() -> Iterator[Any]:
 def test_versions_come_and_go(has_gateway: bool, spec: Json, replicas: int) -> None:
     routing = {"routing": {**ROUTING, "sticky": {}}} if has_gateway else {}
     world = World(has_gateway=False, scaling={"minReplicas": replicas}, **spec, **routing)
+    world.registry.aliases[CHALLENGER] = "2"
     end(world, "1")
     for version in ("2", "4", "2", "3"):
         world.registry.aliases[ALIAS] = version
@@ -121,7 +123,7 @@ def step(world: World) -> None:
     assert len(json.dumps(world.status)) < MAX_STATUS_BYTES
     route = world.cluster.live(kinds.ROUTE).get(KEY.name)
     for rule in route["spec"]["rules"] if route else ():
-        weights = {ref["name"]: ref["weight"] for ref in rule["backendRefs"]}
+        weights = httproute.listed_weights({"spec": {"rules": [rule]}})
         assert sum(weights.values()) == 100
         assert set(weights) <= set(world.cluster.live(kinds.SERVICE))
         if answering & set(world.deployments):

@@ -26,21 +26,46 @@ def route(world: World) -> Json:
     return world.cluster.live(kinds.ROUTE)[KEY.name]
 
 
+def by_cookie(revision: str, cookie: str = "user") -> str:
+    """What the rule for the users of a revision matches."""
+    return f"^(.*; *)?{cookie}={revision}( *;.*)?$"
+
+
+NOBODY = "-"
+
+
 def rules(world: World) -> list[tuple[str, dict[str, int]]]:
     """What the route's rules match, "" for all requests, and where they lead."""
     found = []
     for entry in route(world)["spec"]["rules"]:
         headers = entry["matches"][0].get("headers") or [{"name": "", "value": ""}]
-        weights = {ref["name"]: ref["weight"] for ref in entry["backendRefs"]}
+        weights: dict[str, int] = {}
+        for ref in entry["backendRefs"]:
+            weights[ref["name"]] = weights.get(ref["name"], 0) + ref["weight"]
         found.append((headers[0]["value"], weights))
     return found
+
+
+def served(weights: dict[str, int]) -> set[str]:
+    return {name for name, weight in weights.items() if weight > 0}
+
+
+def led_by_match(world: World) -> set[str]:
+    """The revisions that testers get though the weights lead elsewhere."""
+    (_, by_weight), *others = rules(world)
+    return {
+        name
+        for value, weights in others
+        if value == "true" and served(weights) != served(by_weight)
+        for name in served(weights)
+    }
 
 
 def cookies(world: World) -> list[str]:
     """The names of the revisions that the route assigns users to."""
     refs = route(world)["spec"]["rules"][0]["backendRefs"]
-    added = [ref["filters"][0]["responseHeaderModifier"]["add"] for ref in refs if "filters" in ref]
-    return [header["value"].split(";")[0] for (header,) in added]
+    changed = [ref["filters"][0]["responseHeaderModifier"] for ref in refs if "filters" in ref]
+    return [header["value"].split(";")[0] for change in changed for header in change.get("add", ())]
 
 
 def given_a_canary(weight: int, **routing: Any) -> tuple[World, str, str]:
@@ -61,18 +86,53 @@ def given_a_rollout(**rollout: Any) -> tuple[World, str, str]:
 
 def test_a_tester_gets_a_canary_without_weight_while_it_answers() -> None:
     world, stable, canary = given_a_canary(0)
-    assert rules(world) == [("", {stable: 100}), ("true", {canary: 100})]
+    assert rules(world) == [("", {stable: 100}), ("true", {stable: 0, canary: 100})]
     assert world.status["matched"] == [canary]
     assert world.status["routedRevisions"] == sorted([stable, canary])
 
     world.set_ready(canary, 0)
     world.reconcile()
-    assert rules(world) == [("", {stable: 100})]
+    assert rules(world) == [("", {stable: 100}), ("true", {stable: 100, canary: 0})]
     assert "matched" not in world.status
 
     world.set_ready(canary)
     world.reconcile()
-    assert rules(world)[1:] == [("true", {canary: 100})]
+    assert rules(world)[1:] == [("true", {stable: 100, canary: 0})], "not accepted yet"
+    world.data_plane.gateway_looks("True")
+    world.reconcile()
+    assert rules(world)[1:] == [("true", {stable: 0, canary: 100})]
+
+
+def test_the_status_says_who_gets_testers_once_the_gateway_has_followed() -> None:
+    world, stable, canary = given_a_canary(0)
+    world.set_ready(canary, 0)
+    world.reconcile()
+    world.set_ready(canary)
+    world.data_plane.gateway_looks("True")
+    world.reconcile()
+    assert rules(world)[1:] == [("true", {stable: 0, canary: 100})]
+    assert "matched" not in world.status
+    world.data_plane.gateway_looks("True")
+    world.reconcile()
+    assert world.status["matched"] == [canary]
+
+    world.spec({"routing": {"hostnames": ["wine.example.com", "b.example.com"]}})
+    world.reconcile()
+    assert rules(world)[1:] == [("true", {stable: 0, canary: 100})]
+    assert world.status["matched"] == [canary], "as the gateway had it before, and will have it"
+    world.data_plane.gateway_looks("False")
+    world.reconcile()
+    assert "matched" not in world.status
+
+
+def test_the_rule_of_testers_is_there_before_and_after_their_revision() -> None:
+    world = World(has_gateway=True, rollout=PAUSED, routing=ROUTING)
+    world.settle()
+    stable = world.revision_of("1")
+    assert rules(world) == [("", {stable: 100}), ("true", {stable: 100})]
+    requests = len(world.cluster.requests)
+    world.reconcile()
+    assert len(world.cluster.requests) == requests, "nothing is written"
 
 
 def test_a_canary_that_only_testers_get_is_drained_like_any_other() -> None:
@@ -90,26 +150,28 @@ def test_with_the_status_lost_a_tester_s_canary_keeps_its_requests() -> None:
     world.cluster.edit(kinds.RESOURCE, KEY.name, {"status": None})
     world.restart()
     world.reconcile()
-    assert rules(world) == [("", {stable: 100}), ("true", {canary: 100})]
+    assert rules(world) == [("", {stable: 100}), ("true", {stable: 0, canary: 100})]
 
 
 def test_a_tester_gets_the_new_revision_before_its_first_weight() -> None:
     world, old, new = given_a_rollout()
-    assert len(rules(world)) == 1
+    by_weight = {old: 100, new: 0}
+    values = ["", "true", by_cookie(old), by_cookie(new)]
+    assert rules(world) == [(value, by_weight) for value in values]
     world.set_ready(new)
     world.reconcile()
-    assert rules(world) == [("", {old: 100, new: 0})], "the gateway does not know it yet"
+    assert rules(world)[1] == ("true", by_weight), "the gateway does not know it yet"
 
     world.data_plane.gateway_looks("True")
     world.reconcile()
-    assert rules(world) == [("", {old: 100, new: 0}), ("true", {new: 100})]
+    assert rules(world)[:2] == [("", by_weight), ("true", {old: 0, new: 100})]
     assert world.status["rollout"]["phase"] == "Paused"
     world.reconcile()  # the gateway has not looked at the new rule yet
-    assert rules(world)[1:] == [("true", {new: 100})]
+    assert rules(world)[1] == ("true", {old: 0, new: 100})
 
     world.set_ready(new, 0)
     world.reconcile()
-    assert rules(world) == [("", {old: 100, new: 0})]
+    assert rules(world) == [(value, by_weight) for value in values]
 
 
 def test_a_gate_keeps_testers_away_too() -> None:
@@ -118,21 +180,21 @@ def test_a_gate_keeps_testers_away_too() -> None:
     world.data_plane.gateway_looks("True")
     world.reconcile()
     assert world.status["rollout"]["waitingFor"] == "Gates"
-    assert len(rules(world)) == 1
+    assert [weights[new] for _, weights in rules(world)] == [0, 0, 0, 0]
 
 
 def test_users_stay_while_requests_are_split() -> None:
     world, stable, canary = given_a_canary(20, sticky={})
     assert cookies(world) == [f"model-revision={stable}", f"model-revision={canary}"]
-    by_cookie = [
-        (f"^(.*; *)?model-revision={name}( *;.*)?$", {name: 100}) for name in (stable, canary)
-    ]
-    split = ("", {stable: 80, canary: 20})
-    assert rules(world) == [split, ("true", {canary: 100}), *by_cookie]
+    values = ["", "true", *(by_cookie(name, "model-revision") for name in (stable, canary))]
+    to_stable, to_canary = {stable: 100, canary: 0}, {stable: 0, canary: 100}
+    weights = [{stable: 80, canary: 20}, to_canary, to_stable, to_canary]
+    assert rules(world) == list(zip(values, weights, strict=True))
 
     world.set_ready(canary, 0)
     world.reconcile()
-    assert rules(world) == [("", {stable: 100})], "users of the canary fall back"
+    weights = [{stable: 100}, to_stable, {stable: 100}, to_stable]
+    assert rules(world) == list(zip(values, weights, strict=True)), "users of the canary fall back"
     assert cookies(world) == []
 
 
@@ -152,7 +214,16 @@ def test_users_of_the_old_revision_stay_until_the_new_one_gets_all_requests() ->
     world.reconcile()
     world.set_ready(new)
     world.reconcile()
-    assert rules(world) == [("", {old: 0, new: 100})]
+    assert rules(world) == [
+        (value, {old: 0, new: 100}) for value in ("", by_cookie(old), by_cookie(new))
+    ]
+    assert cookies(world) == []
+    world.settle()
+    world.now += 301
+    world.settle()
+    assert rules(world) == [
+        (value, {new: 100}) for value in ("", by_cookie(new), by_cookie(NOBODY))
+    ]
 
 
 def test_where_pods_are_exchanged_users_follow_them() -> None:
@@ -178,7 +249,7 @@ def test_a_gateway_that_cannot_set_cookies_gets_the_route_without() -> None:
     world.data_plane.gateway_looks("True")
     world.reconcile()
     assert cookies(world) == []
-    assert len(rules(world)) == 2, "the matches may be supported"
+    assert [value for value, _ in rules(world)] == ["", "true"], "the matches may be supported"
     assert world.condition("RulesAccepted") == ("False", "RulesRefused")
     assert "spec.routing.sticky" in world.message("RulesAccepted")
 
@@ -230,7 +301,8 @@ class AnyCourseOfEventsOfMatches(AnyCourseOfEvents):
 
     def __init__(self) -> None:
         super().__init__()
-        self.matched_before: set[str] = set()
+        self.led_before: set[str] = set()
+        self.places_before: tuple[Any, list[str]] = (None, [])
 
     @rule(version=VERSIONS, weight=st.sampled_from([0, 10, 100]))
     def a_canary_of_testers_is_set(self, version: str, weight: int) -> None:
@@ -250,21 +322,46 @@ class AnyCourseOfEventsOfMatches(AnyCourseOfEvents):
         world = self.world
         matched = set(world.status.get("matched", ()))
         assert matched <= answering, "testers get what does not answer"
-        assert matched - self.matched_before <= ready, "testers get what is not ready"
-        self.matched_before = matched
-        if KEY.name not in world.cluster.live(kinds.ROUTE) or world.cluster.frozen:
+        if KEY.name not in world.cluster.live(kinds.ROUTE):
+            assert not matched
             return
-        shares = self.shares()
-        for value, weights in rules(world)[1:]:
-            allowed = matched if value == "true" else set(shares)
-            assert set(weights) <= allowed, "a rule leads to what has no requests"
+        led, shares = led_by_match(world), self.shares()
+        assert matched <= led | set(shares), "testers do not get what the status says"
+        if not world.cluster.frozen:
+            assert led <= answering, "testers get what does not answer"
+            started = led - self.led_before - set(shares)
+            assert started <= ready, "testers get what is not ready"
+            assert started <= world.data_plane.listed.get("true", set()), "not known yet"
+            for value, weights in rules(world)[1:]:
+                allowed = led | set(shares) if value == "true" else set(shares)
+                assert served(weights) <= allowed, "a rule leads to what has no requests"
+        self.led_before = led
+        self.check_places()
+
+    def check_places(self) -> None:
+        """Rules neither come, go nor move unless a user, or a gateway's refusal, is the cause."""
+        world, live = self.world, route(self.world)
+        causes = [
+            world.resource["metadata"]["generation"],
+            [entry["rules"] for entry in world.status.get("refusedRules", ())],
+            bool(world.cluster.frozen),
+            live["metadata"]["uid"],
+        ]
+        stable = world.status["stable"]["revision"]
+        places = [value for value, _ in rules(world)]
+        before, self.places_before = self.places_before, ((causes, stable), places)
+        if before[0] == ((causes, stable)):
+            names = [by_cookie(stable, "model-revision"), "", "true"]
+            assert len(places) == len(before[1])
+            for value in set(before[1]) & set(names):
+                assert places.index(value) == before[1].index(value), "a rule has moved"
 
     @rule()
     def the_status_is_lost(self) -> None:
         """Then it is the route that says who had requests."""
         if not self.is_anything_hidden():
             super().the_status_is_lost()
-            self.matched_before = set(self.world.deployments)
+            self.led_before = set(self.world.deployments)
 
     def teardown(self) -> None:
         self.world.data_plane.is_simple = False

@@ -217,6 +217,22 @@ def test_a_shadow_that_is_the_stable_version_is_none() -> None:
     assert (config(given), set(given.deployments)) == ({}, {given.revision_of("1")})
 
 
+@pytest.mark.parametrize(
+    ("split", "role"),
+    [
+        ({"canary": {"uri": "models:/wine/2", "weight": 10}}, "spec.canary"),
+        ({"variants": [{"name": "b", "uri": "models:/wine/2", "weight": 10}]}, "variant b"),
+    ],
+)
+def test_a_shadow_of_a_version_with_requests_says_whose_it_is(split: Json, role: str) -> None:
+    given = shadowed(challenger="2", **split)
+    assert given.condition("ShadowReady") == ("False", "SameVersion")
+    message = given.message("ShadowReady")
+    assert f"resolves to the version of {role}, which receives requests of its own" in message
+    assert "write another URI, or leave out spec.shadow" in message
+    assert config(given) == {}
+
+
 def test_a_shadow_that_is_rolled_out_is_none_from_then_on() -> None:
     given = shadowed(rollout={"steps": [{"pause": {}}, {"weight": 50}, {"pause": {}}]})
     look(given, requests=200)

@@ -41,7 +41,7 @@ def given_three_versions(**routing: Any) -> tuple[World, str, str, str]:
 def test_each_variant_has_its_share_and_the_stable_version_the_rest() -> None:
     world, stable, b, c = given_three_versions(sticky={})
     assert rules(world)[0] == ("", {stable: 50, b: 30, c: 20})
-    assert rules(world)[1] == ("true", {b: 100})
+    assert rules(world)[1] == ("true", {stable: 0, b: 100, c: 0})
     assert len(cookies(world)) == 3
     shares = [(share.get("variant"), share["weight"]) for share in world.status["traffic"]]
     assert shares == [(None, 50), ("b", 30), ("c", 20)]
@@ -87,7 +87,7 @@ def test_a_variant_that_becomes_the_stable_version_needs_no_second_share() -> No
     world, _, b, c = given_three_versions()
     world.registry.aliases[ALIAS] = "2"
     world.settle()
-    assert rules(world) == [("", {b: 80, c: 20})]
+    assert rules(world) == [("", {b: 80, c: 20}), ("true", {b: 80, c: 20})]
     assert [entry["variant"] for entry in world.status["variants"]] == ["c"]
     assert set(world.deployments) == {b, c}
     assert world.condition("Ready") == ("True", "Ready")

@@ -159,7 +159,7 @@ def test_what_passes_is_tried_again(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused_tcp_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     told = failure(settings, "models:/wine/1")
-    assert told.reason == "ArtifactUnreadable"
+    assert told.reason == "ArtifactServerUnreachable"
     again = [r for r in caplog.records if "trying again" in r.getMessage()]
     assert [record.levelno for record in again] == [logging.WARNING] * 2
 
@@ -171,7 +171,9 @@ def test_what_does_not_pass_is_tried_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", refusing_server)
-    assert "403" in failure(settings, "models:/wine/1").message
+    refused = failure(settings, "models:/wine/1")
+    assert refused.reason == "ArtifactUnauthorized"
+    assert "403" in refused.message
     assert len(requests_seen) == 1
 
 

@@ -390,7 +390,15 @@ def test_why_no_pod_is_made(words: str, expected: str, fix: str) -> None:
         ("server", ended(255, reason="Unknown"), "ContainerCrashed"),
         ("server", ended(128, "exec: no such file", reason="StartError"), "ContainerCrashed"),
         ("server", ended(1, word("ArtifactUnreadable", "403")), "ArtifactUnreadable"),
-        ("prepare", ended(1, word("InvalidModel", "no MLmodel")), "InvalidModel"),
+        *(
+            ("prepare", ended(1, word(reason, "why")), reason)
+            for reason in (
+                "ArtifactUnauthorized",
+                "ArtifactServerUnreachable",
+                "ArtifactServerUntrusted",
+                "InvalidModel",
+            )
+        ),
         ("server", ended(1, word("Nonsense", "its words")), "ContainerCrashed"),
         ("server", ended(1, "[" * 4000), "ContainerCrashed"),
     ],
@@ -410,6 +418,20 @@ def test_how_a_container_ended(name: str, end: Json, expected: str) -> None:
     assert failure is not None
     assert failure.reason == expected
     assert f"{name} of pod p1" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "fix"),
+    [
+        ("ArtifactServerUnreachable", "check that it runs, that its address is right"),
+        ("ArtifactServerUntrusted", "put the certificate of its authority into a ConfigMap"),
+        ("ArtifactUnauthorized", "correct the credentials in the Secret"),
+        ("ArtifactUnreadable", "check that it exists"),
+    ],
+)
+def test_the_fix_for_a_download_is_where_the_failure_is(reason: str, fix: str) -> None:
+    prepare = container("prepare", terminated=ended(1, word(reason, "The server x:80 fails")))
+    assert f"The server x:80 fails: {fix}" in message(pod(V3, initContainerStatuses=[prepare]))
 
 
 def test_a_container_that_can_not_be_made_says_why() -> None:
