@@ -108,8 +108,8 @@ e2e-rollouts: images $(VENV) ## Run releases of every kind under load, and publi
 	@python -m e2e.releases.results
 
 .PHONY: test-docs
-test-docs: cluster $(VENV) ## Run the commands in docs/install.md on the cluster, replacing its operator
-	@. .cluster/env && pytest -q -m docs e2e/test_docs.py
+test-docs: cluster $(VENV) ## Run the commands in the docs on the cluster, replacing its operator
+	@. .cluster/env && pytest -q -m docs e2e/test_docs.py e2e/test_docs_pages.py
 
 .PHONY: test-slow
 test-slow: images $(VENV) ## Run slow end-to-end tests: an image built by `mlflow models build-docker`

@@ -12,17 +12,35 @@ import pytest
 import yaml
 
 from dev.cluster.settings import REPOSITORY
+from dev.cluster.versions import ENVOY_GATEWAY
+from e2e.pages.presumed import PAGES
 from tests.unit.chart.conftest import helm as helm
 from tests.unit.chart.rendering import CHART, REGISTRY, Helm
 from tests.unit.docs.commands import Block, blocks
 
 DOCS = REPOSITORY / "docs"
-INSTALL = list(blocks(DOCS / "install.md"))
-ALL = [block for path in sorted(DOCS.rglob("*.md")) for block in blocks(path)]
-ALL += [*blocks(REPOSITORY / "README.md"), *blocks(CHART / "README.md")]
+INSTALL = DOCS / "install.md"
+WAYS = {"push", "build", "both"}  # to the images: from a registry, or loaded into kind
+NEEDS = {"gateway", "grpcurl"}
+ENDS = {"fails", "interrupted"}
 # What `make demo` printed, with numbers and times.
-ALL = [block for block in ALL if block.file != "demo-output.md"]
-WAYS = ("push", "build", "both")  # of install.md: from a registry, or loaded into kind
+PRINTED = DOCS / "demo-output.md"
+
+
+def pages() -> list[Path]:
+    """All Markdown files that Git has."""
+    names = subprocess.run(
+        ("git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    return [path for name in names if (path := REPOSITORY / name).exists() and path != PRINTED]
+
+
+BY_PAGE = {path: list(blocks(path)) for path in pages()}
+ALL = [block for found in BY_PAGE.values() for block in found]
 by_place = pytest.mark.parametrize("block", ALL, ids=lambda block: f"{block.file}:{block.line}")
 
 
@@ -33,12 +51,63 @@ def words(script: str, program: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def test_each_block_of_the_installation_says_who_runs_it() -> None:
-    unmarked = [block.line for block in INSTALL if not block.kind]
-    assert unmarked == [], "write <!-- run: push|build|both --> or <!-- skip: why --> above it"
-    assert {block.about for block in INSTALL if block.kind == "run"} == set(WAYS)
-    reasons = {block.about for block in INSTALL if block.kind == "skip"}
-    assert all(reason.startswith(("needs ", "the cluster is")) for reason in reasons), reasons
+@by_place
+def test_it_says_who_runs_it(block: Block) -> None:
+    """As at the top of commands.py."""
+    assert block.kind, "write <!-- run: … --> or <!-- skip: needs … --> above it"
+    if block.kind == "skip":
+        assert block.about.startswith("needs "), block.about
+    elif block.runner:
+        assert (REPOSITORY / block.runner).is_file(), block.runner
+    else:
+        where, *ends = block.words
+        assert where in WAYS | NEEDS
+        assert set(ends) <= ENDS
+
+
+def test_both_ways_to_the_images_are_run() -> None:
+    assert {block.about for block in BY_PAGE[INSTALL] if not block.runner} >= WAYS
+
+
+def test_the_pages_are_those_that_the_test_on_a_cluster_reads() -> None:
+    run_there = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path, found in BY_PAGE.items()
+        if any(block.kind == "run" and not block.runner for block in found)
+    }
+    assert run_there - {"docs/install.md"} == {page.path for page in PAGES}
+
+
+def test_what_is_set_up_is_for_a_block_of_the_page() -> None:
+    for page in PAGES:
+        found = [block for block in BY_PAGE[REPOSITORY / page.path] if block.kind == "run"]
+        steps = [page.step_before(block) for block in found]
+        assert set(page.before.values()) == set(steps) - {None}, page.path
+
+
+@by_place
+def test_a_workflow_runs_the_commands_that_name_it(block: Block) -> None:
+    if block.runner.startswith(".github/"):
+        workflow = (REPOSITORY / block.runner).read_text(encoding="utf-8")
+        # The project's own entry point, which a workflow runs.
+        entry = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+        for command in block.script.splitlines():
+            run = re.sub(r"\s+#.*", "", command)
+            assert re.search(rf"(?:run: |exec |^ +){re.escape(run)}$", workflow + entry, re.M), run
+        assert "run: .ci/run" in workflow
+
+
+def test_the_workflow_runs_the_docs_on_an_ordinary_cluster() -> None:
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yaml").read_text("utf-8"))
+    steps = [step.get("run", "") for step in workflow["jobs"]["docs"]["steps"]]
+    assert steps.index("kind create cluster") < steps.index("make test-docs CLUSTER=current")
+    assert any(f"gateway-helm --version {ENVOY_GATEWAY} " in step for step in steps)
+
+
+@by_place
+def test_another_test_reads_the_page_that_it_runs(block: Block) -> None:
+    if block.runner.endswith(".py"):
+        assert block.file in (REPOSITORY / block.runner).read_text(encoding="utf-8")
 
 
 @by_place
@@ -107,6 +176,37 @@ def test_patches_and_manifests_are_yaml(block: Block) -> None:
 
 def test_no_block_of_commands_goes_unchecked() -> None:
     """Only console blocks are read here."""
-    pages = [*sorted(DOCS.rglob("*.md")), REPOSITORY / "README.md", CHART / "README.md"]
     others = re.compile(r"^ *```(?:sh|bash|shell)$", re.MULTILINE)
-    assert [page.name for page in pages if others.search(page.read_text(encoding="utf-8"))] == []
+    unread = [page.name for page in BY_PAGE if others.search(page.read_text(encoding="utf-8"))]
+    assert unread == []
+
+
+def test_what_a_command_prints_is_no_command(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- run: both, fails -->\n"
+        "```console\n"
+        "$ curl http://wine.models/invocations \\\n"
+        "    -d '{\"inputs\": [1]}'\n"
+        '{"predictions":[2]}\n'
+        "$ kubectl apply -f - <<'EOF'\n"
+        "kind: It's a kind\n"
+        "EOF\n"
+        "$ jq '{\n"
+        "    a: 1}'\n"
+        "it's printed\n"
+        "```\n",
+        encoding="utf-8",
+    )
+    (block,) = blocks(page)
+    assert block.script == (
+        "curl http://wine.models/invocations \\\n"
+        "    -d '{\"inputs\": [1]}'\n"
+        "kubectl apply -f - <<'EOF'\n"
+        "kind: It's a kind\n"
+        "EOF\n"
+        "jq '{\n"
+        "    a: 1}'\n"
+    )
+    assert block.printed == '{"predictions":[2]}\nit\'s printed'
+    assert block.words == ("both", "fails")

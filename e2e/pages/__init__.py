@@ -1,0 +1,1 @@
+"""Runs the commands of the documentation's pages, as a reader would."""
