@@ -32,28 +32,34 @@ _UNAUTHORIZED = re.compile(
     r"\((401|403|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken)\)"
 )
 _UNTRUSTED = re.compile("CERTIFICATE_VERIFY_FAILED|certificate verify failed")
-_UNREACHABLE = tuple(
-    (re.compile(pattern), sentence)
-    for pattern, sentence in (
-        (
-            "NameResolutionError|Failed to resolve|Name or service not known|name resolution",
-            "its name cannot be resolved",
+_UNREACHABLE = (
+    (
+        re.compile(
+            "NameResolutionError|Failed to resolve|Name or service not known|name resolution"
         ),
-        ("Connection refused", "it refuses connections"),
-        ("No route to host|Network is unreachable", "there is no route to it"),
-        (
-            "timeout exception|Read timed out|Connection timed out|Connection to .* timed out|"
-            "(Read|Connect) timeout on endpoint",
-            "there was no response in time",
+        "its name cannot be resolved",
+    ),
+    (re.compile("Connection refused"), "it refuses connections"),
+    (re.compile("No route to host|Network is unreachable"), "there is no route to it"),
+    (
+        re.compile(
+            r"timeout exception|Read timed out|Connection timed out|"
+            r"Connection to \S{1,255} timed out|(Read|Connect) timeout on endpoint"
         ),
-        (
+        "there was no response in time",
+    ),
+    (
+        re.compile(
             "Connection aborted|Connection broken|Connection reset|RemoteDisconnected|"
-            "Response ended prematurely|Connection was closed before",
-            "the connection was lost",
+            "Response ended prematurely|Connection was closed before"
         ),
-        ("Could not connect to the endpoint", "there is no connection to it"),
-        (r"too many 50[234] error|\b50[234] Server Error", "its proxy has no server behind it"),
-    )
+        "the connection was lost",
+    ),
+    (re.compile("Could not connect to the endpoint"), "there is no connection to it"),
+    (
+        re.compile(r"too many 50[234] error|\b50[234] Server Error"),
+        "its proxy has no server behind it",
+    ),
 )
 # What urllib3 and botocore write about a connection.
 _ADDRESSES = (
