@@ -187,9 +187,8 @@ def no_such_folder(_: Facts) -> dict[str, Any]:
     return {"uri": "/mnt/models/nothing"}
 
 
-def against_pod_security(facts: Facts) -> dict[str, Any]:
-    annotations = {"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}
-    return {"uri": facts.logged["1"].uri, "pod": {"annotations": annotations}}
+def no_such_service_account(facts: Facts) -> dict[str, Any]:
+    return {"uri": facts.logged["1"].uri, "pod": {"serviceAccountName": "nobody"}}
 
 
 # A Secret with a line that is no API key.
@@ -217,7 +216,7 @@ FAILURES: list[tuple[Callable[[Facts], dict[str, Any]], str, list[str]]] = [
         ["has the format code", "only onnx, safetensors are allowed"],
     ),
     (no_such_folder, "ArtifactUnreadable", ["/mnt/models/nothing"]),
-    (against_pod_security, "PodRejected", ["AppArmor", "spec.pod"]),
+    (no_such_service_account, "PodRejected", ["nobody", "spec.pod.serviceAccountName"]),
 ]
 
 
@@ -244,6 +243,13 @@ def test_volumes_of_the_node_are_denied(namespace: str, facts: Facts) -> None:
     volumes = [{"name": "host", "hostPath": {"path": "/"}}]
     wine = given_a_deployment(namespace, facts.logged["1"].uri, pod={"volumes": volumes})
     says = ["spec.pod.volumes", "the type of volume host is not allowed"]
+    then_condition(wine, "Available", "False", "ApplyRefused", says=says)
+
+
+def test_pods_without_app_armor_are_denied(namespace: str, facts: Facts) -> None:
+    annotations = {"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}
+    wine = given_a_deployment(namespace, facts.logged["1"].uri, pod={"annotations": annotations})
+    says = ["spec.pod.annotations", "container.apparmor.security.beta.kubernetes.io/server"]
     then_condition(wine, "Available", "False", "ApplyRefused", says=says)
 
 

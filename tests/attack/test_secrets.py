@@ -338,6 +338,13 @@ IN_PREPARE = {
     "an index away": {"INDEX_URL": "http://me:marker-of-index@127.0.0.1:9/simple"},
     "a package with a secret": {"INDEX_URL": "", "REQUIREMENTS_ENV": "MODEL_SECRET"},
 }
+# Why it ends, by the scheme of the model's URI.
+REASONS = {
+    "models": "ArtifactServerUnreachable",
+    "s3": "ArtifactServerUnreachable",
+    "http": "ArtifactUnreadable",
+    "file": "DependencyInstallFailed",
+}
 
 
 @pytest.mark.parametrize("name", IN_PREPARE)
@@ -347,7 +354,7 @@ def test_no_termination_message_has_a_secret(name: str, tmp_path: Path) -> None:
         models.save_wine(tmp_path / "saved")
         login = "" if variables["INDEX_URL"] else " @ http://me:${MODEL_SECRET}@127.0.0.1:9/a.whl"
         (tmp_path / "saved" / "requirements.txt").write_text(f"absent-package{login}\n")
-        variables["MODEL_URI"] = str(tmp_path / "saved")
+        variables["MODEL_URI"] = f"file:{tmp_path / 'saved'}"
     environment = environment_of_server(
         MODEL_DIR=str(tmp_path / "model"),
         TERMINATION_LOG=str(tmp_path / "log"),
@@ -366,10 +373,7 @@ def test_no_termination_message_has_a_secret(name: str, tmp_path: Path) -> None:
     )
     message_ = (tmp_path / "log").read_text()
     assert ended.returncode == 1
-    failed_at = (
-        "DependencyInstallFailed" if "saved" in variables["MODEL_URI"] else "ArtifactUnreadable"
-    )
-    assert json.loads(message_)["reason"] == failed_at
+    assert json.loads(message_)["reason"] == REASONS[variables["MODEL_URI"].partition(":")[0]]
     assert not secrets_in(message_)
     assert not secrets_in(ended.stdout + ended.stderr)
 
