@@ -160,17 +160,24 @@ class Cache:
     def store(self, kind: Kind, obj: KubeObject, patch: KubeObject | None = None) -> None:
         """Stores the response to a write of our own, unless something newer is known.
 
-        It is reported where it may hold more than we wrote: where it was not stored before, or is
-        already deleted again. `patch` is what was sent, by a merge patch: where the response
-        differs from the version before by more than that, somebody else has written in between.
-        (Children need no such comparison: their watch brings each version, and so also the one
-        that was hidden. Of the resources kopf may bring only the last of several.)
+        It is reported where it may hold more than we wrote: where it was not stored before, takes
+        the place of an object that somebody has deleted, or is already deleted again. So is a
+        Deployment of another number of pods: we decided by how many of the former were ready.
+        `patch` is what was sent, by a merge patch: where the response differs from the version
+        before by more than that, somebody else has written in between. (Children need no such
+        comparison: their watch brings each version, and so also the one that was hidden. Of the
+        resources kopf may bring only the last of several.)
         """
         previous = self._entry(kind, obj)
         if previous is not None or not self._deletions.is_listed(kind, obj):
             self.store_read(kind, obj)
         is_stored = self._entry(kind, obj) is not previous
-        if previous is None or (is_stored and patch and _is_overwritten(previous, obj, patch)):
+        if (
+            previous is None
+            or previous.uid != uid_of(obj)
+            or (is_stored and patch and _is_overwritten(previous, obj, patch))
+            or (is_stored and kind is kinds.DEPLOYMENT and _is_scaled(previous, obj))
+        ):
             self._report({self._owner_key(kind, obj)})
 
     def store_read(self, kind: Kind, obj: KubeObject) -> None:
@@ -392,6 +399,10 @@ def _text(entry: _Entry | None) -> bytes | None:
 def _is_overwritten(previous: _Entry, written: KubeObject, patch: KubeObject) -> bool:
     """Whether `written` differs from the version before by more than our own patch."""
     return bool(_overlaid(previous.object, patch) != _overlaid(written, patch))
+
+
+def _is_scaled(previous: _Entry, written: KubeObject) -> bool:
+    return bool(previous.object["spec"].get("replicas") != written["spec"].get("replicas"))
 
 
 def _overlaid(obj: KubeObject, patch: KubeObject) -> Any:

@@ -319,6 +319,26 @@ def test_a_pod_in_quarantine_is_stored_no_more(cache: Reporting) -> None:
     assert cache.children(KEY, "u1").pods == {}
 
 
+def test_what_takes_the_place_of_a_deleted_object_is_read_again(cache: Reporting) -> None:
+    """Whoever wrote it has seen the status of the deleted one, and its end comes later."""
+    cache.ingest_event(kinds.DEPLOYMENT, "ADDED", deployment(1, uid="d1"))
+    cache.reported()
+    cache.store(kinds.DEPLOYMENT, deployment(3, uid="d2"))
+    assert cache.reported() == [KEY]
+    cache.ingest_event(kinds.DEPLOYMENT, "DELETED", deployment(2, uid="d1"))
+    assert cache.children(KEY, "u1").deployments["wine-abc"]["metadata"]["uid"] == "d2"
+
+
+def test_a_deployment_that_we_scale_is_read_again(cache: Reporting) -> None:
+    """Whether it is ready is a matter of that number, and it may be ready at once."""
+    cache.ingest_event(kinds.DEPLOYMENT, "ADDED", deployment(1, replicas=7))
+    cache.reported()
+    cache.store(kinds.DEPLOYMENT, deployment(2, replicas=1))
+    assert cache.reported() == [KEY]
+    cache.store(kinds.DEPLOYMENT, deployment(3, replicas=1))
+    assert cache.reported() == []
+
+
 def test_a_late_response_does_not_bring_back_what_was_deleted(cache: Reporting) -> None:
     cache.ingest_event(kinds.DEPLOYMENT, "ADDED", deployment(1))
     cache.ingest_event(kinds.DEPLOYMENT, "DELETED", deployment(3))
