@@ -21,7 +21,7 @@ from e2e.releases.interruptions import (
 )
 from e2e.releases.released import ReleasedModel, given_a_released_model
 from e2e.releases.results import Recorder
-from e2e.releases.traffic import then_no_request_failed, then_only_its_share_failed
+from e2e.releases.traffic import ReleaseLoad, then_no_request_failed, then_only_its_share_failed
 from e2e.steps import (
     answer_of,
     given_a_tracking_server_of_its_own,
@@ -33,6 +33,7 @@ from e2e.steps import (
     when_the_tracking_server_is_back,
 )
 from e2e.steps.phases import phase_of, stable_of, then_the_phase_is, weights_of
+from e2e.steps.then import SECONDS
 from e2e.steps.when import when_the_api_server_is_restarted
 
 pytestmark = pytest.mark.releases
@@ -242,6 +243,21 @@ def test_crashing_once_asked(model: ReleasedModel, record: Recorder) -> None:
     record("crashing version, once it has requests", load, f"rolled back from {WEIGHT} %")
 
 
+def then_it_is_rolled_back(
+    model: ReleasedModel, label: str, reason: str, seconds: float = SECONDS
+) -> ReleaseLoad:
+    """Releases such a version, which gets none of the requests, and none of these fails."""
+    version = model.register(label)
+    with model.under_load() as load:
+        model.release(version, load)
+        says = [f"Version {version} ", "was rolled back", f"Version {model.stable} is still served"]
+        then_condition(model.deployed, "Progressing", "False", reason, says=says, seconds=seconds)
+        load.is_decided()
+        assert weights_of(model.deployed) == {str(model.stable): 100}
+    then_no_request_failed(load, [model.answer])
+    return load
+
+
 @pytest.mark.parametrize(
     ("name", "label", "rollout", "reason"),
     [
@@ -264,14 +280,7 @@ def test_bad_before_its_first_weight(
     record: Recorder,
 ) -> None:
     model.given(rollout)
-    version = model.register(label)
-    with model.under_load() as load:
-        model.release(version, load)
-        says = [f"Version {version} ", "was rolled back", f"Version {model.stable} is still served"]
-        then_condition(model.deployed, "Progressing", "False", reason, says=says)
-        load.is_decided()
-        assert weights_of(model.deployed) == {str(model.stable): 100}
-    then_no_request_failed(load, [model.answer])
+    load = then_it_is_rolled_back(model, label, reason)
     record(name, load, "rolled back without a request")
 
 
@@ -297,16 +306,7 @@ def test_bad_shadow(
     record: Recorder,
 ) -> None:
     model.given(rollout)
-    version = model.register(label)
-    with model.under_load() as load:
-        model.release(version, load)
-        says = [f"Version {version} ", "was rolled back", f"Version {model.stable} is still served"]
-        then_condition(
-            *(model.deployed, "Progressing", "False", reason), says=says, seconds=SHADOW_SECONDS
-        )
-        load.is_decided()
-        assert weights_of(model.deployed) == {str(model.stable): 100}
-    then_no_request_failed(load, [model.answer])
+    load = then_it_is_rolled_back(model, label, reason, SHADOW_SECONDS)
     record(name, load, "rolled back without a request")
 
 

@@ -53,22 +53,16 @@ def _run_command(command: Callable[[Settings], int], settings: Settings) -> int:
         return 1
 
 
-def _prepare(settings: Settings) -> int:
+def _prepare(settings: Settings, *, is_image_chosen: bool = False) -> int:
+    """`is_image_chosen`: a custom image, which users choose also for models of another Python."""
     # Imported here: serving must not have loaded what preparing needs.
-    from mlflow_model_server.prepare.init_container import prepare
+    from mlflow_model_server.prepare import init_container, python_version
 
     # Builds of packages and the model's conversion run as its children.
     isolation.hide_from_others()
-    prepare(settings)
+    check_python = python_version.warn if is_image_chosen else python_version.check
+    init_container.prepare(settings, check_python)
     return 0
-
-
-def _prepare_in_chosen_image(settings: Settings) -> None:
-    """The same in a custom image, which users choose also for models of another Python."""
-    from mlflow_model_server.prepare import init_container, python_version
-
-    isolation.hide_from_others()
-    init_container.prepare(settings, python_version.warn)
 
 
 def _serve(settings: Settings) -> int:
@@ -78,7 +72,7 @@ def _serve(settings: Settings) -> int:
 
 
 def _run(settings: Settings) -> int:
-    _prepare_in_chosen_image(settings)
+    _prepare(settings, is_image_chosen=True)
     # A new process, which has loaded none of the image's packages yet.
     os.execv(sys.executable, [*compat.module_command("mlflow_model_server"), "serve"])
 

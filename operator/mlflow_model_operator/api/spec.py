@@ -17,7 +17,7 @@ from mlflow_model_operator.api.contract import (
     SHADOW_DIR,
     Variable,
 )
-from mlflow_model_operator.api.match_fields import Matches, Sticky, Variants
+from mlflow_model_operator.api.match_fields import Matches, RequestMatch, Sticky, Variants
 from mlflow_model_operator.api.names import GROUP
 from mlflow_model_operator.api.registry_fields import (
     FlapProtection,
@@ -1548,7 +1548,12 @@ class Spec(KubeModel):
     def has_matches(self) -> bool:
         """Whether any requests are recognized by a header or a cookie."""
         matches = [self.rollout.match, self.canary.match if self.canary else []]
-        return any([*matches, *(variant.match for variant in self.variants)])
+        return any([*matches, *self.match_by_variant.values()])
+
+    @property
+    def match_by_variant(self) -> dict[str, list[RequestMatch]]:
+        """Which requests always go to each variant, by its name."""
+        return {variant.name: variant.match for variant in self.variants}
 
     @property
     def may_shadow(self) -> bool:

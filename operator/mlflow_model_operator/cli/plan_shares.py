@@ -45,7 +45,7 @@ def _shares(resource: MLflowModelDeployment, decision: Decision) -> Iterator[_Sh
     if spec.canary is not None and decision.canary is not None:
         variant = Variant("canary", decision.canary, spec.canary.weight)
         yield _Share("canary", variant, spec.canary.match)
-    matches = {written.name: written.match for written in spec.variants}
+    matches = spec.match_by_variant
     for variant in decision.variants:
         yield _Share(f"variant {variant.name}", variant, matches.get(variant.name, ()))
 

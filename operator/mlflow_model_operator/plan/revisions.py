@@ -225,7 +225,7 @@ def _desired(
     live: LiveChildren,
 ) -> Desired:
     spec, trial, canary = resource.spec, rollout.trial, others.canary
-    matches_of = {variant.name: variant.match for variant in spec.variants}
+    matches_of = spec.match_by_variant
     can_match_target = matches.may_lead(spec.rollout.match, rollout.target.name)
     return Desired(
         target=rollout.target,

@@ -136,6 +136,21 @@ class Decision:
         return (*self.traffic, *absent)
 
     @property
+    def canary_name(self) -> str | None:
+        """The name of the canary's revision, if there is one."""
+        return self.canary.name if self.canary else None
+
+    @property
+    def trial_name(self) -> str | None:
+        """The name of the revision that takes over in steps, if one does."""
+        return self.target.name if self.trial else None
+
+    @property
+    def variant_names(self) -> Mapping[str, str]:
+        """The names of the variants' revisions, by those of the variants."""
+        return {variant.name: variant.revision.name for variant in self.variants}
+
+    @property
     def revisions(self) -> frozenset[Revision]:
         """All roles, the shadow and the variants among them: all but the draining ones."""
         return frozenset(self._roles)

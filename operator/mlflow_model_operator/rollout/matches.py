@@ -37,12 +37,10 @@ class Pin(NamedTuple):
 def pins(resource: MLflowModelDeployment, decision: Decision) -> list[Pin]:
     """The rules for requests that match, as many as the spec asks for, in its order."""
     spec = resource.spec
-    canary = decision.canary.name if decision.canary else None
-    target = decision.target.name if decision.trial else None
-    variants = {variant.name: variant.revision.name for variant in decision.variants}
+    variants = decision.variant_names
     by_role = [
-        (spec.canary.match if spec.canary else [], canary),
-        (spec.rollout.match, target),
+        (spec.canary.match if spec.canary else [], decision.canary_name),
+        (spec.rollout.match, decision.trial_name),
         *((variant.match, variants.get(variant.name)) for variant in spec.variants),
     ]
     return [

@@ -27,10 +27,10 @@ def _others(resource: MLflowModelDeployment, decision: Decision) -> list[str | N
     """What may share requests with the stable revision, by role."""
     spec = resource.spec
     if spec.variants:
-        names = {variant.name: variant.revision.name for variant in decision.variants}
+        names = decision.variant_names
         return [names.get(variant.name) for variant in spec.variants]
     if spec.canary is not None:
-        return [decision.canary.name if decision.canary else None]
+        return [decision.canary_name]
     if schedule(spec):
-        return [decision.target.name if decision.trial else None]
+        return [decision.trial_name]
     return []

@@ -356,15 +356,7 @@ def _whole_table(table: Input, fields: Sequence[Field]) -> Any:
     if not fields:
         return table.converted(None)
     columns = {
-        field.name: Input(
-            table.name,
-            table.subject,
-            table.datatype,
-            table.array[:, i],
-            table.content_type,
-            table.is_binary,
-        )
-        for i, field in enumerate(fields)
+        field.name: table._replace(array=table.array[:, i]) for i, field in enumerate(fields)
     }
     return _frame({field.name: columns[field.name].converted(field) for field in fields})
 

@@ -26,7 +26,7 @@ def prepare(settings: Settings, check_python: install.PythonCheck = python_versi
     """Leaves the model in `settings.artifact` and its packages in `settings.packages`.
 
     With `settings.onnx`, the result of its conversion in `settings.converted`.
-    Raises StartupError with ArtifactUnreadable, InvalidModel, PolicyDenied,
+    Raises StartupError with one of the reasons of a download, InvalidModel, PolicyDenied,
     PythonVersionUnsupported or DependencyInstallFailed, and SettingsError for required signatures
     that can't be read.
     """

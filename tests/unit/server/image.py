@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from tests.unit.server.process import (
     REPOSITORY,
     Server,
     environment_of_server,
-    kill_session,
+    started,
 )
 
 DOCKERFILE = (REPOSITORY / "images/scoring.Dockerfile").read_text().replace("\\\n", " ")
@@ -54,21 +53,10 @@ def image(
     settings: Settings, port: int, command: str, python: str = sys.executable, **more: str
 ) -> Iterator[Server]:
     """Runs one of the entrypoint's commands; `more` are variables. Kills it in the end."""
-    output = settings.model_dir.parent / "output"
     env = {"PATH": os.environ["PATH"], **variables(), **more}
     server_env = environment_of_server(MODEL_DIR=str(settings.model_dir), PORT=str(port))
     for name in ("PYTHONPATH", "METRICS_PORT", "MODEL_DIR", "PORT"):
         env[name] = server_env[name]
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [*as_user_of_image(), python, str(ENTRYPOINT), command],
-            env=env,
-            cwd=last("WORKDIR"),
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
-        yield Server(process, port, settings.termination_log, output)
-    finally:
-        kill_session(process)
+    words = [*as_user_of_image(), python, str(ENTRYPOINT), command]
+    with started(words, env, port, settings.termination_log, cwd=last("WORKDIR")) as server:
+        yield server

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,21 +98,36 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running(model_dir: Path, port: int, **variables: str) -> Iterator[Server]:
-    """Starts the server for a prepared MODEL_DIR, and kills it and its workers in the end."""
-    log, output = model_dir.parent / "termination-log", model_dir.parent / "output"
-    env = environment_of_server(
-        MODEL_DIR=str(model_dir), PORT=str(port), TERMINATION_LOG=str(log), **variables
-    )
-    command = [sys.executable, str(ENTRYPOINT), "serve"]
+def started(
+    command: Sequence[str], env: Mapping[str, str], port: int, log: Path, cwd: str | None = None
+) -> Iterator[Server]:
+    """A command of the entrypoint, in a session of its own, which is killed in the end.
+
+    `log` is the termination log; what is printed goes into the file `output` beside it.
+    """
+    output = log.parent / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            command, env=env, stdout=file, stderr=file, start_new_session=True
+            command, env=env, cwd=cwd, stdout=file, stderr=file, start_new_session=True
         )
     try:
         yield Server(process, port, log, output)
     finally:
         kill_session(process)
+
+
+@contextmanager
+def running(
+    model_dir: Path, port: int, subcommand: str = "serve", **variables: str
+) -> Iterator[Server]:
+    """Starts the server for a prepared MODEL_DIR, and kills it and its workers in the end."""
+    log = model_dir.parent / "termination-log"
+    env = environment_of_server(
+        MODEL_DIR=str(model_dir), PORT=str(port), TERMINATION_LOG=str(log), **variables
+    )
+    command = [sys.executable, str(ENTRYPOINT), subcommand]
+    with started(command, env, port, log) as server:
+        yield server
 
 
 @contextmanager

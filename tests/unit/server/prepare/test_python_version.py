@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +18,7 @@ from mlflow_model_server.runtime.termination import StartupError
 from mlflow_model_server.settings import Settings
 from tests.portability import MLMODELS
 from tests.unit.server import models
-from tests.unit.server.process import (
-    ENTRYPOINT,
-    SECONDS_TO_START,
-    Server,
-    environment_of_server,
-    kill_session,
-    wait_until,
-)
+from tests.unit.server.process import SECONDS_TO_START, running, wait_until
 from tests.unit.server.wheels import make_wheel
 
 OURS = ".".join(map(str, sys.version_info[:2]))
@@ -59,38 +49,15 @@ def save_pickled(model: Path) -> None:
     mlflow.pyfunc.save_model(model, python_model=Doubler(), pip_requirements=["pandas"])
 
 
-@contextmanager
-def container(settings: Settings, port: int, command: str) -> Iterator[Server]:
-    """One of the entrypoint's commands. Kills it in the end."""
-    output = settings.model_dir.parent / "output"
-    env = environment_of_server(
-        MODEL_URI=settings.model_uri,
-        MODEL_DIR=str(settings.model_dir),
-        PORT=str(port),
-        TERMINATION_LOG=str(settings.termination_log),
-    )
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, str(ENTRYPOINT), command],
-            env=env,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
-        yield Server(process, port, settings.termination_log, output)
-    finally:
-        kill_session(process)
-
-
 def test_pickled_code_of_another_python_ends_the_init_container(
     settings: Settings, model: Path, unused_tcp_port: int
 ) -> None:
     save_pickled(model)
     logged_with(model, OTHER)
-    with container(settings, unused_tcp_port, "prepare") as prepare_container:
-        assert prepare_container.ended() == 1, prepare_container.output.read_text()
-        assert prepare_container.told() == {
+    uri = settings.model_uri
+    with running(settings.model_dir, unused_tcp_port, "prepare", MODEL_URI=uri) as container:
+        assert container.ended() == 1, container.output.read_text()
+        assert container.told() == {
             "reason": "PythonVersionUnsupported",
             "message": f"The model was logged with Python {OTHER}, and no other Python loads its "
             f"code; this image has Python {OURS}",
@@ -104,7 +71,8 @@ def test_a_custom_image_serves_it_with_a_warning(
     """Somebody chose the image for this model: here its code loads all the same."""
     save_pickled(model)
     logged_with(model, OTHER)
-    with container(settings, unused_tcp_port, "run") as server:
+    uri = settings.model_uri
+    with running(settings.model_dir, unused_tcp_port, "run", MODEL_URI=uri) as server:
         wait_until(server.answers, "the server answers", SECONDS_TO_START)
         output = server.output.read_text()
         assert f"logged with Python {OTHER} and runs with this image's {OURS}" in output
