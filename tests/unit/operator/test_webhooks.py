@@ -256,9 +256,8 @@ async def test_connections_are_bounded_in_number_and_in_time(
     one_too_many = await connect(operator, stack)
 
     async with asyncio.timeout(10):
-        assert await one_too_many.read() == b""
-        for reader in idle:
-            assert await reader.read() == b""
+        for reader in (one_too_many, *idle):
+            assert await last_word(reader) == b""
         assert (await operator.deliver())[0] == 202
 
 
@@ -269,6 +268,14 @@ async def connect(operator: Operator, stack: AsyncExitStack) -> asyncio.StreamRe
     writer.write(b"POST /webhooks/mlflow HTTP/1.1\r\nHost:")
     await writer.drain()
     return reader
+
+
+async def last_word(reader: asyncio.StreamReader) -> bytes:
+    """What comes before the connection ends."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:  # what it has sent was not read before
+        return b""
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -22,6 +22,9 @@ import mlflow_model_server
 SECONDS_TO_START = 120  # a loaded machine is slow to import what MLflow imports
 SECONDS_TO_END = 30
 REPOSITORY = Path(__file__).parents[3]
+# MLflow sets variables in the process of the tests: an experiment's, say, whereby a server would
+# write traces.
+_OF_MLFLOW = ("MLFLOW_", "OTEL_")
 ENTRYPOINT = REPOSITORY / "images/mlflow-model-server"  # the image's own file
 
 
@@ -29,7 +32,7 @@ def environment_of_server(**variables: str) -> dict[str, str]:
     """The environment of a process that can import the server's package."""
     source = str(Path(mlflow_model_server.__file__).parents[1])
     return {
-        **os.environ,
+        **{name: os.environ[name] for name in os.environ if not name.startswith(_OF_MLFLOW)},
         "PYTHONPATH": source,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "METRICS_PORT": "0",  # several run side by side
