@@ -9,6 +9,7 @@ from mlflow_model_server.auth.admission import make_authenticator
 from mlflow_model_server.drift.baseline import column_names
 from mlflow_model_server.http.app import Application
 from mlflow_model_server.http.input_example import check_input_example
+from mlflow_model_server.inference.limits import memory_for_traces
 from mlflow_model_server.inference.predictor import Predictor
 from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics import slots
@@ -32,6 +33,7 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     authenticator = make_authenticator(settings)
     shared = shared or SharedMemory(shadow=settings.shadow_file is not None)
     recorder = make_recorder(settings, shared, slot)
+    traces.limit(settings, memory_for_traces(settings))
     loaded = _load(settings)
     shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
     recorder.set_column_names(*column_names(loaded.signature))

@@ -198,6 +198,8 @@ class Settings:
     input_example_timeout: int = _integer("INPUT_EXAMPLE_TIMEOUT", 30, minimum=1)  # seconds
     # MLflow's traces of the model's code: where MLflow's own variables say where; off: nowhere.
     traces: str = _choice("TRACES", "auto", "off")
+    # Of a request's body; requests with larger ones are not traced.
+    trace_max_body_bytes: int = _integer("TRACE_MAX_BODY_BYTES", 256 * 2**10, minimum=1)
 
     # For metrics/, drift/ and request_log.py. The first three are labels of all metrics.
     model_name: str = _variable("MODEL_NAME", "")

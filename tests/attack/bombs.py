@@ -23,7 +23,7 @@ from pyarrow import parquet
 import mlflow_model_server
 from mlflow_model_server.grpc.messages import SERVICE, message
 from tests.unit.server import models
-from tests.unit.server.agents import agent_models
+from tests.unit.server.agents import agent_models, tracking_servers
 from tests.unit.server.process import Server, serving
 
 MIB = 2**20
@@ -147,12 +147,21 @@ def of_columns(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
 
 
 @contextmanager
-def of_chats(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
+def of_chats(folder: Path, port: int, grpc_port: int, **more: str) -> Iterator[Target]:
     """An agent, which is sent chats."""
     (folder / "model").mkdir()
     agent_models.save(folder / "model" / "artifact", agent_models.CHAT_MODEL)
-    with _limited(folder, port, grpc_port, AGENT_FOLDER=str(folder)) as target:
+    with _limited(folder, port, grpc_port, AGENT_FOLDER=str(folder), **more) as target:
         yield target
+
+
+@contextmanager
+def of_traced_chats(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
+    """An agent whose traces go to a server that takes none, but has the experiment."""
+    with tracking_servers.stuck() as uri:
+        variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": "1"}
+        with of_chats(folder, port, grpc_port, **variables) as target:
+            yield target
 
 
 @contextmanager

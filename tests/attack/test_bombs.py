@@ -30,6 +30,7 @@ from tests.attack.bombs import (
     counting,
     of_chats,
     of_columns,
+    of_traced_chats,
 )
 
 
@@ -147,3 +148,23 @@ def test_many_bodies_for_agents_at_once(chats: Target) -> None:
     assert statuses <= {200, 400, 413, 503, 504}, statuses
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
     assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
+
+
+@pytest.fixture(scope="module")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
+) -> Iterator[Target]:
+    """An agent whose traces can't be written."""
+    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
+    with of_traced_chats(tmp_path_factory.mktemp("traced"), *ports) as target:
+        yield target
+
+
+def test_traces_that_wait_to_be_written(traced: Target) -> None:
+    """As many as never fit, each of the largest request that is traced, and larger ones."""
+    largest_traced = b'{"messages":[{"role":"user","content":"' + b"x" * 250_000 + b'"}]}'
+    bodies = [largest_traced] * 400 + [OF_AGENTS["a long text"]()] * 60
+    with Watch(traced.server).running() as watch, ThreadPoolExecutor(4) as pool:
+        statuses = set(pool.map(lambda body: traced.send(CHATS, JSON, body), bodies))
+    assert statuses == {200}
+    assert watch.peak < HALF, f"{watch.peak >> 20} MiB"

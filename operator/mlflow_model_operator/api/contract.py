@@ -139,6 +139,7 @@ USER_VARIABLES = frozenset(
         "STREAM_TIMEOUT",
         "STUCK_RESTART_AFTER",
         "TRACES",
+        "TRACE_MAX_BODY_BYTES",
     }
 )
 

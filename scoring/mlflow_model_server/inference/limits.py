@@ -17,11 +17,13 @@ _MAX_PARSED = 768 * 2**20
 # A body becomes many times its size while it is parsed.
 _BODIES_PER_MEMORY_LIMIT = 128
 # Shares of the memory: of the bodies of all requests together; of what one body may become; and of
-# what several may become at the same time. More than that one body becomes by itself. Together with
-# what Python, pandas and MLflow take, it is less than half of 2 GiB.
+# what several may become at the same time. More than that one body becomes by itself. And of the
+# traces that wait to be written. Together with what Python, pandas and MLflow take, it is less than
+# half of 2 GiB.
 _OF_BODIES = Fraction(1, 8)
 _OF_ONE = Fraction(1, 4)
 _OF_SEVERAL = Fraction(3, 16)
+_OF_TRACES = Fraction(1, 16)
 
 
 class BytesBudget:
@@ -102,6 +104,11 @@ def parse_limits(settings: Settings, memory: int | None = None) -> Limits:
 def memory_for_parsing(settings: Settings, memory: int | None = None) -> int:
     """What the bodies of several requests may become at the same time, in this process."""
     return _share(_OF_SEVERAL, settings, memory)
+
+
+def memory_for_traces(settings: Settings, memory: int | None = None) -> int:
+    """What the traces of several requests may hold until they are written, in this process."""
+    return _share(_OF_TRACES, settings, memory)
 
 
 def _share(share: Fraction, settings: Settings, memory: int | None) -> int:

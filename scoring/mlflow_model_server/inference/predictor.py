@@ -77,7 +77,7 @@ class Predictor:
         self.agent_model = AgentModel(loaded, self._limits, memory)
         self._unsigned = self._make_unsigned()
         threads = _thread_count(settings, loaded)
-        self._threads = PredictionThreads(threads, settings.request_timeout, on_failure)
+        self._threads = PredictionThreads(threads, settings, on_failure)
         # One: what becomes many times its size while it is read does so one after the other.
         self._reader = ThreadPoolExecutor(1, "reader")
         self._batcher = self._make_batcher()

@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mlflow_model_server import tracing
 from mlflow_model_server.inference.accelerator import OnFailure, free_frames
 from mlflow_model_server.inference.request import Request
+from mlflow_model_server.model import traces
+from mlflow_model_server.settings import Settings
 
 T = TypeVar("T")
 
@@ -34,13 +36,11 @@ class Outcome(Generic[T]):
 class PredictionThreads:
     """A bounded number of threads. A prediction that never ends keeps its thread."""
 
-    def __init__(self, count: int, timeout: float, on_failure: OnFailure = free_frames) -> None:
-        """`timeout`: the seconds that a request waits for its prediction.
-
-        `on_failure` gets, in the thread, what `work` raised.
-        """
+    def __init__(self, count: int, settings: Settings, on_failure: OnFailure = free_frames) -> None:
+        """`on_failure` gets, in the thread, what `work` raised."""
         self._count = count
-        self._timeout = timeout
+        self._timeout = settings.request_timeout  # the seconds that a request waits
+        self._max_traced = settings.trace_max_body_bytes
         self._on_failure = on_failure
         self._executor = ThreadPoolExecutor(count, "mlflow")
         self._started: dict[int, float] = {}  # by thread: when its prediction did
@@ -59,7 +59,7 @@ class PredictionThreads:
 
     def submit(self, request: Request, work: Callable[[], T]) -> Future[Outcome[T]]:
         """The same, without waiting. Raises RuntimeError where the system has no thread for it."""
-        with tracing.propagate(request.headers):
+        with tracing.propagate(request.headers), self._traced(request):
             context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         request.reservation.hold()
@@ -75,6 +75,10 @@ class PredictionThreads:
             raise
         running.add_done_callback(release)
         return running
+
+    def _traced(self, request: Request) -> AbstractContextManager[None]:
+        """Traces hold what was asked until they are written: not of large requests."""
+        return traces.omitted() if request.reservation.size > self._max_traced else nullcontext()
 
     def report_progress(self) -> None:
         """To be called in one of the threads: what runs there has not got stuck."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import mlflow
 import pytest
 import requests
 
-from tests.unit.server.agents import agent_models
+from mlflow_model_server.inference.limits import memory_for_traces
+from mlflow_model_server.model.traces import limit
+from mlflow_model_server.settings import Settings
+from tests.unit.server.agents import agent_models, tracking_servers
 from tests.unit.server.agents.conftest import Agent, Start
 
+QUEUE, BATCH = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 QUESTION = {"input": [{"role": "user", "content": "Hello"}]}
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
@@ -52,6 +57,47 @@ def test_they_are_written_where_mlflow_s_variable_says(start: Start, tracking: s
     log = ask_and_end(start(agent_models.CHAT_MODEL, **variables))
     assert f"traces of the model's code go to MLFLOW_EXPERIMENT_ID={served}" in log
     assert (traces(tracking, served), traces(tracking, "0")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("variables", "queues"),
+    [
+        ({}, {"MLFLOW_ASYNC_TRACE_LOGGING_MAX_QUEUE_SIZE": "128", QUEUE: "128", BATCH: "128"}),
+        ({QUEUE: "9"}, {QUEUE: "9"}),  # OpenTelemetry's own batch would be longer than 9 too
+        ({"MLFLOW_ASYNC_TRACE_LOGGING_MAX_QUEUE_SIZE": "9", BATCH: "5"}, {BATCH: "5"}),
+    ],
+)
+def test_as_many_wait_as_fit_into_the_memory(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], queues: dict[str, str]
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(variables))
+    limit(Settings(), memory_for_traces(Settings(), 2 * 2**30))
+    assert os.environ == {"MLFLOW_ASYNC_TRACE_LOGGING_MAX_QUEUE_SIZE": "128", **variables, **queues}
+
+
+def test_no_request_waits_for_the_tracking_server(start: Start) -> None:
+    with tracking_servers.silent() as uri:
+        variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": "1"}
+        log = ask_and_end(start(agent_models.CHAT_MODEL, **variables))
+    assert "no traces are written until the tracking server has answered" in log
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"])
+def test_the_experiment_is_looked_up_once(start: Start, name: str) -> None:
+    with tracking_servers.stuck() as uri:
+        agent = start(agent_models.CHAT_MODEL, MLFLOW_TRACKING_URI=uri, **{name: "1"})
+        for _ in range(5):
+            assert agent.server.predict(HELLO).ok
+
+
+def test_large_requests_have_none(start: Start, tracking: str) -> None:
+    served = experiment(tracking, "served")
+    variables = {"MLFLOW_TRACKING_URI": tracking, "MLFLOW_EXPERIMENT_ID": served}
+    agent = start(agent_models.CHAT_MODEL, **variables)
+    message = {"role": "user", "content": "x" * 2**18}
+    assert agent.server.predict({"messages": [message]}).ok
+    ask_and_end(agent)
+    assert traces(tracking, served) == 1
 
 
 def test_they_can_be_switched_off(start: Start, tracking: str) -> None:

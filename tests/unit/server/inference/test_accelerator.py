@@ -21,6 +21,7 @@ from mlflow_model_server.inference.batcher import Batcher
 from mlflow_model_server.inference.mlflow_fallback import Fallback
 from mlflow_model_server.inference.threads import Outcome, PredictionThreads
 from mlflow_model_server.responses import JSON
+from mlflow_model_server.settings import Settings
 from tests.unit.server import models
 from tests.unit.server.process import Server, serving, wait_until
 
@@ -88,7 +89,7 @@ async def test_a_failed_prediction_holds_nothing_even_while_its_error_is_in_use(
 
 def test_neither_does_one_in_mlflows_threads() -> None:
     model = HungryModel()
-    threads = PredictionThreads(1, 10)
+    threads = PredictionThreads(1, Settings())
     outcome: Outcome[Any] = threads._timed(lambda: model.predict([[-1]]))
     assert isinstance(outcome.error, TORCH_MEMORY_ERROR)
     assert model.alive == 0
