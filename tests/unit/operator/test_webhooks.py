@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -189,6 +190,28 @@ async def test_without_a_usable_key_nothing_is_accepted(
 
     assert (status, operator.hints) == (503, [])
     assert "webhooks.secret" in text
+
+
+async def test_no_key_comes_out(
+    operator: Operator, keys: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of keys that can be used and of those that can't, whatever is sent, nothing is repeated."""
+    caplog.set_level(logging.DEBUG)
+    marked = b"marker-of-a-key-that-signs"
+    texts = []
+    for key in (marked, b"marker", b"marker\xff-of-a-key-that-signs", b"marker " * 10_000):
+        (keys / "key").write_bytes(key)
+        for headers in (
+            signed(key=marked),
+            signed(key=KEY),
+            {**signed(key=key), SIGNATURE: key.decode("latin-1").strip()[:100]},
+            {},
+        ):
+            texts.append((await operator.deliver(headers))[1])
+    answered, logged = "".join(texts), caplog.text
+    assert answered
+    assert "marker" not in answered
+    assert "marker" not in logged
 
 
 @pytest.mark.parametrize(
