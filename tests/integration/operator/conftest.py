@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from mlflow_model_operator.kube import client
 from mlflow_model_operator.kube.client import Cluster
 from mlflow_model_operator.metrics import Metrics
 from mlflow_model_operator.settings import PolicySettings, Settings
+from tests.integration import control_plane
 from tests.integration.control_plane import ApiServer
 from tests.integration.tracking_server import TrackingServer, tracking_server
 
@@ -238,16 +240,33 @@ def running_operator(crds: ApiServer, operator_settings: Settings) -> Iterator[O
         yield thread
 
 
+@pytest.fixture(scope="session")
+def quiet_api(
+    kubernetes_tools: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    """An API server that no operator watches but a test's own: two would undo each other's work."""
+    with control_plane.api_server(tmp_path_factory.mktemp("quiet"), kubernetes_tools) as server:
+        server.install_crds(*sorted(control_plane.CRD_FOLDER.glob("*.yaml")))
+        yield server
+
+
 @pytest.fixture
-def quiet_world(crds: ApiServer, mlflow_server: TrackingServer, namespace: str) -> World:
-    """A namespace and a registered model with two versions; no operator runs."""
-    world = World(crds, mlflow_server, namespace)
-    mlflow_server.register(world.model, versions=2)
-    mlflow_server.point(world.model, "champion", "1")
+def quiet_world(quiet_api: ApiServer, mlflow_server: TrackingServer) -> World:
+    """A world in which no operator runs."""
+    return world_in(quiet_api, mlflow_server)
+
+
+@pytest.fixture
+def world(
+    crds: ApiServer, mlflow_server: TrackingServer, running_operator: OperatorThread
+) -> World:
+    """A world with the operator at work."""
+    return world_in(crds, mlflow_server)
+
+
+def world_in(api: ApiServer, mlflow: TrackingServer) -> World:
+    """A new namespace, and a registered model with two versions."""
+    world = World(api, mlflow, api.make_namespace())
+    mlflow.register(world.model, versions=2)
+    mlflow.point(world.model, "champion", "1")
     return world
-
-
-@pytest.fixture
-def world(quiet_world: World, running_operator: OperatorThread) -> World:
-    """The same, with the operator at work."""
-    return quiet_world

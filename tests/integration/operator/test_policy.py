@@ -14,7 +14,7 @@ from dev.cluster.binaries import source_folder
 from mlflow_model_operator.settings import PolicySettings, Settings
 from tests.integration import control_plane
 from tests.integration.control_plane import CRD_FOLDER, ApiServer
-from tests.integration.operator.conftest import OperatorThread, World
+from tests.integration.operator.conftest import OperatorThread, World, world_in
 from tests.integration.tracking_server import TrackingServer
 
 Json = dict[str, Any]
@@ -60,13 +60,6 @@ def world(api: ApiServer, mlflow_server: TrackingServer, strict_operator: Operat
 def other_world(api: ApiServer, mlflow_server: TrackingServer, world: World) -> World:
     """Another namespace; its resources are the younger ones."""
     return world_in(api, mlflow_server)
-
-
-def world_in(api: ApiServer, mlflow: TrackingServer) -> World:
-    world = World(api, mlflow, api.make_namespace())
-    mlflow.register(world.model, versions=2)
-    mlflow.point(world.model, "champion", "1")
-    return world
 
 
 def spec_for(world: World, *hostnames: str, path: str = "/") -> Json:

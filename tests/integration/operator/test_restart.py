@@ -13,9 +13,9 @@ KINDS = ("mmd", "deployments", "services", "horizontalpodautoscalers", "poddisru
 
 
 @pytest.fixture
-def settings(operator_settings: Settings, namespace: str) -> Settings:
+def settings(operator_settings: Settings, quiet_world: World) -> Settings:
     """For an operator that sees this test's namespace only: what others left is not its work."""
-    return replace(operator_settings, namespaces=(namespace,))
+    return replace(operator_settings, namespaces=(quiet_world.namespace,))
 
 
 def test_a_restart_with_nothing_to_do_writes_nothing(

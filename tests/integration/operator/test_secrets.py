@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import pytest
 
 from mlflow_model_operator.settings import PolicySettings, Settings
-from tests.integration.control_plane import ApiServer
 from tests.integration.operator.conftest import OperatorThread, World
 from tests.integration.registry.front import Answer, Front, Request, Rule, asks_for
 from tests.integration.tracking_server import TrackingServer
@@ -67,7 +66,6 @@ def login(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 def test_the_login_of_the_tracking_server_stays_inside(
     quiet_world: World,
-    crds: ApiServer,
     front: Front,
     login: Rule,
     caplog: pytest.LogCaptureFixture,
@@ -83,7 +81,7 @@ def test_the_login_of_the_tracking_server_stays_inside(
     )
     front.rule = login
     caplog.set_level(logging.DEBUG, "mlflow_model_operator")
-    with OperatorThread(settings, str(crds.kubeconfig)) as thread:
+    with OperatorThread(settings, str(world.api.kubeconfig)) as thread:
         world.given_wine_is_served()
         assert any(request.authorization for request in front.requests)
         for status, code, reason in FAILURES:
