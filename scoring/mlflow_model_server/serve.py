@@ -6,6 +6,7 @@ uvicorn runs the application directly, without nginx before it.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -57,6 +58,9 @@ def serve(settings: Settings) -> int:
     leaves the word itself.
     """
     bounded_logging.hide_exception_messages(not settings.request_log_bodies)
+    # Else a crash in a library's native code would leave nothing in the log. One thread: agents
+    # have hundreds.
+    faulthandler.enable(all_threads=False)
     if not (settings.artifact / "MLmodel").is_file():
         raise StartupError(
             "InvalidModel", f"There is no model in {settings.artifact}: prepare it first"

@@ -277,10 +277,15 @@ def _data(inputs: Mapping[str, Input], form: str | None, spec: Spec) -> Any:
         return _table(inputs, spec)
     fields = {field.name: field for field in spec.inputs}
     if len(inputs) == 1 and len(fields) == 1:  # the only one may have any name
-        only = next(iter(inputs.values()))
-        fields = {only.name: spec.inputs[0]}
+        (only,), (field,) = inputs.values(), spec.inputs
+        return _tensors({_model_name(only, field): only.converted(field)}, form, spec)
     arrays = {name: tensor.converted(fields.get(name)) for name, tensor in inputs.items()}
     return _tensors(arrays, form, spec)
+
+
+def _model_name(only: Input, field: Field) -> str:
+    """What the model calls the only input: as the client does, unless the signature names it."""
+    return only.name if field.is_column or field.name == INPUT.format(1) else field.name
 
 
 def _is_table(inputs: Mapping[str, Input], form: str | None, spec: Spec) -> bool:

@@ -231,8 +231,8 @@ set_model(Echo())
 """
 
 
-def save(folder: Path, code: str) -> None:
+def save(folder: Path, code: str, requirement: str = "mlflow") -> None:
     """Saves a model that is this code."""
     source = folder.parent / "agent.py"
     source.write_text(code)
-    mlflow.pyfunc.save_model(folder, python_model=str(source), pip_requirements=["mlflow"])
+    mlflow.pyfunc.save_model(folder, python_model=str(source), pip_requirements=[requirement])

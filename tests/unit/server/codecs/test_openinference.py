@@ -70,6 +70,18 @@ def test_a_tensor_for_each_column_in_any_order() -> None:
     assert data.tolist() == [[1, 2], [3, 4]], "in the order of the signature"
 
 
+@pytest.mark.parametrize("parameters", [{}, {"content_type": "np"}, {"content_type": "dict"}])
+@pytest.mark.parametrize("name", ["image", "input", "input-1"])
+def test_the_only_tensor_has_any_name(name: str, parameters: dict[str, str]) -> None:
+    signature = mlflow.models.ModelSignature(
+        Schema([TensorSpec(np.dtype("float32"), (-1, 2), "image")])
+    )
+    sent = tensor(name, "FP32", [1, 2], [1, 2])
+    data = decoded(signature, sent, parameters=parameters).data
+    assert data.keys() == {"image"}, "the model gets it by the signature's name"
+    assert data["image"].tolist() == [[1, 2]]
+
+
 def test_columns_of_several_types_are_a_frame() -> None:
     data = decoded(
         MIXED,
