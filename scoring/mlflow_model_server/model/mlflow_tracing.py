@@ -32,10 +32,11 @@ def provider() -> Any:
     """What makes spans: another object whenever somebody has switched traces on or off."""
     try:
         from mlflow.tracing import provider
-
-        return provider.provider.get()
-    except (ImportError, AttributeError):  # in older versions
+    except ImportError:  # older versions have no traces
         return None
+    if hasattr(provider, "provider"):
+        return provider.provider.get()
+    return getattr(provider, "_MLFLOW_TRACER_PROVIDER", None)  # in older versions
 
 
 def has_destination() -> bool:

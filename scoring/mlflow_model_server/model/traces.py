@@ -103,8 +103,6 @@ def _flush() -> None:
 
 def _flush_spans() -> None:
     """What goes to OpenTelemetry's collector waits in another place."""
-    from mlflow.tracing import provider
-
-    spans = provider.provider.get()
+    spans = mlflow_tracing.provider()
     if hasattr(spans, "force_flush"):
         spans.force_flush(int(_FLUSH_TIMEOUT * 1000))

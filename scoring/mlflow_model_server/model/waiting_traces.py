@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -153,4 +153,5 @@ def ending_traces() -> Iterator[None]:
         open_spans = [span for span in begun if span.end_time_ns is None]
         if any(span.parent_id is None for span in open_spans):
             for span in reversed(open_spans):  # a trace with open spans would not be written
-                span.end()
+                with suppress(Exception):  # of MLflow's: the request is not to fail by it
+                    span.end()

@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 import pytest
 import requests
+from mlflow.tracing import provider
 from mlflow.tracking import fluent
 
 from mlflow_model_server.inference.limits import memory_for_traces
@@ -154,6 +155,17 @@ def test_they_stay_off_where_the_model_s_code_has_switched_them_off(
         wait_until(lambda: fluent._active_experiment_id, "the experiment is looked up")
         wait_until(lambda: not looking_up(), "the lookup is over")
         assert mlflow_tracing.is_enabled() == is_enabled
+
+
+def test_older_versions_of_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 3.0 has it: no registry of destinations, and no facade of the provider."""
+    monkeypatch.setattr(provider, "_MLFLOW_TRACE_USER_DESTINATION", None)
+    assert not mlflow_tracing.has_destination()
+    monkeypatch.setattr(provider, "_MLFLOW_TRACE_USER_DESTINATION", object())
+    assert mlflow_tracing.has_destination()
+    monkeypatch.delattr(provider, "provider")
+    monkeypatch.setattr(provider, "_MLFLOW_TRACER_PROVIDER", "spans", raising=False)
+    assert mlflow_tracing.provider() == "spans"
 
 
 @contextmanager
