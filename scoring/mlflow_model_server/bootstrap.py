@@ -15,7 +15,7 @@ from mlflow_model_server.inference.service import InferenceService
 from mlflow_model_server.metrics import slots
 from mlflow_model_server.metrics.recorder import make_recorder
 from mlflow_model_server.metrics.shared_memory import SharedMemory
-from mlflow_model_server.model import loading, traces
+from mlflow_model_server.model import loading, traces, waiting_traces
 from mlflow_model_server.runtime.termination import StartupError, last_line, redact_urls
 from mlflow_model_server.settings import Settings
 
@@ -33,7 +33,7 @@ def load(settings: Settings, shared: SharedMemory | None = None, slot: int = 0) 
     authenticator = make_authenticator(settings)
     shared = shared or SharedMemory(shadow=settings.shadow_file is not None)
     recorder = make_recorder(settings, shared, slot)
-    traces.limit(settings, memory_for_traces(settings))
+    waiting_traces.limit(settings, memory_for_traces(settings))
     loaded = _load(settings)
     shared.slot(slot)[slots.ONNX] = slots.ONNX_ACTIVE if loaded.is_onnx else slots.ONNX_INACTIVE
     recorder.set_column_names(*column_names(loaded.signature))
@@ -71,6 +71,9 @@ def _configure_traces(settings: Settings, loaded: loading.Loaded) -> None:
     if loaded.runs_known_code:  # which has none
         return
     destination = traces.configure(settings)
+    if destination:
+        waiting_traces.limit_bytes(memory_for_traces(settings))
+        waiting_traces.watch_spans()
     if destination or loaded.agent is not None or loaded.can_stream:
         traces.announce(destination)
 

@@ -2,8 +2,8 @@
 
 MLflow and pandas put clients' names and values into their messages. So every record of every logger
 is bounded in length, has no control characters, and has its further lines indented: no text looks
-like a record of its own. While requests are served, tracebacks are without the messages of
-exceptions, unless bodies may be logged.
+like a record of its own. URLs are without logins. While requests are served, tracebacks are without
+the messages of exceptions, unless bodies may be logged.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import logging
 import traceback
 from collections.abc import Iterator
 from typing import Any, ClassVar
+
+from mlflow_model_server.runtime.termination import redact_urls
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_TRACEBACK_LENGTH = 16_000
@@ -30,12 +32,12 @@ class BoundedRecord(logging.LogRecord):
         super().__init__(*args, **kwargs)
         if self.exc_info:
             # A formatter uses the text that is there already.
-            text = self._traceback(self.exc_info[1])
+            text = _redacted(self._traceback(self.exc_info[1]))
             self.exc_text = "  " + bounded(text.rstrip(), MAX_TRACEBACK_LENGTH)
 
     def getMessage(self) -> str:
         """The message with its arguments."""
-        return bounded(super().getMessage(), MAX_MESSAGE_LENGTH)
+        return bounded(_redacted(super().getMessage()), MAX_MESSAGE_LENGTH)
 
     def _traceback(self, error: BaseException | None) -> str:
         if self.show_messages or error is None:
@@ -53,6 +55,11 @@ def configure() -> None:
 def hide_exception_messages(hide: bool) -> None:
     """From now on, says or does not say what exceptions say: it may repeat a client's data."""
     BoundedRecord.show_messages = not hide
+
+
+def _redacted(text: str) -> str:
+    """Without the logins in URLs: MLflow repeats a tracking server's that can't be reached."""
+    return redact_urls(text) if "://" in text else text
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -165,6 +165,17 @@ def of_traced_chats(folder: Path, port: int, grpc_port: int) -> Iterator[Target]
 
 
 @contextmanager
+def of_traced_answers(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
+    """The same of an agent whose answers are as large as it is asked for."""
+    (folder / "model").mkdir()
+    agent_models.save(folder / "model" / "artifact", agent_models.RESPONSES_AGENT)
+    with tracking_servers.stuck() as uri:
+        variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": "1"}
+        with _limited(folder, port, grpc_port, AGENT_FOLDER=str(folder), **variables) as target:
+            yield target
+
+
+@contextmanager
 def _limited(folder: Path, port: int, grpc_port: int, **more: str) -> Iterator[Target]:
     (folder / "sitecustomize.py").write_text(LIMITED)
     source = str(Path(mlflow_model_server.__file__).parents[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -30,6 +31,7 @@ from tests.attack.bombs import (
     counting,
     of_chats,
     of_columns,
+    of_traced_answers,
     of_traced_chats,
 )
 
@@ -166,5 +168,17 @@ def test_traces_that_wait_to_be_written(traced: Target) -> None:
     bodies = [largest_traced] * 400 + [OF_AGENTS["a long text"]()] * 60
     with Watch(traced.server).running() as watch, ThreadPoolExecutor(4) as pool:
         statuses = set(pool.map(lambda body: traced.send(CHATS, JSON, body), bodies))
+    assert statuses == {200}
+    assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
+
+
+def test_traces_of_large_answers(
+    tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    """What small requests are answered waits to be written, too."""
+    body = b'{"input":[{"role":"user","content":"flood 2000"}]}'  # 20 MB are answered
+    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
+    with of_traced_answers(tmp_path, *ports) as target, Watch(target.server).running() as watch:
+        statuses = {target.send("/responses", JSON, body) for _ in range(60)}
     assert statuses == {200}
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"

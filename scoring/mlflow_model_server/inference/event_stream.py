@@ -12,6 +12,7 @@ from contextlib import suppress
 from mlflow_model_server import compat
 from mlflow_model_server.inference.accelerator import OnFailure, free_frames
 from mlflow_model_server.inference.request import DeadlineExceeded
+from mlflow_model_server.model import waiting_traces
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ class EventStream:
         """Runs the generator, and always ends the stream."""
         error: BaseException | None = None
         try:
-            self._run(generate)
+            with waiting_traces.ending_traces():
+                self._run(generate)
         except BaseException as raised:  # a model's code may raise anything
             self._on_failure(raised)
             error = raised

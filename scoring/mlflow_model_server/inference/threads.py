@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from mlflow_model_server import tracing
 from mlflow_model_server.inference.accelerator import OnFailure, free_frames
 from mlflow_model_server.inference.request import Request
-from mlflow_model_server.model import traces
+from mlflow_model_server.model import waiting_traces
 from mlflow_model_server.settings import Settings
 
 T = TypeVar("T")
@@ -78,7 +78,11 @@ class PredictionThreads:
 
     def _traced(self, request: Request) -> AbstractContextManager[None]:
         """Traces hold what was asked until they are written: not of large requests."""
-        return traces.omitted() if request.reservation.size > self._max_traced else nullcontext()
+        return (
+            waiting_traces.omitted()
+            if request.reservation.size > self._max_traced
+            else nullcontext()
+        )
 
     def report_progress(self) -> None:
         """To be called in one of the threads: what runs there has not got stuck."""

@@ -90,6 +90,19 @@ def test_an_exception_that_caused_itself_has_an_end(stream: io.StringIO, hidden:
     assert stream.getvalue().count("builtins.") == 2
 
 
+def test_logins_in_urls_are_left_out(stream: io.StringIO) -> None:
+    """As MLflow says that a trace was not written."""
+    url = "http://me:a-secret@mlflow:5000/api/3.0/mlflow/traces"
+    try:
+        raise ConnectionError(f"no answer from {url}")
+    except ConnectionError as error:
+        logging.getLogger("bounded").exception("API request to %s failed with %s", url, error)
+    logging.getLogger("bounded").warning("%s", "x" * 2000 + url)
+    text = stream.getvalue()
+    assert text.count("http://***@mlflow:5000/api/3.0/mlflow/traces") == 4
+    assert "secret" not in text
+
+
 def test_short_plain_text_stays_as_it_is() -> None:
     assert bounded("Grüße, 数 🎉\tx", 100) == "Grüße, 数 🎉\tx"
 

@@ -49,14 +49,41 @@ def stuck() -> Iterator[str]:
         def log_message(self, format: str, *_: object) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    try:
+        with _served(Handler) as uri:
+            yield uri
+    finally:
+        over.set()
+
+
+@contextmanager
+def refusing(text: str) -> Iterator[str]:
+    """Answers all requests with 403 and a text."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = text.encode()
+            self.send_response(403)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *_: object) -> None:
+            """Nothing."""
+
+    with _served(Handler) as uri:
+        yield uri
+
+
+@contextmanager
+def _served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        over.set()
         server.shutdown()
         serving.join()
         server.server_close()
