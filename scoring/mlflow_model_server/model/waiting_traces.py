@@ -58,9 +58,10 @@ def limit_bytes(memory: int) -> None:
     """
     try:
         from mlflow.tracing.export.async_export_queue import AsyncTraceExportQueue as Queue
-    except ImportError:  # older versions have no queue
+
+        put = Queue.put
+    except (ImportError, AttributeError):  # older versions have no queue
         return
-    put = Queue.put
     room = _Room(memory)
 
     def put_if_there_is_room(queue: Any, task: Any) -> None:
@@ -125,9 +126,10 @@ def watch_spans() -> None:
     """Makes `ending_traces` possible. To be called once the model is loaded."""
     try:
         from mlflow.tracing.trace_manager import InMemoryTraceManager as Manager
-    except ImportError:  # older versions have no traces
+
+        register = Manager.register_span
+    except (ImportError, AttributeError):  # older versions have no traces
         return
-    register = Manager.register_span
 
     def register_and_note(manager: Any, span: Any) -> None:
         register(manager, span)
