@@ -36,7 +36,8 @@ def limit(settings: Settings, memory: int) -> None:
     os.environ.setdefault(_MLFLOW_QUEUE, str(min(_DEFAULT_MLFLOW_QUEUE, count)))
     if _OTEL_QUEUE not in os.environ and _OTEL_BATCH not in os.environ:
         os.environ[_OTEL_QUEUE] = str(min(_DEFAULT_OTEL_QUEUE, count))
-        os.environ[_OTEL_BATCH] = str(min(_DEFAULT_OTEL_BATCH, count))
+        # Batches that are sent long before the queue is full: spans may come in bursts.
+        os.environ[_OTEL_BATCH] = str(min(_DEFAULT_OTEL_BATCH, max(1, count // 4)))
 
 
 def omitted() -> AbstractContextManager[None]:

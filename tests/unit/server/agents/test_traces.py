@@ -86,7 +86,7 @@ def test_they_are_written_where_mlflow_s_variable_says(start: Start, tracking: s
 @pytest.mark.parametrize(
     ("variables", "queues"),
     [
-        ({}, {"MLFLOW_ASYNC_TRACE_LOGGING_MAX_QUEUE_SIZE": "128", QUEUE: "128", BATCH: "128"}),
+        ({}, {"MLFLOW_ASYNC_TRACE_LOGGING_MAX_QUEUE_SIZE": "128", QUEUE: "128", BATCH: "32"}),
         ({QUEUE: "9"}, {QUEUE: "9"}),  # OpenTelemetry's own batch would be longer than 9 too
         ({"MLFLOW_ASYNC_TRACE_LOGGING_MAX_QUEUE_SIZE": "9", BATCH: "5"}, {BATCH: "5"}),
     ],
