@@ -304,6 +304,7 @@ BOMBS: dict[str, tuple[str, str, Callable[[], bytes]]] = {
     "lines of carriage returns": (INVOCATIONS, CSV, lambda: b"a\r" + b"1\r" * (8 * MIB - 2)),
     "equal rows": (INVOCATIONS, PARQUET, equal_rows),
     "a text in each row": (INVOCATIONS, PARQUET, lambda: text_in_each_row(100_000, 100_000)),
+    "a shorter text in each row": (INVOCATIONS, PARQUET, lambda: text_in_each_row(3_500, 100_000)),
     "texts that begin alike": (
         INVOCATIONS,
         PARQUET,

@@ -106,11 +106,10 @@ class Limits:
             raise TooLarge(f"the body has more than {parquet.MAX_PAGES} pages: write fewer")
         needed = shape.bytes * _COPIES + shape.values * _PER_CELL + shape.columns * _PER_COLUMN
         self._require(needed, f"{shape.values} values in {shape.bytes} bytes")
-        if needed + shape.repeated > self.memory:
+        texts = shape.repeated
+        if needed + texts * _COPIES > self.memory:  # at most: they have to be read to say how much
             texts = _expanded_texts(body, shape)
-            needed += texts * _COPIES
-            self._require(needed, f"{texts} bytes of text")
-        return needed
+        return self._require(needed + texts * _COPIES, f"{texts} bytes of text")
 
     def _check_rows(self, rows: int, name: str) -> None:
         if rows > self.max_rows:

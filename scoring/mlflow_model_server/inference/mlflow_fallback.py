@@ -32,6 +32,8 @@ _TOO_DEEP = ErrorResponse(400, "BAD_REQUEST", "the JSON is nested too deeply: wr
 _LLM_FORMS = {"messages", "prompt", "input"}  # which models without a signature get as they are
 _ENCODERS = {"predictions_to_json", "unwrapped_predictions_to_json"}
 _COPIES = 4  # of data, by MLflow's checks and pandas
+_LONG_TURN = 0.05  # seconds
+_PAUSE = 0.2  # of a long turn
 # Puts the names that clients use into the log.
 _VERBOSE_LOGGER = "mlflow.models.utils"
 
@@ -52,6 +54,28 @@ class _PredictFailed(BaseException):
     def __init__(self, error: Any) -> None:
         super().__init__()
         self.error = error
+
+
+class _Turns:
+    """One thread at a time, and after a long turn the event loop has one.
+
+    A parser lets nothing else run. Where many follow each other, the event loop would wait for one
+    of them at each of its steps, and answer no probe in time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.monotonic() - self._began
+        if seconds > _LONG_TURN:
+            time.sleep(seconds * _PAUSE)
+        self._lock.release()
 
 
 @dataclass(frozen=True)
@@ -94,7 +118,7 @@ class Fallback:
         columns = len(getattr(model.metadata.get_input_schema(), "inputs", None) or ())
         self._limits = replace(limits, max_columns=max(limits.max_columns, columns))
         self.memory = memory or MemoryBudget(limits.memory)
-        self._parser = threading.Lock()
+        self._parser = _Turns()
         self._schema = model.metadata.get_input_schema()
         self._names = _names(model)
         logging.getLogger(_VERBOSE_LOGGER).setLevel(logging.ERROR)
@@ -174,17 +198,28 @@ class Fallback:
     @contextmanager
     def _json(self, body: bytes) -> Iterator[Any]:
         """Parsed JSON. One at a time: the parser lets nothing else run, and shows what it needs."""
-        reserved = 0
+        with self._parser:
+            document, reserved = self._parsed(body)
         try:
-            with self._parser:
-                reserved = self.memory.acquire(self._limits.check_json(body))
-                document = _document(body) if _takes_documents() else body
-                if isinstance(document, dict) and self._makes_tables(document):
-                    needed = self._limits.check_document(document)
-                    reserved = self._reserve_more(reserved, needed)
             yield document if isinstance(document, dict | bytes) else _stand_in(document)
         finally:
             self.memory.release(reserved)
+
+    def _parsed(self, body: bytes) -> tuple[Any, int]:
+        """The document, and what is reserved for it."""
+        document = None
+        reserved = self.memory.acquire(self._limits.check_json(body))
+        try:
+            document = _document(body) if _takes_documents() else body
+            if isinstance(document, dict) and self._makes_tables(document):
+                reserved = self._reserve_more(reserved, self._limits.check_document(document))
+        except BaseException as error:
+            # To free it takes long, too, and lets nothing else run: in this turn.
+            document = None
+            free_frames(error)
+            self.memory.release(reserved)
+            raise
+        return document, reserved
 
     def _makes_tables(self, document: dict[str, Any]) -> bool:
         """Whether MLflow's code makes arrays or DataFrames of it."""
