@@ -69,10 +69,10 @@ class _Turns:
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        self._began = time.monotonic()
+        self._began = time.thread_time()
 
     def __exit__(self, *_: object) -> None:
-        seconds = time.monotonic() - self._began
+        seconds = time.thread_time() - self._began  # without those of waiting for memory
         if seconds > _LONG_TURN:
             time.sleep(seconds * _PAUSE)
         self._lock.release()
