@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,33 +146,36 @@ def of_columns(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
         yield target
 
 
-@contextmanager
-def of_chats(folder: Path, port: int, grpc_port: int, **more: str) -> Iterator[Target]:
+def of_chats(folder: Path, port: int, grpc_port: int) -> AbstractContextManager[Target]:
     """An agent, which is sent chats."""
+    return _of_agent(agent_models.CHAT_MODEL, folder, port, grpc_port)
+
+
+def of_traced_chats(folder: Path, port: int, grpc_port: int) -> AbstractContextManager[Target]:
+    """The same, with traces that can't be written."""
+    return _of_traced_agent(agent_models.CHAT_MODEL, folder, port, grpc_port)
+
+
+def of_traced_answers(folder: Path, port: int, grpc_port: int) -> AbstractContextManager[Target]:
+    """The same of an agent whose answers are as large as it is asked for."""
+    return _of_traced_agent(agent_models.RESPONSES_AGENT, folder, port, grpc_port)
+
+
+@contextmanager
+def _of_traced_agent(code: str, folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
+    """Its traces go to a server that takes none, but has the experiment."""
+    with tracking_servers.stuck() as uri:
+        variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": "1"}
+        with _of_agent(code, folder, port, grpc_port, **variables) as target:
+            yield target
+
+
+@contextmanager
+def _of_agent(code: str, folder: Path, port: int, grpc_port: int, **more: str) -> Iterator[Target]:
     (folder / "model").mkdir()
-    agent_models.save(folder / "model" / "artifact", agent_models.CHAT_MODEL)
+    agent_models.save(folder / "model" / "artifact", code)
     with _limited(folder, port, grpc_port, AGENT_FOLDER=str(folder), **more) as target:
         yield target
-
-
-@contextmanager
-def of_traced_chats(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
-    """An agent whose traces go to a server that takes none, but has the experiment."""
-    with tracking_servers.stuck() as uri:
-        variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": "1"}
-        with of_chats(folder, port, grpc_port, **variables) as target:
-            yield target
-
-
-@contextmanager
-def of_traced_answers(folder: Path, port: int, grpc_port: int) -> Iterator[Target]:
-    """The same of an agent whose answers are as large as it is asked for."""
-    (folder / "model").mkdir()
-    agent_models.save(folder / "model" / "artifact", agent_models.RESPONSES_AGENT)
-    with tracking_servers.stuck() as uri:
-        variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_ID": "1"}
-        with _limited(folder, port, grpc_port, AGENT_FOLDER=str(folder), **variables) as target:
-            yield target
 
 
 @contextmanager

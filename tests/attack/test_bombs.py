@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -36,24 +38,23 @@ from tests.attack.bombs import (
 )
 
 
-@pytest.fixture(scope="module")
-def target(
-    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
-) -> Iterator[Target]:
-    """A model without a signature, which takes whatever is sent."""
-    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
-    with counting(tmp_path_factory.mktemp("counts"), *ports) as target:
-        yield target
+def _fixture_of(start: Callable[[Path, int, int], AbstractContextManager[Target]]) -> Any:
+    @pytest.fixture(scope="module")
+    def running(
+        tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
+    ) -> Iterator[Target]:
+        ports = unused_tcp_port_factory(), unused_tcp_port_factory()
+        with start(tmp_path_factory.mktemp("server"), *ports) as target:
+            yield target
+
+    return running
 
 
-@pytest.fixture(scope="module")
-def tables(
-    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
-) -> Iterator[Target]:
-    """A model of columns."""
-    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
-    with of_columns(tmp_path_factory.mktemp("tables"), *ports) as target:
-        yield target
+target = _fixture_of(counting)
+tables = _fixture_of(of_columns)
+chats = _fixture_of(of_chats)
+traced = _fixture_of(of_traced_chats)
+traced_answers = _fixture_of(of_traced_answers)
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -120,16 +121,6 @@ def test_messages_of_grpc_that_become_large(tables: Target) -> None:
     assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
 
 
-@pytest.fixture(scope="module")
-def chats(
-    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
-) -> Iterator[Target]:
-    """An agent."""
-    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
-    with of_chats(tmp_path_factory.mktemp("chats"), *ports) as target:
-        yield target
-
-
 @pytest.mark.parametrize("name", OF_AGENTS)
 @pytest.mark.parametrize("path", [CHATS, INVOCATIONS])
 def test_bodies_for_agents(chats: Target, name: str, path: str) -> None:
@@ -152,16 +143,6 @@ def test_many_bodies_for_agents_at_once(chats: Target) -> None:
     assert watch.slowest < PING * busy(), f"{watch.slowest:.1f} s"
 
 
-@pytest.fixture(scope="module")
-def traced(
-    tmp_path_factory: pytest.TempPathFactory, unused_tcp_port_factory: Callable[[], int]
-) -> Iterator[Target]:
-    """An agent whose traces can't be written."""
-    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
-    with of_traced_chats(tmp_path_factory.mktemp("traced"), *ports) as target:
-        yield target
-
-
 def test_traces_that_wait_to_be_written(traced: Target) -> None:
     """As many as never fit, each of the largest request that is traced, and larger ones."""
     largest_traced = b'{"messages":[{"role":"user","content":"' + b"x" * 250_000 + b'"}]}'
@@ -172,13 +153,10 @@ def test_traces_that_wait_to_be_written(traced: Target) -> None:
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
 
 
-def test_traces_of_large_answers(
-    tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+def test_traces_of_large_answers(traced_answers: Target) -> None:
     """What small requests are answered waits to be written, too."""
     body = b'{"input":[{"role":"user","content":"flood 2000"}]}'  # 20 MB are answered
-    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
-    with of_traced_answers(tmp_path, *ports) as target, Watch(target.server).running() as watch:
-        statuses = {target.send("/responses", JSON, body) for _ in range(60)}
+    with Watch(traced_answers.server).running() as watch:
+        statuses = {traced_answers.send("/responses", JSON, body) for _ in range(60)}
     assert statuses == {200}
     assert watch.peak < HALF, f"{watch.peak >> 20} MiB"
